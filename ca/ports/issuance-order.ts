@@ -1,0 +1,26 @@
+/** 16 random bytes, top bit clear, as 32 lower-case hexadecimal digits (checklist D1). */
+export type SerialNumber = string & { readonly __brand: 'SerialNumber' };
+
+export function isSerialNumber(value: unknown): value is SerialNumber {
+  return typeof value === 'string' && /^[0-7][0-9a-f]{31}$/.test(value);
+}
+
+/**
+ * What the registration authority asks to be certified. The profile owns every extension and the bounds of the
+ * lifetime; an order only names the subject and brings the public key.
+ */
+export type IssuanceOrder = {
+  /** Chosen and recorded by the registration authority before it asks, so that a lost answer can be found again. */
+  serial: SerialNumber;
+  /** SubjectPublicKeyInfo, DER. */
+  publicKey: Buffer;
+  /** Seconds; refused outside the profile's bounds, cut at the issuer's notAfter. */
+  lifetimeSeconds: number;
+} & OrderedSubject;
+
+export type OrderedSubject =
+  | { profile: 'device'; deviceId: string; hardwareSerial?: string }
+  | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
+  | { profile: 'notice-signer' };
+
+export type ProfileName = OrderedSubject['profile'];

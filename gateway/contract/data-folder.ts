@@ -1,0 +1,36 @@
+/** Names inside the data folder that commands and operators may rely on. Joined with the folder by the caller. */
+export const DATA_FOLDER = {
+  database: 'gateway.db',
+  ca: 'ca',
+  rootCertificate: 'ca/root.pem',
+  intermediateCertificate: 'ca/intermediate.pem',
+  /** Keys and certificates of the gateway itself, 0700. */
+  gatewayKeys: 'gateway',
+  /** Sockets and the run file, 0700. */
+  run: 'run',
+  /** JSON `RunFile`, written when the operator socket listens. */
+  runFile: 'run/gateway.json',
+  operatorSocket: 'run/operator.sock',
+  authoritySocket: 'run/authority.sock',
+} as const;
+
+/** Longest path of a unix socket on every supported system, in bytes (Linux 107, macOS 103). */
+export const MAX_SOCKET_PATH = 103;
+
+export type RunFile = { pid: number; operatorSocket: string };
+
+/** Where a door can be reached. */
+export type DoorAddress = { host: string; port: number; url: string };
+
+/** `serve --ready-file`: written once, when the gateway can serve. Others' scripts rely on these names. */
+export type ReadyFile = {
+  pid: number;
+  dataDir: string;
+  rootSha256: string;
+  /** Path of the root certificate. */
+  rootPem: string;
+  est: DoorAddress;
+  mqtt: DoorAddress;
+  status: DoorAddress;
+  operator: DoorAddress;
+};
