@@ -1,4 +1,4 @@
-import { defineConfig } from 'oxlint';
+import { defineConfig, type OxlintOverride } from 'oxlint';
 
 /**
  * Who may import whom (see the table in README.md, "Layout").
@@ -50,7 +50,13 @@ const layers: Layer[] = [
   })),
   ...['store', 'runtime'].map((folder) => ({
     files: [`gateway/${folder}/**`],
-    local: [`#gateway/${folder}/**`, '#gateway/domain/**', '#gateway/ports/**', '#gateway/contract/**', ...caRulesAndPorts],
+    local: [
+      `#gateway/${folder}/**`,
+      '#gateway/domain/**',
+      '#gateway/ports/**',
+      '#gateway/contract/**',
+      ...caRulesAndPorts,
+    ],
     packages: anyPackage,
   })),
   { files: ['gateway/*.ts'], local: ['#gateway/**', '#ca/**'], packages: anyPackage },
@@ -95,14 +101,23 @@ const layers: Layer[] = [
 ];
 
 /** Everything not on a layer's list is refused: an allow-list written as a negated pattern group. */
-function onlyImports({ local, packages }: Layer) {
+function onlyImports({ local, packages }: Layer): OxlintOverride['rules'] & object {
   return {
     'no-restricted-imports': [
       'error',
       {
         patterns: [
           {
-            group: ['*', '**', '../**', ...packages.map((p) => `!${p}`), '!./**', '../**', '#*/**', ...local.map((p) => `!${p}`)],
+            group: [
+              '*',
+              '**',
+              '../**',
+              ...packages.map((p) => `!${p}`),
+              '!./**',
+              '../**',
+              '#*/**',
+              ...local.map((p) => `!${p}`),
+            ],
             message: 'This folder may not import that: see who may import whom in README.md.',
           },
         ],

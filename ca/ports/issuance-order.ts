@@ -1,9 +1,6 @@
-/** 16 random bytes, top bit clear, as 32 lower-case hexadecimal digits (checklist D1). */
-export type SerialNumber = string & { readonly __brand: 'SerialNumber' };
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 
-export function isSerialNumber(value: unknown): value is SerialNumber {
-  return typeof value === 'string' && /^[0-7][0-9a-f]{31}$/.test(value);
-}
+export { isSerialNumber, type SerialNumber } from '#ca/pkix/serial-number.ts';
 
 /**
  * What the registration authority asks to be certified. The profile owns every extension and the bounds of the

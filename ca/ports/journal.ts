@@ -2,7 +2,15 @@ import type { SerialNumber } from './issuance-order.ts';
 
 /** One line of the authority's own record of every signature. Times are milliseconds UTC. */
 export type JournalEntry =
-  | { kind: 'intent'; at: number; serial: SerialNumber; profile: string; subject: string; orderSha256: string; tbs: string }
+  | {
+      kind: 'intent';
+      at: number;
+      serial: SerialNumber;
+      profile: string;
+      subject: string;
+      orderSha256: string;
+      tbs: string;
+    }
   | { kind: 'certificate'; at: number; serial: SerialNumber; der: string }
   | { kind: 'crl'; at: number; number: number; thisUpdate: number; sha256: string };
 

@@ -6,7 +6,8 @@ import { type DeviceId, isDeviceId } from './device-id.ts';
  */
 export type JoinUrl = { host: string; port: number; deviceId: DeviceId; ticket: string; rootSha256: string };
 
-const JOIN_URL = /^gatehouse:\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})\/([^/]+)\/([0-9A-Za-z]{1,64})\/([0-9A-Fa-f]{64})\/?$/;
+const JOIN_URL =
+  /^gatehouse:\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})\/([^/]+)\/([0-9A-Za-z]{1,64})\/([0-9A-Fa-f]{64})\/?$/;
 
 export function formatJoinUrl({ host, port, deviceId, ticket, rootSha256 }: JoinUrl): string {
   return `gatehouse://${host.includes(':') ? `[${host}]` : host}:${port}/${deviceId}/${ticket}/${rootSha256}`;

@@ -76,7 +76,12 @@ export function parseNotice(value: unknown): Notice | undefined {
 }
 
 function isRevokedEntry(value: unknown): value is RevocationsBody['revoked'][number] {
-  return isRecord(value) && typeof value['serial'] === 'string' && typeof value['reason'] === 'string' && isCount(value['at']);
+  return (
+    isRecord(value) &&
+    typeof value['serial'] === 'string' &&
+    typeof value['reason'] === 'string' &&
+    isCount(value['at'])
+  );
 }
 
 function isListOf<T>(value: unknown, isItem: (item: unknown) => item is T): value is T[] {

@@ -121,7 +121,13 @@ export type EnrollmentProgress = {
   deviceId: string;
   ticketState: TicketSummary['state'];
   /** Newest first: what the gateway saw of this device since the ticket was made. */
-  attempts: { id: string; at: number; outcome: 'ok' | 'refused' | 'failed'; code: string | null; detail: string | null }[];
+  attempts: {
+    id: string;
+    at: number;
+    outcome: 'ok' | 'refused' | 'failed';
+    code: string | null;
+    detail: string | null;
+  }[];
   reachedAt: number | null;
   issuedAt: number | null;
   connectedAt: number | null;
@@ -136,7 +142,15 @@ export type CaDescription = {
   crl: { number: number; thisUpdate: number; nextUpdate: number; entries: number } | null;
 };
 
-export type CaCertificateDetail = { subject: string; serial: string; notBefore: number; notAfter: number; sha256: string; keyId: string; algorithm: string };
+export type CaCertificateDetail = {
+  subject: string;
+  serial: string;
+  notBefore: number;
+  notAfter: number;
+  sha256: string;
+  keyId: string;
+  algorithm: string;
+};
 
 export type HealthCheck = { name: string; ok: boolean; detail: string; advice?: string };
 

@@ -27,9 +27,12 @@ export function parseNoticeAck(value: unknown): NoticeAck | undefined {
 }
 
 /** @returns the fields the gateway acts on, or undefined when the report is not one. */
-export function parseAgentState(value: unknown): { connected: boolean; serial: string; agentVersion: string } | undefined {
+export function parseAgentState(
+  value: unknown,
+): { connected: boolean; serial: string; agentVersion: string } | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { version, connected, serial, agentVersion } = value as Record<string, unknown>;
-  if (version !== 1 || typeof connected !== 'boolean' || typeof serial !== 'string' || serial.length > 40) return undefined;
+  if (version !== 1 || typeof connected !== 'boolean' || typeof serial !== 'string' || serial.length > 40)
+    return undefined;
   return { connected, serial, agentVersion: typeof agentVersion === 'string' ? agentVersion.slice(0, 64) : '' };
 }

@@ -22,9 +22,17 @@ export function deviceTopics(deviceId: DeviceId) {
 export const FLEET_TOPICS = { revocations: 'v1/fleet/revocations', trust: 'v1/fleet/trust' } as const;
 
 /** A topic (no wildcards) taken apart, or undefined when it is none of a device's. */
-export function parseDeviceTopic(topic: string): { deviceId: string; direction: 'in' | 'out'; rest: string[] } | undefined {
+export function parseDeviceTopic(
+  topic: string,
+): { deviceId: string; direction: 'in' | 'out'; rest: string[] } | undefined {
   const [version, kind, deviceId, direction, ...rest] = topic.split('/');
-  if (version !== 'v1' || kind !== 'd' || !deviceId || (direction !== 'in' && direction !== 'out') || rest.length === 0) {
+  if (
+    version !== 'v1' ||
+    kind !== 'd' ||
+    !deviceId ||
+    (direction !== 'in' && direction !== 'out') ||
+    rest.length === 0
+  ) {
     return undefined;
   }
   return { deviceId, direction, rest };

@@ -1,0 +1,45 @@
+import type { AuditEvent } from '#gateway/contract/operator-api.ts';
+
+export type AuditAction =
+  | 'gateway.started'
+  | 'device.added'
+  | 'device.revoked'
+  | 'device.retired'
+  | 'device.renew-ordered'
+  | 'ticket.created'
+  | 'ticket.revoked'
+  | 'group.added'
+  | 'group.changed'
+  | 'enrollment.approved'
+  | 'enrollment.refused'
+  | 'enrollment.abandoned'
+  | 'certificate.issued'
+  | 'certificate.given-again'
+  | 'certificate.activated'
+  | 'certificate.superseded'
+  | 'certificate.lapsed'
+  | 'certificate.expired'
+  | 'certificate.revoked'
+  | 'session.opened'
+  | 'session.refused'
+  | 'session.closed'
+  | 'notice.queued'
+  | 'notice.acknowledged'
+  | 'crl.signed';
+
+/** One decision: who did what to whom, and how it ended. Never holds a secret. */
+export type AuditEntry = Omit<AuditEvent, 'id' | 'action'> & { action: AuditAction };
+
+export type AuditFacts = { at: number; actor: string; action: AuditAction; subject: string } & Partial<
+  Pick<AuditEntry, 'attemptId' | 'outcome' | 'code' | 'detail'>
+>;
+
+export function auditEntry({ attemptId, outcome, code, detail, ...rest }: AuditFacts): AuditEntry {
+  return {
+    ...rest,
+    attemptId: attemptId ?? null,
+    outcome: outcome ?? 'ok',
+    code: code ?? null,
+    detail: detail ?? null,
+  };
+}

@@ -1,0 +1,26 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+
+/**
+ * One accepted request for a certificate. Recorded with its reserved serial before the authority is asked, so that
+ * whatever happens in between the certificate can be found again. Refused requests stand in the audit only.
+ */
+export type Enrollment = {
+  /** The attempt id: the same in the agent's output, the log and the audit. */
+  id: string;
+  deviceId: DeviceId;
+  kind: 'enroll' | 'reenroll';
+  door: 'est';
+  address: string;
+  keyKind: string;
+  spkiSha256: string;
+  ticketId: string | null;
+  /** The certificate that was shown to ask for this one. */
+  replacesSerial: string | null;
+  serial: SerialNumber;
+  /** The order sent to the authority, JSON, so that the same one can be asked again after a crash. */
+  order: string;
+  state: 'approved' | 'issued' | 'confirmed' | 'abandoned';
+  createdAt: number;
+  updatedAt: number;
+};

@@ -1,0 +1,51 @@
+import type { CertificateRefusal } from './certificate-record.ts';
+
+/** Why a request was not granted. Codes are for programs, messages for people who run the gateway. */
+export type GatewayErrorCode =
+  // the request itself
+  | 'BODY_NOT_BASE64'
+  | 'BODY_TOO_LARGE'
+  | 'CONTENT_TYPE_UNSUPPORTED'
+  | 'CSR_MALFORMED'
+  | 'CSR_SIGNATURE_INVALID'
+  | 'CSR_ASKS_FOR_CA'
+  | 'CSR_NAMES_ANOTHER'
+  | 'KEY_NOT_ALLOWED'
+  | 'REQUEST_INVALID'
+  // who asks
+  | 'CREDENTIALS_MISSING'
+  | 'TICKET_UNKNOWN'
+  | 'TICKET_EXPIRED'
+  | 'TICKET_SPENT'
+  | 'TICKET_REVOKED'
+  | 'TICKET_OF_ANOTHER_DEVICE'
+  | CertificateRefusal
+  | 'DEVICE_UNKNOWN'
+  | 'DEVICE_NOT_ALLOWED'
+  | 'PROOF_TOO_LOW'
+  | 'IDENTITY_MISMATCH'
+  | 'CLIENT_ID_MISMATCH'
+  | 'KEEPALIVE_REQUIRED'
+  | 'WILL_NOT_ALLOWED'
+  | 'RATE_LIMITED'
+  // what an operator asks
+  | 'ALREADY_EXISTS'
+  | 'NOT_FOUND'
+  | 'STATE_CONFLICT'
+  | 'OPERATOR_NOT_AUTHENTICATED'
+  // our side
+  | 'AUTHORITY_UNAVAILABLE'
+  | 'OVERLOADED'
+  | 'INTERNAL';
+
+export class GatewayError extends Error {
+  readonly code: GatewayErrorCode;
+  /** Seconds after which asking again makes sense. */
+  readonly retryAfter: number | undefined;
+  constructor(code: GatewayErrorCode, message: string, options: ErrorOptions & { retryAfter?: number } = {}) {
+    super(message, options);
+    this.name = 'GatewayError';
+    this.code = code;
+    this.retryAfter = options.retryAfter;
+  }
+}

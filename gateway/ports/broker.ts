@@ -1,0 +1,21 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+
+export type LiveSession = { id: number; deviceId: DeviceId; serial: SerialNumber; address: string; since: number };
+
+/** The broker as the rest of the gateway sees it: embedded today, an external one behind the same members later. */
+export interface Broker {
+  sessions(): LiveSession[];
+  sessionsOf(deviceId: DeviceId): LiveSession[];
+  /**
+   * From now on these sessions may only acknowledge notices: everything else in and out stops and the will is dropped.
+   * @returns the live sessions that were marked.
+   */
+  markRevoked(serials: readonly SerialNumber[]): LiveSession[];
+  /** Hands a signed notice to the device's session. @returns false when it has none that listens. */
+  sendNotice(deviceId: DeviceId, token: string): boolean;
+  /** Resolves when every one of these sockets is closed. @returns how many this call closed. */
+  close(sessions: readonly LiveSession[], reason: string): Promise<number>;
+  /** Retained and sent to every session that subscribed. */
+  publishFleet(topic: string, token: string): void;
+}

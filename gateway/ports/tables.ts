@@ -1,0 +1,136 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { AuditEvent, DeviceState } from '#gateway/contract/operator-api.ts';
+import type { AuditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { Device } from '#gateway/domain/device.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import type { Group } from '#gateway/domain/group.ts';
+import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
+import type { CrlRecord, RevocationRecord } from '#gateway/domain/revocation-record.ts';
+import type { SessionRecord } from '#gateway/domain/session-record.ts';
+import type { Ticket } from '#gateway/domain/ticket.ts';
+
+/** Listing goes by cursor, oldest key first unless said otherwise; `after` is the last key of the page before. */
+export type PageOrder = { after?: string | undefined; limit: number };
+
+/** Inserting a key that exists rejects with StoreError CONFLICT in every table. */
+export interface DeviceTable {
+  insert(device: Device): Promise<void>;
+  find(deviceId: DeviceId): Promise<Device | undefined>;
+  update(deviceId: DeviceId, change: Partial<Omit<Device, 'deviceId'>>): Promise<void>;
+  /** The next notice sequence number of this device; only rises. */
+  takeNoticeSeq(deviceId: DeviceId): Promise<number>;
+  list(page: PageOrder & { group?: string; state?: DeviceState }): Promise<Device[]>;
+  countByGroup(): Promise<Map<string, number>>;
+}
+
+export interface GroupTable {
+  find(name: string): Promise<Group | undefined>;
+  list(): Promise<Group[]>;
+  /** Keeps every version of the policy; the highest is in force. CONFLICT when the version exists already. */
+  put(group: Group, actor: string): Promise<void>;
+}
+
+export interface TicketTable {
+  insert(ticket: Ticket): Promise<void>;
+  find(id: string): Promise<Ticket | undefined>;
+  findBySecret(secretSha256: string): Promise<Ticket | undefined>;
+  update(id: string, change: Partial<Ticket>): Promise<void>;
+  listByDevice(deviceId: DeviceId): Promise<Ticket[]>;
+  /** Newest first. */
+  list(page: PageOrder): Promise<Ticket[]>;
+}
+
+export interface EnrollmentTable {
+  insert(enrollment: Enrollment): Promise<void>;
+  find(id: string): Promise<Enrollment | undefined>;
+  /** Newest first, at most ten. */
+  listByKey(deviceId: DeviceId, spkiSha256: string): Promise<Enrollment[]>;
+  /** Recorded, but without a certificate: to be reconciled with the authority after a crash. */
+  listUnfinished(limit: number): Promise<Enrollment[]>;
+  update(id: string, change: Partial<Pick<Enrollment, 'state' | 'updatedAt'>>): Promise<void>;
+}
+
+export interface CertificateTable {
+  insert(certificate: CertificateRecord): Promise<void>;
+  find(serial: string): Promise<CertificateRecord | undefined>;
+  update(
+    serial: SerialNumber,
+    change: Partial<
+      Pick<CertificateRecord, 'state' | 'activatedAt' | 'supersedeAt' | 'lapseAt' | 'revokedAt' | 'revocationReason'>
+    >,
+  ): Promise<void>;
+  /** Newest first. */
+  listByDevice(deviceId: DeviceId): Promise<CertificateRecord[]>;
+  /** Newest first; `after` is a serial. */
+  list(page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId }): Promise<CertificateRecord[]>;
+  /** By next due time (see nextDueAt), so that no sweep scans the table. */
+  listDue(now: number, limit: number): Promise<CertificateRecord[]>;
+}
+
+export interface RevocationTable {
+  /** Revoking twice is not an error: the first record stays. @returns true when it was new. */
+  insert(revocation: RevocationRecord): Promise<boolean>;
+  find(serial: SerialNumber): Promise<RevocationRecord | undefined>;
+  setClosedAfter(serials: readonly SerialNumber[], milliseconds: number): Promise<void>;
+  /** Those that still belong on a CRL: of certificates whose notAfter is not before `expiredBefore`. Ordered by serial. */
+  listForCrl(expiredBefore: number, page: PageOrder): Promise<RevocationRecord[]>;
+  /** Newest first. */
+  listNewest(limit: number): Promise<RevocationRecord[]>;
+  listUnexpiredSerials(now: number): Promise<SerialNumber[]>;
+}
+
+export interface CrlTable {
+  insert(crl: CrlRecord): Promise<void>;
+  latest(): Promise<CrlRecord | undefined>;
+  /** Drops all but the newest `keep`. */
+  prune(keep: number): Promise<void>;
+}
+
+export interface SessionTable {
+  /** Moves a session that was still current to `last`. */
+  open(deviceId: DeviceId, session: { serial: string; address: string; since: number }): Promise<void>;
+  /** Does nothing when the current session is another one (another `since` or serial). */
+  end(
+    deviceId: DeviceId,
+    session: { serial: string; since: number },
+    endedAt: number,
+    endReason: string,
+  ): Promise<void>;
+  find(deviceId: DeviceId): Promise<SessionRecord | undefined>;
+  /** At a start nobody can still be connected. @returns how many were. */
+  endAll(endedAt: number, endReason: string): Promise<number>;
+}
+
+export interface NoticeTable {
+  insert(notice: NoticeRecord): Promise<void>;
+  find(id: string): Promise<NoticeRecord | undefined>;
+  update(id: string, change: Partial<Pick<NoticeRecord, 'state' | 'sentAt' | 'ackedAt' | 'detail'>>): Promise<void>;
+  /** Not finished and not expired, in order of seq. */
+  listUnfinished(deviceId: DeviceId, now: number): Promise<NoticeRecord[]>;
+  /** Newest first. */
+  listByDevice(deviceId: DeviceId, limit: number): Promise<NoticeRecord[]>;
+  /** Marks unfinished ones past their end as expired. @returns how many. */
+  expire(now: number): Promise<number>;
+  countUnfinished(): Promise<number>;
+}
+
+export interface AuditTable {
+  append(...entries: AuditEntry[]): Promise<void>;
+  /** Newest first; `after` is an id. */
+  list(
+    page: PageOrder & { subject?: string; action?: string; attemptId?: string; since?: number },
+  ): Promise<AuditEvent[]>;
+}
+
+export interface LeaseTable {
+  /** @returns true when `holder` has the lease until `until`: it was free, run out, or already its own. */
+  acquire(name: string, holder: string, now: number, until: number): Promise<boolean>;
+  release(name: string, holder: string): Promise<void>;
+}
+
+export interface SettingTable {
+  get(name: string): Promise<string | undefined>;
+  set(name: string, value: string): Promise<void>;
+}
