@@ -38,14 +38,23 @@ export type GatewayErrorCode =
   | 'OVERLOADED'
   | 'INTERNAL';
 
+export type RefusalSubject = { deviceId?: string; serial?: string };
+
 export class GatewayError extends Error {
   readonly code: GatewayErrorCode;
   /** Seconds after which asking again makes sense. */
   readonly retryAfter: number | undefined;
-  constructor(code: GatewayErrorCode, message: string, options: ErrorOptions & { retryAfter?: number } = {}) {
+  /** Whom it concerns, when that is known: for the log and the audit, not for the answer. */
+  readonly subject: RefusalSubject;
+  constructor(
+    code: GatewayErrorCode,
+    message: string,
+    options: ErrorOptions & { retryAfter?: number; subject?: RefusalSubject } = {},
+  ) {
     super(message, options);
     this.name = 'GatewayError';
     this.code = code;
     this.retryAfter = options.retryAfter;
+    this.subject = options.subject ?? {};
   }
 }

@@ -1,0 +1,131 @@
+import type {
+  AuditEvent,
+  CaDescription,
+  CertificateDetail,
+  CertificateState,
+  CertificateSummary,
+  DeviceAdded,
+  DeviceDetail,
+  DeviceRevoked,
+  DeviceState,
+  DeviceSummary,
+  EnrollmentProgress,
+  GroupDetail,
+  GroupPolicy,
+  HealthCheck,
+  Page,
+  RenewOrdered,
+  TicketSummary,
+} from './operator-api.ts';
+
+/** The operator API by name. `:word` is a path parameter. */
+export const OPERATOR_ROUTES = {
+  addDevice: { method: 'POST', path: '/v1/devices' },
+  listDevices: { method: 'GET', path: '/v1/devices' },
+  showDevice: { method: 'GET', path: '/v1/devices/:deviceId' },
+  revokeDevice: { method: 'POST', path: '/v1/devices/:deviceId/revoke' },
+  retireDevice: { method: 'POST', path: '/v1/devices/:deviceId/retire' },
+  renewDevice: { method: 'POST', path: '/v1/devices/:deviceId/renew' },
+  addTicket: { method: 'POST', path: '/v1/devices/:deviceId/tickets' },
+  showProgress: { method: 'GET', path: '/v1/devices/:deviceId/progress' },
+  listCertificates: { method: 'GET', path: '/v1/certificates' },
+  showCertificate: { method: 'GET', path: '/v1/certificates/:serial' },
+  listGroups: { method: 'GET', path: '/v1/groups' },
+  addGroup: { method: 'POST', path: '/v1/groups' },
+  showGroup: { method: 'GET', path: '/v1/groups/:name' },
+  setGroup: { method: 'PATCH', path: '/v1/groups/:name' },
+  listTickets: { method: 'GET', path: '/v1/tickets' },
+  revokeTicket: { method: 'POST', path: '/v1/tickets/:ticketId/revoke' },
+  listAudit: { method: 'GET', path: '/v1/audit' },
+  describeCa: { method: 'GET', path: '/v1/ca' },
+  checkHealth: { method: 'GET', path: '/v1/health' },
+} as const;
+
+export type OperatorRoute = keyof typeof OPERATOR_ROUTES;
+
+/** `after` is the `nextCursor` of the page before; `limit` is 1 to 1000, 100 when left out. */
+export type PageRequest = { after?: string | undefined; limit?: number | undefined };
+
+type ForDevice = { deviceId: string };
+
+/** What each route takes: path parameters, query and JSON body together (their names never collide). */
+export type OperatorRequests = {
+  addDevice: ForDevice & {
+    group?: string | undefined;
+    hardwareSerial?: string | undefined;
+    owner?: string | undefined;
+  };
+  listDevices: PageRequest & { group?: string | undefined; state?: DeviceState | undefined };
+  showDevice: ForDevice;
+  /** reason: a name of RFC 5280 5.3.1, e.g. keyCompromise. */
+  revokeDevice: ForDevice & { reason: string };
+  retireDevice: ForDevice & { reason?: string | undefined };
+  renewDevice: ForDevice & { reason?: string | undefined };
+  addTicket: ForDevice;
+  showProgress: ForDevice;
+  listCertificates: PageRequest & { state?: CertificateState | undefined; deviceId?: string | undefined };
+  showCertificate: { serial: string };
+  listGroups: PageRequest;
+  addGroup: { name: string; policy?: GroupPolicyChange | undefined };
+  showGroup: { name: string };
+  /** The JSON body is the change itself. */
+  setGroup: { name: string } & GroupPolicyChange;
+  listTickets: PageRequest;
+  revokeTicket: { ticketId: string };
+  /** since: milliseconds UTC. */
+  listAudit: PageRequest & {
+    subject?: string | undefined;
+    action?: string | undefined;
+    attemptId?: string | undefined;
+    since?: number | undefined;
+  };
+  describeCa: Record<string, never>;
+  checkHealth: Record<string, never>;
+};
+
+/** Only what is named changes. */
+export type GroupPolicyChange = { [K in keyof GroupPolicy]?: GroupPolicy[K] | undefined };
+
+export type OperatorResponses = {
+  addDevice: DeviceAdded;
+  listDevices: Page<DeviceSummary>;
+  showDevice: DeviceDetail;
+  revokeDevice: DeviceRevoked;
+  retireDevice: DeviceRevoked;
+  renewDevice: RenewOrdered;
+  addTicket: DeviceAdded;
+  showProgress: EnrollmentProgress;
+  listCertificates: Page<CertificateSummary & { deviceId: string | null }>;
+  showCertificate: CertificateDetail;
+  listGroups: Page<GroupDetail>;
+  addGroup: GroupDetail;
+  showGroup: GroupDetail;
+  setGroup: GroupDetail;
+  listTickets: Page<TicketSummary>;
+  revokeTicket: TicketSummary;
+  listAudit: Page<AuditEvent>;
+  describeCa: CaDescription;
+  checkHealth: { checks: HealthCheck[] };
+};
+
+/**
+ * The path of a route with its parameters filled in, in the order in which they stand there, and the query.
+ * @throws RangeError when there are fewer parameters than the path has.
+ */
+export function operatorPath(
+  route: OperatorRoute,
+  params: readonly string[] = [],
+  query: Readonly<Record<string, string | number | null | undefined>> = {},
+): string {
+  const rest = [...params];
+  const path = OPERATOR_ROUTES[route].path.replace(/:[A-Za-z]+/g, (word) => {
+    const value = rest.shift();
+    if (value === undefined) throw new RangeError(`${route} needs ${word.slice(1)}`);
+    return encodeURIComponent(value);
+  });
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null) search.set(name, String(value));
+  }
+  return search.size === 0 ? path : `${path}?${search.toString()}`;
+}

@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { isSerialNumber, type SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { GroupPolicy, ProofLevel } from '#gateway/contract/operator-api.ts';
+import {
+  type CertificateRecord,
+  type CertificateRefusal,
+  judgeCertificate,
+} from '#gateway/domain/certificate-record.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Store } from '#gateway/ports/store.ts';
+
+export type IdentifyDeps = { store: Pick<Store, 'read'>; clock: Clock };
+
+export type PeerIdentity = {
+  deviceId: DeviceId;
+  group: string;
+  policy: GroupPolicy;
+  proofLevel: ProofLevel;
+  certificate: CertificateRecord;
+};
+
+const REFUSALS = {
+  CERTIFICATE_UNKNOWN: 'this certificate was not issued by this gateway; enroll the device with a ticket',
+  CERTIFICATE_REVOKED: 'this certificate was revoked; an operator decides whether the device may enroll again',
+  CERTIFICATE_SUPERSEDED: 'this certificate was replaced by a newer one that is already in use; connect with that one',
+  CERTIFICATE_EXPIRED: 'this certificate has expired; enroll the device again with a new ticket',
+  CERTIFICATE_NOT_YET_VALID: 'this certificate is not valid yet; check the clocks',
+  PROFILE_NOT_A_DEVICE: 'this certificate is not a device certificate',
+} as const satisfies Record<CertificateRefusal, string>;
+
+/**
+ * Who a TLS client certificate belongs to. The certificate must be, byte for byte, one of our own rows: then its
+ * issuer, its profile and its name need no second look, and a foreign certificate with a copied serial is nobody.
+ * The caller has seen TLS prove possession of the key.
+ * @param der the client certificate as TLS showed it
+ * @throws GatewayError with a CERTIFICATE_* code, PROFILE_NOT_A_DEVICE, DEVICE_UNKNOWN or DEVICE_NOT_ALLOWED
+ */
+export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<PeerIdentity> {
+  const serial = readSerial(der);
+  const certificate = serial === undefined ? undefined : await deps.store.read.certificates.find(serial);
+  if (certificate === undefined || certificate.sha256 !== createHash('sha256').update(der).digest('hex')) {
+    throw new GatewayError('CERTIFICATE_UNKNOWN', REFUSALS.CERTIFICATE_UNKNOWN, {
+      subject: serial === undefined ? {} : { serial },
+    });
+  }
+  const subject = {
+    serial: certificate.serial,
+    ...(certificate.deviceId === null ? {} : { deviceId: certificate.deviceId }),
+  };
+  const refusal = judgeCertificate(certificate, deps.clock.now());
+  if (refusal !== undefined) throw new GatewayError(refusal, REFUSALS[refusal], { subject });
+  const device = certificate.deviceId === null ? undefined : await deps.store.read.devices.find(certificate.deviceId);
+  if (device === undefined) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered', { subject });
+  if (device.state === 'retired' || device.state === 'quarantined') {
+    throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject });
+  }
+  const group = await deps.store.read.groups.find(device.group);
+  if (group === undefined) {
+    throw new GatewayError('DEVICE_NOT_ALLOWED', `the group "${device.group}" of this device does not exist`, {
+      subject,
+    });
+  }
+  return {
+    deviceId: device.deviceId,
+    group: device.group,
+    policy: group.policy,
+    proofLevel: certificate.proofLevel ?? 'software',
+    certificate,
+  };
+}
+
+function readSerial(der: Buffer): SerialNumber | undefined {
+  try {
+    const { serial } = parseCertificate(der);
+    return isSerialNumber(serial) ? serial : undefined;
+  } catch {
+    // Whatever it is, we did not issue it.
+    return undefined;
+  }
+}

@@ -1,0 +1,52 @@
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { spkiSha256 } from '#ca/pkix/public-key.ts';
+import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import type { IssuanceOrder } from '#ca/ports/issuance-order.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Randomness } from '#gateway/ports/randomness.ts';
+import type { Store } from '#gateway/ports/store.ts';
+
+export type OwnCertificateDeps = { store: Store; authority: CertificateAuthority; clock: Clock; random: Randomness };
+
+export type OwnCertificateOrder =
+  | { profile: 'gateway-server'; publicKey: Buffer; dnsNames: string[]; ipAddresses: string[] }
+  | { profile: 'notice-signer'; publicKey: Buffer };
+
+/** 30 days: replaced at two thirds, without a restart. */
+const LIFETIME_SECONDS = 30 * 24 * 3600;
+
+/** A certificate for one of the gateway's own keys, recorded like every other. @returns DER. @throws AuthorityError */
+export async function issueOwnCertificate(deps: OwnCertificateDeps, order: OwnCertificateOrder): Promise<Buffer> {
+  const serial = deps.random.serialNumber();
+  const whole: IssuanceOrder = { ...order, serial, lifetimeSeconds: LIFETIME_SECONDS };
+  const der = await deps.authority.issue(whole);
+  const certificate = parseCertificate(der);
+  const now = deps.clock.now();
+  await deps.store.write(async (tables) => {
+    await tables.certificates.insert({
+      serial,
+      issuerKeyId: certificate.authorityKeyId ?? '',
+      deviceId: null,
+      profile: order.profile,
+      spkiSha256: spkiSha256(certificate.publicKey),
+      sha256: certificate.sha256,
+      state: 'active',
+      proofLevel: null,
+      notBefore: certificate.notBefore,
+      notAfter: certificate.notAfter,
+      issuedAt: now,
+      activatedAt: now,
+      supersedeAt: null,
+      lapseAt: null,
+      revokedAt: null,
+      revocationReason: null,
+      enrollmentId: null,
+      der,
+    });
+    await tables.audit.append(
+      auditEntry({ at: now, actor: 'gateway', action: 'certificate.issued', subject: order.profile, detail: `serial ${serial}` }),
+    );
+  });
+  return der;
+}

@@ -1,0 +1,169 @@
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { spkiSha256 } from '#ca/pkix/public-key.ts';
+import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
+import type { ProofLevel } from '#gateway/contract/operator-api.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
+
+export type IssueDeps = { store: Store; authority: CertificateAuthority; clock: Clock };
+
+type DeviceOrder = Extract<IssuanceOrder, { profile: 'device' }>;
+
+/** Kept with the enrollment, so that exactly the same order can be asked again after a crash or a lost answer. */
+export function formatOrder(order: DeviceOrder): string {
+  return JSON.stringify({ ...order, publicKey: order.publicKey.toString('base64') });
+}
+
+export function parseOrder(text: string): DeviceOrder {
+  const order = JSON.parse(text) as Omit<DeviceOrder, 'publicKey'> & { publicKey: string };
+  return { ...order, publicKey: Buffer.from(order.publicKey, 'base64') };
+}
+
+/**
+ * The second half of an issuance: the intent is on record, now the authority signs and the certificate is recorded
+ * with its audit event in one transaction. Only then does anybody see it. Safe to do again at any point.
+ * @throws GatewayError AUTHORITY_UNAVAILABLE (nothing is lost: the same request asked again goes on from here)
+ */
+export async function issueRecorded(
+  deps: IssueDeps,
+  enrollment: Enrollment,
+  lapseSeconds: number,
+): Promise<CertificateRecord> {
+  let der: Buffer;
+  try {
+    der = await deps.authority.issue(parseOrder(enrollment.order));
+  } catch (cause) {
+    if (cause instanceof AuthorityError && cause.code === 'AUTHORITY_UNAVAILABLE') {
+      throw new GatewayError(
+        'AUTHORITY_UNAVAILABLE',
+        'the certificate authority does not answer at the moment; ask again',
+        {
+          cause,
+          retryAfter: 5,
+          subject: { deviceId: enrollment.deviceId },
+        },
+      );
+    }
+    throw cause;
+  }
+  return recordIssued(deps, enrollment, der, lapseSeconds);
+}
+
+/** Records a certificate the authority has signed for this enrollment. Doing it twice changes nothing. */
+export async function recordIssued(
+  deps: Pick<IssueDeps, 'store' | 'clock'>,
+  enrollment: Enrollment,
+  der: Buffer,
+  lapseSeconds: number,
+): Promise<CertificateRecord> {
+  const now = deps.clock.now();
+  const record = recordOf(der, enrollment, now, lapseSeconds);
+  const outcome = await deps.store.write(async (tables) => {
+    const existing = await tables.certificates.find(record.serial);
+    if (existing !== undefined) return existing;
+    if (!(await isStillWanted(tables, enrollment))) return takeBack(tables, enrollment, record, now);
+    await tables.certificates.insert(record);
+    await tables.enrollments.update(enrollment.id, { state: 'issued', updatedAt: now });
+    await tables.audit.append(
+      auditEntry({
+        at: now,
+        actor: enrollment.kind === 'enroll' ? `ticket:${enrollment.ticketId ?? ''}` : `device:${enrollment.deviceId}`,
+        action: 'certificate.issued',
+        subject: enrollment.deviceId,
+        attemptId: enrollment.id,
+        detail: `serial ${record.serial}, key ${enrollment.keyKind}${enrollment.replacesSerial === null ? '' : `, to replace ${enrollment.replacesSerial}`}`,
+      }),
+    );
+    return record;
+  });
+  if (outcome.state === 'revoked') {
+    throw new GatewayError('DEVICE_NOT_ALLOWED', 'this device was revoked while its certificate was being made', {
+      subject: { deviceId: enrollment.deviceId },
+    });
+  }
+  return outcome;
+}
+
+/** What allowed the enrollment may have been taken back between the intent and the signature. */
+async function isStillWanted(tables: Tables, enrollment: Enrollment): Promise<boolean> {
+  const device = await tables.devices.find(enrollment.deviceId);
+  if (device === undefined || device.state === 'retired' || device.state === 'quarantined') return false;
+  if (enrollment.ticketId !== null) return (await tables.tickets.find(enrollment.ticketId))?.revokedAt === null;
+  if (enrollment.replacesSerial === null) return false;
+  const replaced = await tables.certificates.find(enrollment.replacesSerial);
+  return replaced !== undefined && replaced.state !== 'revoked';
+}
+
+/** The signature exists, so it goes on the record and on the CRL; nobody ever sees the certificate. */
+async function takeBack(
+  tables: Tables,
+  enrollment: Enrollment,
+  record: CertificateRecord,
+  now: number,
+): Promise<CertificateRecord> {
+  const reason = 'cessationOfOperation';
+  const revoked: CertificateRecord = {
+    ...record,
+    state: 'revoked',
+    lapseAt: null,
+    revokedAt: now,
+    revocationReason: reason,
+  };
+  await tables.certificates.insert(revoked);
+  await tables.revocations.insert({
+    serial: record.serial,
+    deviceId: enrollment.deviceId,
+    reason,
+    revokedAt: now,
+    notAfter: record.notAfter,
+    requestedBy: 'gateway',
+    closedAfterMs: null,
+  });
+  await tables.enrollments.update(enrollment.id, { state: 'abandoned', updatedAt: now });
+  await tables.audit.append(
+    auditEntry({
+      at: now,
+      actor: 'gateway',
+      action: 'certificate.revoked',
+      subject: enrollment.deviceId,
+      attemptId: enrollment.id,
+      detail: `serial ${record.serial}: the device was revoked before its certificate was handed out`,
+    }),
+  );
+  return revoked;
+}
+
+function recordOf(der: Buffer, enrollment: Enrollment, now: number, lapseSeconds: number): CertificateRecord {
+  const certificate = parseCertificate(der);
+  if (certificate.serial !== enrollment.serial || spkiSha256(certificate.publicKey) !== enrollment.spkiSha256) {
+    throw new GatewayError('INTERNAL', 'the authority answered with another certificate than was ordered');
+  }
+  return {
+    serial: certificate.serial as SerialNumber,
+    issuerKeyId: certificate.authorityKeyId ?? '',
+    deviceId: enrollment.deviceId,
+    profile: 'device',
+    spkiSha256: enrollment.spkiSha256,
+    sha256: certificate.sha256,
+    state: 'pending',
+    proofLevel: PROOF_OF_THIS_VERSION,
+    notBefore: certificate.notBefore,
+    notAfter: certificate.notAfter,
+    issuedAt: now,
+    activatedAt: null,
+    supersedeAt: null,
+    lapseAt: now + lapseSeconds * 1000,
+    revokedAt: null,
+    revocationReason: null,
+    enrollmentId: enrollment.id,
+    der: certificate.der,
+  };
+}
+
+/** Keys are software keys until attestation says otherwise. */
+export const PROOF_OF_THIS_VERSION: ProofLevel = 'software';

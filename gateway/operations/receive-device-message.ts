@@ -1,0 +1,79 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { type NoticeAck, parseAgentState, parseNoticeAck } from '#gateway/contract/reports.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import type { Metrics } from '#gateway/ports/metrics.ts';
+import type { Store } from '#gateway/ports/store.ts';
+import { supersedeOlder } from './activate-certificate.ts';
+import type { NoticeAcks } from './notice-acks.ts';
+
+export type ReceiveDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; acks: NoticeAcks };
+
+export type DeviceMessageKind = 'ack' | 'state' | 'csr';
+
+/** What a device reports about itself. A report that makes no sense is dropped and said in the log; it never ends a session. */
+export async function receiveDeviceMessage(
+  deps: ReceiveDeps,
+  session: { deviceId: DeviceId; serial: SerialNumber },
+  kind: DeviceMessageKind,
+  payload: Buffer,
+): Promise<void> {
+  const { deviceId, serial } = session;
+  const value = parseJson(payload);
+  switch (kind) {
+    case 'ack': {
+      const ack = parseNoticeAck(value);
+      if (ack === undefined) return deps.log.warn('acknowledgement not understood', { deviceId });
+      return recordAck(deps, deviceId, ack);
+    }
+    case 'state': {
+      const state = parseAgentState(value);
+      if (state === undefined) return deps.log.warn('state report not understood', { deviceId });
+      deps.log.debug('state reported', { deviceId, ...state });
+      // Only the certificate it is connected with: a report cannot supersede on behalf of another one.
+      if (state.connected && state.serial === serial) await supersedeOlder(deps, serial);
+      return;
+    }
+    case 'csr':
+      // Renewal over MQTT is not offered yet: agents renew over EST.
+      return deps.log.info('CSR over MQTT ignored: renew over EST', { deviceId });
+  }
+}
+
+const RANK = { outbox: 0, sent: 1, received: 2, done: 3, failed: 3, expired: 3 } as const;
+
+async function recordAck(deps: ReceiveDeps, deviceId: DeviceId, ack: NoticeAck): Promise<void> {
+  // First those who wait (a revocation closes the session now), then the books.
+  deps.acks.acknowledged(ack.noticeId);
+  const now = deps.clock.now();
+  const recorded = await deps.store.write(async (tables) => {
+    const notice = await tables.notices.find(ack.noticeId);
+    // Somebody else's notice, an unknown one, or an older word about it.
+    if (notice?.deviceId !== deviceId || RANK[ack.outcome] <= RANK[notice.state]) return false;
+    await tables.notices.update(notice.id, { state: ack.outcome, ackedAt: now, detail: ack.detail ?? null });
+    if (ack.outcome !== 'received') {
+      await tables.audit.append(
+        auditEntry({
+          at: now,
+          actor: `device:${deviceId}`,
+          action: 'notice.acknowledged',
+          subject: deviceId,
+          outcome: ack.outcome === 'done' ? 'ok' : 'failed',
+          detail: `${notice.kind} ${notice.id}${ack.detail === undefined ? '' : `: ${ack.detail}`}`,
+        }),
+      );
+    }
+    return true;
+  });
+  if (recorded) deps.metrics.notice(ack.outcome);
+}
+
+function parseJson(payload: Buffer): unknown {
+  try {
+    return JSON.parse(payload.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

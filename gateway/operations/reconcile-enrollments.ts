@@ -1,0 +1,51 @@
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import { type IssueDeps, recordIssued } from './issue-recorded.ts';
+
+export type ReconcileDeps = IssueDeps & { log: Log };
+
+/** An intent younger than this may still be in the hands of a request that is running. */
+const SETTLE_MS = 60_000;
+
+/**
+ * After a crash, and now and then: intents without a certificate are taken to the authority's own journal. What it
+ * signed is recorded, so that the device that asks again gets it and no certificate exists that the gateway does not
+ * know; what it never signed is given up and frees its ticket.
+ * @param settled true at a start, when no request can be running.
+ */
+export async function reconcileEnrollments(deps: ReconcileDeps, options: { settled: boolean }): Promise<void> {
+  const unfinished = await deps.store.read.enrollments.listUnfinished(1000);
+  for (const enrollment of unfinished) {
+    const now = deps.clock.now();
+    if (!options.settled && now - enrollment.createdAt < SETTLE_MS) continue;
+    const der = await deps.authority.findIssued(enrollment.serial);
+    const device = await deps.store.read.devices.find(enrollment.deviceId);
+    const group = device === undefined ? undefined : await deps.store.read.groups.find(device.group);
+    if (der !== undefined) {
+      await recordIssued(deps, enrollment, der, group?.policy.pendingLapseSeconds ?? 3600);
+      deps.log.info('issuance completed after an interruption', {
+        attemptId: enrollment.id,
+        deviceId: enrollment.deviceId,
+      });
+      continue;
+    }
+    await deps.store.write(async (tables) => {
+      await tables.enrollments.update(enrollment.id, { state: 'abandoned', updatedAt: now });
+      const ticket = enrollment.ticketId === null ? undefined : await tables.tickets.find(enrollment.ticketId);
+      if (ticket?.boundSerial === enrollment.serial) {
+        await tables.tickets.update(ticket.id, { boundSerial: null, boundSpkiSha256: null });
+      }
+      await tables.audit.append(
+        auditEntry({
+          at: now,
+          actor: 'gateway',
+          action: 'enrollment.abandoned',
+          subject: enrollment.deviceId,
+          attemptId: enrollment.id,
+          detail: 'interrupted before the authority signed',
+        }),
+      );
+    });
+    deps.log.info('interrupted enrollment given up', { attemptId: enrollment.id, deviceId: enrollment.deviceId });
+  }
+}

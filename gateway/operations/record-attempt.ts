@@ -1,0 +1,98 @@
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
+import type { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import type { Metrics } from '#gateway/ports/metrics.ts';
+import type { Store } from '#gateway/ports/store.ts';
+
+export type AttemptDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; refusals: RefusalBudget };
+
+/** What is known of an attempt so far; the work fills in the device as soon as it knows it. */
+export type AttemptFacts = {
+  attemptId: string;
+  address: string;
+  kind: 'enroll' | 'reenroll';
+  deviceId: string | undefined;
+};
+
+/**
+ * Runs one attempt and makes sure that, however it ends, its id stands in the log, the metrics and the audit with the
+ * reason. Refusals of somebody unknown are logged and counted, not audited: a stranger must not fill the disk.
+ */
+export async function recordAttempt<T extends { givenAgain: boolean }>(
+  deps: AttemptDeps,
+  facts: AttemptFacts,
+  work: () => Promise<T>,
+): Promise<T> {
+  const started = deps.clock.monotonic();
+  const seconds = () => (deps.clock.monotonic() - started) / 1000;
+  try {
+    const result = await work();
+    const { attemptId, kind, deviceId, address } = facts;
+    deps.metrics.enrollment(kind, result.givenAgain ? 'given-again' : 'issued', seconds());
+    deps.log.info(result.givenAgain ? 'certificate given again' : 'certificate issued', {
+      attemptId,
+      kind,
+      deviceId,
+      address,
+    });
+    if (result.givenAgain && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
+    return result;
+  } catch (error) {
+    const refusal = error instanceof GatewayError ? error : undefined;
+    const code: GatewayErrorCode = refusal?.code ?? 'INTERNAL';
+    deps.metrics.enrollment(facts.kind, code, seconds());
+    const { attemptId, kind, address } = facts;
+    const deviceId = facts.deviceId ?? refusal?.subject.deviceId;
+    if (refusal === undefined) deps.log.error('enrollment failed', { attemptId, kind, deviceId, address, error });
+    else deps.log.warn('enrollment refused', { attemptId, kind, deviceId, address, code, detail: refusal.message });
+    if (deviceId !== undefined && deps.refusals.take(address, deps.clock.now())) {
+      await auditRefusal(deps, { ...facts, deviceId }, code, refusal?.message ?? 'internal error, see the log');
+    }
+    throw error;
+  }
+}
+
+async function auditAgain(deps: AttemptDeps, facts: AttemptFacts, deviceId: string): Promise<void> {
+  // A client that asks the same thing in a loop gets its answer, but not a row a time.
+  if (!deps.refusals.take(facts.address, deps.clock.now())) return;
+  await deps.store.write((tables) =>
+    tables.audit.append(
+      auditEntry({
+        at: deps.clock.now(),
+        actor: `address:${facts.address}`,
+        action: 'certificate.given-again',
+        subject: deviceId,
+        attemptId: facts.attemptId,
+      }),
+    ),
+  );
+}
+
+async function auditRefusal(
+  deps: AttemptDeps,
+  facts: AttemptFacts & { deviceId: string },
+  code: GatewayErrorCode,
+  detail: string,
+): Promise<void> {
+  try {
+    await deps.store.write((tables) =>
+      tables.audit.append(
+        auditEntry({
+          at: deps.clock.now(),
+          actor: `address:${facts.address}`,
+          action: 'enrollment.refused',
+          subject: facts.deviceId,
+          attemptId: facts.attemptId,
+          outcome: code === 'INTERNAL' ? 'failed' : 'refused',
+          code,
+          detail,
+        }),
+      ),
+    );
+  } catch (error) {
+    // The refusal stands either way; what is lost is its row, and that is said.
+    deps.log.error('refusal not audited', { attemptId: facts.attemptId, code, error: String(error) });
+  }
+}

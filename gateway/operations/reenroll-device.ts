@@ -1,0 +1,147 @@
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import type { CertificateRequest } from '#ca/pkix/csr.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { meetsProof } from '#gateway/domain/device.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { activateCertificate } from './activate-certificate.ts';
+import { type EnrollDeps, type Enrolled, freeAttemptId } from './enroll-device.ts';
+import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
+import { formatOrder, issueRecorded } from './issue-recorded.ts';
+import { type AcceptedCsr, readCsr } from './read-csr.ts';
+import { type AttemptFacts, recordAttempt } from './record-attempt.ts';
+
+export type ReenrollRequest = {
+  attemptId: string;
+  address: string;
+  /** The certificate shown in TLS, DER: the one to be renewed. */
+  peer: Buffer;
+  csr: Buffer;
+};
+
+/** Unused certificates a device may hold at once; past it the device is asking in a loop with new keys. */
+const MAX_PENDING = 5;
+
+/**
+ * Renewal (RFC 7030 4.2.2) with the current certificate: the same name, usually a new key. Policy is evaluated again.
+ * The same key asked again while its certificate is unused gets the same certificate.
+ * @throws GatewayError with the code of the step that refused
+ */
+export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest): Promise<Enrolled> {
+  const facts: AttemptFacts = {
+    attemptId: request.attemptId,
+    address: request.address,
+    kind: 'reenroll',
+    deviceId: undefined,
+  };
+  return recordAttempt(deps, facts, async () => {
+    const identity = await identifyPeer(deps, request.peer);
+    facts.deviceId = identity.deviceId;
+    const csr = readCsr(request.csr, identity.policy);
+    requireSameName(csr.request, identity.certificate);
+    if (!meetsProof(identity.proofLevel, identity.policy.proof)) {
+      throw new GatewayError(
+        'PROOF_TOO_LOW',
+        `the group "${identity.group}" now requires proof level ${identity.policy.proof}`,
+      );
+    }
+    if (identity.certificate.state === 'pending') {
+      await activateCertificate(deps, identity.certificate.serial, identity.policy.overlapSeconds);
+    }
+    const { enrollment, again } = await recordIntent(deps, request, identity, csr);
+    if (again !== undefined) return { certificate: again, givenAgain: true };
+    const certificate = await issueRecorded(deps, enrollment, identity.policy.pendingLapseSeconds);
+    return { certificate: certificate.der, givenAgain: false };
+  });
+}
+
+/** RFC 7030 4.2.2: subject and subjectAltName equal those of the certificate being renewed, as DER. */
+function requireSameName(csr: CertificateRequest, certificate: CertificateRecord): void {
+  const current = parseCertificate(certificate.der);
+  if (!csr.subject.equals(current.subject)) {
+    throw new GatewayError(
+      'IDENTITY_MISMATCH',
+      'the subject of the CSR is not the subject of the current certificate (RFC 7030 4.2.2); copy it unchanged',
+    );
+  }
+  if (current.subjectAltName !== undefined && csr.subjectAltName?.equals(current.subjectAltName) !== true) {
+    throw new GatewayError(
+      'IDENTITY_MISMATCH',
+      'the subjectAltName of the CSR is not the one of the current certificate (RFC 7030 4.2.2); copy it unchanged',
+    );
+  }
+}
+
+async function recordIntent(
+  deps: EnrollDeps,
+  request: ReenrollRequest,
+  { deviceId, policy, certificate }: PeerIdentity,
+  csr: AcceptedCsr,
+): Promise<{ enrollment: Enrollment; again: Buffer | undefined }> {
+  const now = deps.clock.now();
+  return deps.store.write(async (tables) => {
+    for (const enrollment of await tables.enrollments.listByKey(deviceId, csr.spkiSha256)) {
+      if (enrollment.kind !== 'reenroll' || enrollment.state === 'abandoned' || enrollment.state === 'confirmed')
+        continue;
+      const begun = await tables.certificates.find(enrollment.serial);
+      if (begun === undefined) return { enrollment, again: undefined };
+      if (begun.state === 'pending') return { enrollment, again: begun.der };
+    }
+    const device = await tables.devices.find(deviceId);
+    const held = await tables.certificates.listByDevice(deviceId);
+    // Read again inside: a revocation may have been committed since the certificate was looked at.
+    const current = held.find((candidate) => candidate.serial === certificate.serial);
+    if (current?.state === 'revoked' || device === undefined) {
+      throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', {
+        subject: { deviceId },
+      });
+    }
+    if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
+      throw new GatewayError(
+        'RATE_LIMITED',
+        'this device holds too many certificates it has not used; use the newest, or wait until they lapse',
+        {
+          retryAfter: Math.min(policy.pendingLapseSeconds, 3600),
+          subject: { deviceId },
+        },
+      );
+    }
+    const serial = deps.random.serialNumber();
+    const enrollment: Enrollment = {
+      id: await freeAttemptId(tables, deps.random, request.attemptId),
+      deviceId,
+      kind: 'reenroll',
+      door: 'est',
+      address: request.address,
+      keyKind: csr.keyKind,
+      spkiSha256: csr.spkiSha256,
+      ticketId: null,
+      replacesSerial: certificate.serial,
+      serial,
+      order: formatOrder({
+        profile: 'device',
+        serial,
+        publicKey: csr.request.publicKey,
+        lifetimeSeconds: policy.lifetimeSeconds,
+        deviceId,
+        ...(device.hardwareSerial === null ? {} : { hardwareSerial: device.hardwareSerial }),
+      }),
+      state: 'approved',
+      createdAt: now,
+      updatedAt: now,
+    };
+    await tables.enrollments.insert(enrollment);
+    await tables.audit.append(
+      auditEntry({
+        at: now,
+        actor: `device:${deviceId}`,
+        action: 'enrollment.approved',
+        subject: deviceId,
+        attemptId: enrollment.id,
+        detail: `renewal of ${certificate.serial}, ${csr.keyKind} key from ${request.address}`,
+      }),
+    );
+    return { enrollment, again: undefined };
+  });
+}

@@ -1,0 +1,140 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { RevocationReason } from '#ca/revocation/reasons.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { DeviceRevoked, DeviceState } from '#gateway/contract/operator-api.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { DenySet } from '#gateway/domain/deny-set.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { Broker, LiveSession } from '#gateway/ports/broker.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import type { Tables } from '#gateway/ports/store.ts';
+import { type DeliverDeps, deliverPendingNotices } from './deliver-notices.ts';
+import type { NoticeAcks } from './notice-acks.ts';
+import type { RevocationPublisher } from './publish-revocations.ts';
+import { type QueueNoticeDeps, queueNotice } from './queue-notice.ts';
+
+export type RevokeDeps = DeliverDeps &
+  QueueNoticeDeps & { broker: Broker; denySet: DenySet; acks: NoticeAcks; revocations: RevocationPublisher; log: Log };
+
+export type RevocationOrder = {
+  deviceId: DeviceId;
+  reason: RevocationReason;
+  actor: string;
+  /** Monotonic milliseconds at which the request arrived. */
+  requestedAt: number;
+  /** `retired`: for good; `revoked`: a new ticket may bring it back. */
+  becomes: Extract<DeviceState, 'revoked' | 'retired'>;
+};
+
+/** How long a device may take to acknowledge that it is revoked before its socket is closed under it. */
+const ACK_WAIT_MS = 1000;
+const NOTICE_LIFE_MS = 7 * 24 * 3600 * 1000;
+
+/**
+ * Revokes a device and everything it could come back with, in this order: one transaction; the deny set; the live
+ * sessions marked; the `revoked` notice, acknowledged within a second or not at all; the sockets closed, the will
+ * suppressed; the fleet told and the CRL rebuilt.
+ * @returns once the live sessions are closed and the CRL was rebuilt or its rebuilding is under way
+ * @throws GatewayError NOT_FOUND
+ */
+export async function revokeDevice(deps: RevokeDeps, order: RevocationOrder): Promise<DeviceRevoked> {
+  const now = deps.clock.now();
+  const { deviceId, reason } = order;
+  const { serials, noticeId } = await deps.store.write((tables) => recordRevocation(tables, deps, order, now));
+  deps.denySet.add(serials);
+  const marked = deps.broker.markRevoked(serials);
+
+  if (noticeId !== undefined && marked.length > 0) {
+    const acknowledged = deps.acks.wait(noticeId, ACK_WAIT_MS);
+    if ((await deliverPendingNotices(deps, deviceId)) > 0) await acknowledged;
+  }
+  const closedAfterMs = await closeSessions(deps, order, marked);
+  if (serials.length > 0) {
+    await deps.store.write((tables) => tables.revocations.setClosedAfter(serials, closedAfterMs));
+    await deps.revocations.published();
+  }
+  deps.metrics.revocation(closedAfterMs / 1000, marked.length);
+  deps.log.info('device revoked', { deviceId, reason, serials, sessionsClosed: marked.length, closedAfterMs });
+  return { deviceId, serials, sessionsClosed: marked.length, closedAfterMs };
+}
+
+/** Status, device state, tickets, notice and audit: all of it or nothing. */
+async function recordRevocation(
+  tables: Tables,
+  deps: QueueNoticeDeps,
+  order: RevocationOrder,
+  now: number,
+): Promise<{ serials: SerialNumber[]; noticeId: string | undefined }> {
+  const { deviceId, reason, actor } = order;
+  const device = await tables.devices.find(deviceId);
+  if (device === undefined) throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
+  const standing = (await tables.certificates.listByDevice(deviceId)).filter(
+    ({ state, notAfter }) => (state === 'pending' || state === 'active' || state === 'superseded') && notAfter >= now,
+  );
+  for (const { serial, notAfter } of standing) {
+    await tables.certificates.update(serial, { state: 'revoked', revokedAt: now, revocationReason: reason });
+    await tables.revocations.insert({
+      serial,
+      deviceId,
+      reason,
+      revokedAt: now,
+      notAfter,
+      requestedBy: actor,
+      closedAfterMs: null,
+    });
+    await tables.audit.append(
+      auditEntry({
+        at: now,
+        actor,
+        action: 'certificate.revoked',
+        subject: deviceId,
+        detail: `serial ${serial}: ${reason}`,
+      }),
+    );
+  }
+  for (const ticket of await tables.tickets.listByDevice(deviceId)) {
+    if (ticket.revokedAt === null && ticket.spentAt === null)
+      await tables.tickets.update(ticket.id, { revokedAt: now });
+  }
+  if (device.state !== 'retired') await tables.devices.update(deviceId, { state: order.becomes });
+  await tables.audit.append(
+    auditEntry({
+      at: now,
+      actor,
+      action: order.becomes === 'retired' ? 'device.retired' : 'device.revoked',
+      subject: deviceId,
+      detail: reason,
+    }),
+  );
+  const serials = standing.map((certificate) => certificate.serial);
+  // A stolen key must not be warned: no notice at all.
+  if (reason === 'keyCompromise' || serials.length === 0) return { serials, noticeId: undefined };
+  const notice = await queueNotice(tables, deps, {
+    deviceId,
+    now,
+    life: NOTICE_LIFE_MS,
+    actor,
+    notice: {
+      kind: 'revoked',
+      body: {
+        serials,
+        reason,
+        advice:
+          order.becomes === 'retired'
+            ? 'this device was retired; it may be switched off'
+            : 'an operator revoked this device; to bring it back, enroll it again with a new ticket',
+      },
+    },
+  });
+  return { serials, noticeId: notice.id };
+}
+
+async function closeSessions(
+  deps: RevokeDeps,
+  order: RevocationOrder,
+  marked: readonly LiveSession[],
+): Promise<number> {
+  if (marked.length === 0) return 0;
+  await deps.broker.close(marked, `revoked: ${order.reason}`);
+  return Math.round((deps.clock.monotonic() - order.requestedAt) * 10) / 10;
+}

@@ -1,0 +1,81 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import { GatewayError, type RefusalSubject } from '#gateway/domain/gateway-error.ts';
+import type { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import type { Metrics } from '#gateway/ports/metrics.ts';
+import type { Store } from '#gateway/ports/store.ts';
+
+export type SessionRecordDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; refusals: RefusalBudget };
+
+export type OpenedSession = { deviceId: DeviceId; serial: SerialNumber; address: string; since: number };
+
+/** Written behind the session's back: a slow disk must not hold up CONNACK, and the record is not what admits it. */
+export function recordSessionOpened(deps: SessionRecordDeps, session: OpenedSession): void {
+  const { deviceId, serial, address, since } = session;
+  deps.metrics.session('admitted');
+  deps.log.info('session opened', { deviceId, serial, address });
+  inBackground(deps, async (tables) => {
+    await tables.sessions.open(deviceId, { serial, address, since });
+    await tables.audit.append(
+      auditEntry({
+        at: since,
+        actor: `device:${deviceId}`,
+        action: 'session.opened',
+        subject: deviceId,
+        detail: `serial ${serial} from ${address}`,
+      }),
+    );
+  });
+}
+
+export function recordSessionClosed(
+  deps: SessionRecordDeps,
+  session: Omit<OpenedSession, 'address'>,
+  reason: string,
+): void {
+  const { deviceId, serial, since } = session;
+  const now = deps.clock.now();
+  deps.metrics.sessionEnded(reason);
+  deps.log.info('session closed', { deviceId, serial, reason, seconds: Math.round((now - since) / 1000) });
+  inBackground(deps, async (tables) => {
+    await tables.sessions.end(deviceId, { serial, since }, now, reason);
+    await tables.audit.append(
+      auditEntry({ at: now, actor: `device:${deviceId}`, action: 'session.closed', subject: deviceId, detail: reason }),
+    );
+  });
+}
+
+export type SessionRefusal = RefusalSubject & { address: string; code: string; detail: string };
+
+/**
+ * Every refusal is counted and logged; only those of somebody we know are audited, and only as many per address as
+ * the budget allows: a stranger must not be able to fill the disk.
+ */
+export function recordSessionRefused(deps: SessionRecordDeps, refusal: SessionRefusal): void {
+  const { deviceId, serial, address, code, detail } = refusal;
+  deps.metrics.session(code);
+  deps.log.warn('session refused', { address, code, detail, deviceId, serial });
+  if (deviceId === undefined || !deps.refusals.take(address, deps.clock.now())) return;
+  inBackground(deps, async (tables) => {
+    await tables.audit.append(
+      auditEntry({
+        at: deps.clock.now(),
+        actor: `address:${address}`,
+        action: 'session.refused',
+        subject: deviceId,
+        outcome: 'refused',
+        code,
+        detail,
+      }),
+    );
+  });
+}
+
+function inBackground(deps: SessionRecordDeps, work: Parameters<Store['write']>[0]): void {
+  deps.store.write(work).catch((error: unknown) => {
+    deps.log.error('session record lost', { error: error instanceof GatewayError ? error.code : String(error) });
+  });
+}

@@ -1,0 +1,93 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { DenySet } from '#gateway/domain/deny-set.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
+import type { RevocationPublisher } from './publish-revocations.ts';
+
+export type SweepDeps = { store: Store; clock: Clock; log: Log; denySet: DenySet; revocations: RevocationPublisher };
+
+const BATCH = 200;
+
+/**
+ * What time alone changes: unused certificates lapse, replaced ones end, others expire. Reads by next due time, so the
+ * cost is what is due, not the size of the fleet.
+ */
+export async function sweep(deps: SweepDeps): Promise<void> {
+  const now = deps.clock.now();
+  let revoked = 0;
+  for (;;) {
+    const due = await deps.store.read.certificates.listDue(now, BATCH);
+    if (due.length === 0) break;
+    const lapsed = await deps.store.write(async (tables) => {
+      const revokedNow: SerialNumber[] = [];
+      for (const certificate of due) {
+        if ((await advance(tables, certificate.serial, now)) === 'lapsed') revokedNow.push(certificate.serial);
+      }
+      return revokedNow;
+    });
+    deps.denySet.add(lapsed);
+    revoked += lapsed.length;
+    if (due.length < BATCH) break;
+  }
+  await deps.store.write((tables) => tables.notices.expire(now));
+  if (revoked > 0 || (await deps.revocations.isDue())) {
+    deps.log.debug('sweep publishes a CRL', { revoked });
+    await deps.revocations.publish();
+  }
+}
+
+async function advance(tables: Tables, serial: SerialNumber, now: number): Promise<'lapsed' | 'other'> {
+  // Read again inside: it may have been used or revoked since it was listed.
+  const certificate = await tables.certificates.find(serial);
+  if (certificate === undefined) return 'other';
+  const { state, notAfter, lapseAt, supersedeAt } = certificate;
+  const subject = certificate.deviceId ?? certificate.profile;
+  const say = (action: 'certificate.expired' | 'certificate.lapsed' | 'certificate.superseded') =>
+    tables.audit.append(
+      auditEntry({
+        at: now,
+        actor: 'gateway',
+        action,
+        subject,
+        attemptId: certificate.enrollmentId,
+        detail: `serial ${serial}`,
+      }),
+    );
+  if (notAfter <= now && state !== 'revoked' && state !== 'expired') {
+    await tables.certificates.update(serial, { state: 'expired' });
+    await say('certificate.expired');
+  } else if (state === 'pending' && lapseAt !== null && lapseAt <= now) {
+    await lapse(tables, certificate, now);
+    await say('certificate.lapsed');
+    return 'lapsed';
+  } else if (state === 'active' && supersedeAt !== null && supersedeAt <= now) {
+    await tables.certificates.update(serial, { state: 'superseded' });
+    await say('certificate.superseded');
+  }
+  return 'other';
+}
+
+/** Issued and never used: nobody proved to have it, so nobody may have it. The ticket is free for another try. */
+async function lapse(tables: Tables, certificate: CertificateRecord, now: number): Promise<void> {
+  const { serial, deviceId, notAfter, enrollmentId } = certificate;
+  const reason = 'cessationOfOperation';
+  await tables.certificates.update(serial, { state: 'revoked', revokedAt: now, revocationReason: reason });
+  await tables.revocations.insert({
+    serial,
+    deviceId,
+    reason,
+    revokedAt: now,
+    notAfter,
+    requestedBy: 'gateway',
+    closedAfterMs: null,
+  });
+  if (enrollmentId === null) return;
+  const enrollment = await tables.enrollments.find(enrollmentId);
+  await tables.enrollments.update(enrollmentId, { state: 'abandoned', updatedAt: now });
+  const ticket = enrollment?.ticketId == null ? undefined : await tables.tickets.find(enrollment.ticketId);
+  if (ticket?.boundSerial === serial)
+    await tables.tickets.update(ticket.id, { boundSerial: null, boundSpkiSha256: null });
+}
