@@ -17,10 +17,13 @@ export const DATA_FOLDER = {
 /** Longest path of a unix socket on every supported system, in bytes (Linux 107, macOS 103). */
 export const MAX_SOCKET_PATH = 103;
 
-export type RunFile = { pid: number; operatorSocket: string };
+/** `doors`: added once the gateway can serve, so that `gatehouse doctor` can knock at each. */
+export type RunFile = { pid: number; operatorSocket: string; doors?: Doors };
 
 /** Where a door can be reached. */
 export type DoorAddress = { host: string; port: number; url: string };
+
+export type Doors = { est: DoorAddress; mqtt: DoorAddress; status: DoorAddress; operator: DoorAddress };
 
 /** `serve --ready-file`: written once, when the gateway can serve. Others' scripts rely on these names. */
 export type ReadyFile = {

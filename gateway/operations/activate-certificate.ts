@@ -1,5 +1,6 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 
@@ -57,10 +58,11 @@ async function confirmEnrollment(tables: Tables, enrollmentId: string, now: numb
  */
 export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): Promise<SerialNumber[]> {
   const current = await deps.store.read.certificates.find(serial);
-  if (current?.state !== 'active' || current.deviceId === null) return [];
-  const { deviceId, issuedAt } = current;
-  const isOlder = (other: { serial: string; state: string; issuedAt: number }) =>
-    other.serial !== serial && other.state === 'active' && other.issuedAt <= issuedAt;
+  // One that has itself been followed by another says nothing about the others.
+  if (current?.state !== 'active' || current.supersedeAt !== null || current.deviceId === null) return [];
+  const { deviceId } = current;
+  const isOlder = (other: Pick<CertificateRecord, 'serial' | 'state' | 'supersedeAt'>) =>
+    other.serial !== serial && other.state === 'active' && other.supersedeAt !== null;
   // Most reports change nothing: look first, write only when there is something to write.
   if (!(await deps.store.read.certificates.listByDevice(deviceId)).some(isOlder)) return [];
   const now = deps.clock.now();

@@ -74,7 +74,10 @@ export interface RevocationTable {
   insert(revocation: RevocationRecord): Promise<boolean>;
   find(serial: SerialNumber): Promise<RevocationRecord | undefined>;
   setClosedAfter(serials: readonly SerialNumber[], milliseconds: number): Promise<void>;
-  /** Those that still belong on a CRL: of certificates whose notAfter is not before `expiredBefore`. Ordered by serial. */
+  /**
+   * Those that still belong on a CRL: of certificates whose notAfter is not before `expiredBefore`. Soonest to expire
+   * first, so that a page costs the same however many have expired; `after` is a serial.
+   */
   listForCrl(expiredBefore: number, page: PageOrder): Promise<RevocationRecord[]>;
   /** Newest first. */
   listNewest(limit: number): Promise<RevocationRecord[]>;

@@ -1,0 +1,297 @@
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import type { AuthorityDescription, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import { connectAuthority } from '#ca/socket/authority-client.ts';
+import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import { DenySet } from '#gateway/domain/deny-set.ts';
+import { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
+import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
+import { checkHealth } from '#gateway/operations/check-health.ts';
+import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
+import { enrollDevice } from '#gateway/operations/enroll-device.ts';
+import { ensureDefaultGroup } from '#gateway/operations/manage-groups.ts';
+import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
+import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
+import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
+import { type ReconcileDeps, reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
+import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
+import { recordSessionClosed, recordSessionOpened, recordSessionRefused } from '#gateway/operations/session-records.ts';
+import { sweep } from '#gateway/operations/sweep.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import { AuthorityProcess, runCeremony } from './authority-process.ts';
+import { bindOperatorOperations } from './bind-operator-operations.ts';
+import { type GatewayConfig, inDataFolder, serverNames } from './config.ts';
+import { startEstDoor } from './est/est-door.ts';
+import { LateBroker } from './late-broker.ts';
+import { startMqttDoor } from './mqtt/mqtt-door.ts';
+import { startOperatorDoor } from './operator/operator-door.ts';
+import { OwnIdentities } from './own-identities.ts';
+import { RecurringWork } from './recurring-work.ts';
+import { writeDurableFile } from './runtime/durable-file.ts';
+import { createNoticeSigner } from './runtime/file-notice-signer.ts';
+import { nodeRandomness } from './runtime/node-randomness.ts';
+import { createPinoLog } from './runtime/pino-log.ts';
+import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
+import { systemClock } from './runtime/system-clock.ts';
+import { prepareSockets } from './socket-folder.ts';
+import { openSqliteStore } from './store/sqlite-store.ts';
+import { mqttTls, serverTls } from './tls-material.ts';
+import { startStatusDoor } from './validation/status-door.ts';
+
+export type RunningGateway = { ready: ReadyFile; stop(): Promise<void> };
+
+const SWEEP_EVERY_MS = 2_000;
+const RECONCILE_EVERY_MS = 30_000;
+const REFRESH_EVERY_MS = 10 * 60_000;
+const HOUR_MS = 3_600_000;
+const AUTHORITY_START_MS = 15_000;
+
+/**
+ * Joins ports to adapters and opens the doors, in an order in which each part finds what it needs; whatever was
+ * started is stopped again when a later part fails.
+ */
+export async function startGateway(config: GatewayConfig): Promise<RunningGateway> {
+  const log = createPinoLog({ level: config.logLevel, name: 'gatehouse' });
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (const step of stops.splice(0).toReversed()) await step();
+  };
+  try {
+    return { ready: await start(config, log, stops), stop };
+  } catch (error) {
+    await stop().catch((failure: unknown) =>
+      log.error('stopping after a failed start failed', { error: String(failure) }),
+    );
+    throw error;
+  }
+}
+
+async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void>)[]): Promise<ReadyFile> {
+  const clock = systemClock;
+  const random = nodeRandomness;
+  const metrics = createPrometheusMetrics();
+  await mkdir(config.data, { recursive: true, mode: 0o700 });
+  const sockets = await prepareSockets(config.data);
+
+  const operatorDoor = startOperatorDoor({ log, clock });
+  stops.push(() => operatorDoor.close());
+  // First of all doors: it is also the lock on the data folder, since only one gateway can listen there.
+  await operatorDoor.listenLocally(sockets.operator);
+  const store = await openSqliteStore(inDataFolder(config, DATA_FOLDER.database));
+  stops.push(() => store.close());
+  const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
+  stops.push(() => statusDoor.close());
+  const status = addressOf('http', config, statusDoor.address.port);
+
+  const authority = await startAuthority(config, log, { socket: sockets.authority, statusUrl: status.url, stops });
+  const description = await waitForAuthority(authority);
+  const rootSha256 = parseCertificate(description.rootCertificate).sha256;
+
+  const identities = new OwnIdentities(
+    { store, authority, clock, random, log },
+    {
+      folder: inDataFolder(config, DATA_FOLDER.gatewayKeys),
+      issuer: description.intermediateCertificate,
+      ...serverNames(config),
+    },
+  );
+  await identities.refresh();
+  const signer = createNoticeSigner(() => ({
+    privateKey: identities.noticeSigner.key,
+    certificates: [identities.noticeSigner.certificate.der, description.intermediateCertificate],
+  }));
+
+  const broker = new LateBroker();
+  const denySet = new DenySet();
+  const shared = {
+    store,
+    authority,
+    clock,
+    random,
+    log,
+    metrics,
+    broker,
+    signer,
+    denySet,
+    acks: new NoticeAcks(),
+    refusals: new RefusalBudget({ burst: 60, perSecond: 0.2, maxAddresses: 10_000 }),
+    trustDomain: description.trustDomain,
+    crlValidity: config.crlHours * HOUR_MS,
+  };
+  const revocations = new RevocationPublisher(shared);
+  const work = new RecurringWork(log);
+
+  await recover(shared);
+  await revocations.publish();
+
+  const est = await startEstDoor(
+    {
+      clock,
+      log,
+      metrics,
+      randomness: random,
+      enrollDevice: (request) => enrollDevice(shared, request),
+      reenrollDevice: (request) => reenrollDevice(shared, request),
+      describeAuthority: () => description,
+      mqttAddress: () => ({ port: mqtt.address.port }),
+    },
+    { host: config.host, port: config.estPort, tls: serverTls(identities, description) },
+  );
+  stops.push(() => est.close());
+  const mqtt = await startMqttDoor(
+    {
+      clock,
+      log,
+      admitSession: (request) => admitSession(shared, request),
+      isStillAdmitted: (serial) => isStillAdmitted(shared, serial),
+      recordSessionOpened: (session) => recordSessionOpened(shared, session),
+      recordSessionClosed: (session, reason) => recordSessionClosed(shared, session, reason),
+      recordSessionRefused: (refusal) => recordSessionRefused(shared, refusal),
+      receiveDeviceMessage: (session, kind, payload) => receiveDeviceMessage(shared, session, kind, payload),
+      deliverPendingNotices: async (deviceId) => {
+        await deliverPendingNotices(shared, deviceId);
+      },
+    },
+    { listen: { host: config.host, port: config.mqttPort }, tls: mqttTls(identities, description) },
+  );
+  stops.push(() => mqtt.close());
+  broker.attach(mqtt.broker);
+
+  const health = {
+    store,
+    authority,
+    clock,
+    ownCertificates: () => [
+      { name: 'server', notAfter: identities.server.certificate.notAfter },
+      { name: 'notice-signer', notAfter: identities.noticeSigner.certificate.notAfter },
+    ],
+    doors: () => [
+      { name: 'est', listening: true },
+      { name: 'mqtt', listening: true },
+    ],
+  };
+  await operatorDoor.listenRemotely({
+    host: config.host,
+    port: config.operatorPort,
+    tls: serverTls(identities, description),
+  });
+  operatorDoor.setReady(
+    bindOperatorOperations({
+      ...shared,
+      ...health,
+      revocations,
+      join: { host: config.publicHost, port: est.address.port, rootSha256 },
+    }),
+  );
+  statusDoor.setReady({
+    describeAuthority: () => description,
+    latestCrl: () => store.read.crls.latest(),
+    checkHealth: () => checkHealth(health),
+  });
+  metrics.observe({
+    sessions: () => broker.sessions().length,
+    unfinishedNotices: () => store.read.notices.countUnfinished(),
+    crl: () => store.read.crls.latest(),
+    isAuthorityUp: () => authority.describe().then(() => true),
+  });
+
+  work.add('sweep', SWEEP_EVERY_MS, () => sweep({ ...shared, revocations }));
+  work.add('reconcile', RECONCILE_EVERY_MS, () => reconcileEnrollments(shared, { settled: false }));
+  work.add('own certificates', REFRESH_EVERY_MS, async () => {
+    if (!(await identities.refresh())) return;
+    est.reload(serverTls(identities, description));
+    mqtt.reload(mqttTls(identities, description));
+    operatorDoor.reload(serverTls(identities, description));
+  });
+  stops.push(() => work.stop());
+
+  const doors = {
+    est: addressOf('https', config, est.address.port),
+    mqtt: addressOf('mqtts', config, mqtt.address.port),
+    status,
+    operator: addressOf('https', config, operatorDoor.port()),
+  };
+  await writeRunFile(config, { pid: process.pid, operatorSocket: sockets.operator, doors }, stops);
+  return {
+    pid: process.pid,
+    dataDir: config.data,
+    rootSha256,
+    rootPem: inDataFolder(config, DATA_FOLDER.rootCertificate),
+    ...doors,
+  };
+}
+
+type AuthorityStart = { socket: string; statusUrl: string; stops: (() => Promise<void>)[] };
+
+/** The authority this gateway runs itself, after the ceremony when there is no CA yet; or the one it was pointed to. */
+async function startAuthority(
+  config: GatewayConfig,
+  log: Log,
+  { socket, statusUrl, stops }: AuthorityStart,
+): Promise<CertificateAuthority> {
+  if (config.caSocket === undefined) {
+    const dir = inDataFolder(config, DATA_FOLDER.ca);
+    if (!(await exists(join(dir, 'authority.json')))) {
+      log.info('making root and intermediate', { dir, trustDomain: config.trustDomain });
+      await runCeremony({ dir, trustDomain: config.trustDomain });
+    }
+    const process = new AuthorityProcess({ dir, socket, statusUrl, log });
+    stops.push(() => process.stop());
+    await process.start();
+  }
+  const authority = connectAuthority(config.caSocket ?? socket);
+  stops.push(() => authority.close());
+  return authority;
+}
+
+async function waitForAuthority(authority: CertificateAuthority): Promise<AuthorityDescription> {
+  const giveUp = performance.now() + AUTHORITY_START_MS;
+  for (;;) {
+    try {
+      return await authority.describe();
+    } catch (error) {
+      if (performance.now() > giveUp) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+type Recovery = ReconcileDeps & { denySet: DenySet };
+
+/** What a crash left open is closed before any door opens. */
+async function recover(deps: Recovery): Promise<void> {
+  const { store, clock, log, denySet } = deps;
+  const now = clock.now();
+  await ensureDefaultGroup(deps);
+  denySet.add(await store.read.revocations.listUnexpiredSerials(now));
+  const cut = await store.write(async (tables) => {
+    const ended = await tables.sessions.endAll(now, 'gateway-restarted');
+    await tables.audit.append(auditEntry({ at: now, actor: 'gateway', action: 'gateway.started', subject: 'gateway' }));
+    return ended;
+  });
+  if (cut > 0) log.info('sessions of the last run ended', { sessions: cut });
+  await reconcileEnrollments(deps, { settled: true });
+}
+
+async function writeRunFile(config: GatewayConfig, content: RunFile, stops: (() => Promise<void>)[]): Promise<void> {
+  const path = inDataFolder(config, DATA_FOLDER.runFile);
+  await writeDurableFile(path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
+  stops.push(() => rm(path, { force: true }));
+}
+
+function addressOf(scheme: string, { publicHost }: GatewayConfig, port: number): DoorAddress {
+  return {
+    host: publicHost,
+    port,
+    url: `${scheme}://${publicHost.includes(':') ? `[${publicHost}]` : publicHost}:${port}`,
+  };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
