@@ -87,6 +87,6 @@ export class AuthorityProcess {
         reject(new Error(`the authority process ended with code ${code} before it was ready`)),
       );
     });
-    log.info('authority process ready', { pid: child.pid });
+    log.info('authority process ready', { authorityPid: child.pid });
   }
 }

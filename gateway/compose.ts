@@ -1,5 +1,7 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { AuthorityDescription, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import { connectAuthority } from '#ca/socket/authority-client.ts';
@@ -26,13 +28,14 @@ import { type GatewayConfig, inDataFolder, serverNames } from './config.ts';
 import { startEstDoor } from './est/est-door.ts';
 import { LateBroker } from './late-broker.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
-import { startOperatorDoor } from './operator/operator-door.ts';
+import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-doors.ts';
 import { OwnIdentities } from './own-identities.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { writeDurableFile } from './runtime/durable-file.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
 import { createPinoLog } from './runtime/pino-log.ts';
+import { listenPrivately } from './runtime/private-socket.ts';
 import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { prepareSockets } from './socket-folder.ts';
@@ -42,6 +45,8 @@ import { startStatusDoor } from './validation/status-door.ts';
 
 export type RunningGateway = { ready: ReadyFile; stop(): Promise<void> };
 
+/** Of the operator API. */
+const VERSION = '0.1.0';
 const SWEEP_EVERY_MS = 2_000;
 const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
@@ -75,10 +80,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   await mkdir(config.data, { recursive: true, mode: 0o700 });
   const sockets = await prepareSockets(config.data);
 
-  const operatorDoor = startOperatorDoor({ log, clock });
-  stops.push(() => operatorDoor.close());
-  // First of all doors: it is also the lock on the data folder, since only one gateway can listen there.
-  await operatorDoor.listenLocally(sockets.operator);
+  const lock = lockDataFolder(config);
+  stops.push(async () => lock.release());
   const store = await openSqliteStore(inDataFolder(config, DATA_FOLDER.database));
   stops.push(() => store.close());
   const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
@@ -172,19 +175,24 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       { name: 'mqtt', listening: true },
     ],
   };
-  await operatorDoor.listenRemotely({
+  const operations = bindOperatorOperations({
+    ...shared,
+    ...health,
+    revocations,
+    join: { host: config.publicHost, port: est.address.port, rootSha256 },
+  });
+  const operatorDeps = { operations, clock, log, version: VERSION };
+  const operatorDoor = await startOperatorDoor(operatorDeps, {
     host: config.host,
     port: config.operatorPort,
     tls: serverTls(identities, description),
   });
-  operatorDoor.setReady(
-    bindOperatorOperations({
-      ...shared,
-      ...health,
-      revocations,
-      join: { host: config.publicHost, port: est.address.port, rootSha256 },
-    }),
-  );
+  stops.push(() => operatorDoor.close());
+  const localDoor = await startLocalOperatorDoor(operatorDeps, {
+    listen: (server) => listenPrivately(server, sockets.operator),
+    user: userInfo().username,
+  });
+  stops.push(() => localDoor.close());
   statusDoor.setReady({
     describeAuthority: () => description,
     latestCrl: () => store.read.crls.latest(),
@@ -211,7 +219,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     est: addressOf('https', config, est.address.port),
     mqtt: addressOf('mqtts', config, mqtt.address.port),
     status,
-    operator: addressOf('https', config, operatorDoor.port()),
+    operator: addressOf('https', config, operatorDoor.address.port),
   };
   await writeRunFile(config, { pid: process.pid, operatorSocket: sockets.operator, doors }, stops);
   return {
@@ -221,6 +229,17 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     rootPem: inDataFolder(config, DATA_FOLDER.rootCertificate),
     ...doors,
   };
+}
+
+/** Two gateways on one folder would each believe to know all sessions. */
+function lockDataFolder(config: GatewayConfig): { release(): void } {
+  try {
+    return takeExclusiveLock(inDataFolder(config, DATA_FOLDER.lock));
+  } catch (cause) {
+    throw new Error(`another gateway runs on ${config.data}: stop it, or give this one its own folder with --data`, {
+      cause,
+    });
+  }
 }
 
 type AuthorityStart = { socket: string; statusUrl: string; stops: (() => Promise<void>)[] };

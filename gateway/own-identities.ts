@@ -76,7 +76,7 @@ export class OwnIdentities {
     const certificate = parseCertificate(await issueOwnCertificate(this.#deps, order));
     await storeCertificates(path, [certificate.der, issuer]);
     this.#deps.log.info('own certificate issued', {
-      name,
+      certificate: name,
       serial: certificate.serial,
       notAfter: new Date(certificate.notAfter).toISOString(),
     });

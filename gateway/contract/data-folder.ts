@@ -8,6 +8,8 @@ export const DATA_FOLDER = {
   gatewayKeys: 'gateway',
   /** Sockets and the run file, 0700. */
   run: 'run',
+  /** Held by the gateway that runs on this folder. */
+  lock: 'run/gateway.lock',
   /** JSON `RunFile`, written when the operator socket listens. */
   runFile: 'run/gateway.json',
   operatorSocket: 'run/operator.sock',

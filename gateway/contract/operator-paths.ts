@@ -2,16 +2,13 @@ import type {
   AuditEvent,
   CaDescription,
   CertificateDetail,
-  CertificateState,
   CertificateSummary,
   DeviceAdded,
   DeviceDetail,
   DeviceRevoked,
-  DeviceState,
   DeviceSummary,
   EnrollmentProgress,
   GroupDetail,
-  GroupPolicy,
   HealthCheck,
   Page,
   RenewOrdered,
@@ -43,49 +40,7 @@ export const OPERATOR_ROUTES = {
 
 export type OperatorRoute = keyof typeof OPERATOR_ROUTES;
 
-/** `after` is the `nextCursor` of the page before; `limit` is 1 to 1000, 100 when left out. */
-export type PageRequest = { after?: string | undefined; limit?: number | undefined };
-
-type ForDevice = { deviceId: string };
-
-/** What each route takes: path parameters, query and JSON body together (their names never collide). */
-export type OperatorRequests = {
-  addDevice: ForDevice & {
-    group?: string | undefined;
-    hardwareSerial?: string | undefined;
-    owner?: string | undefined;
-  };
-  listDevices: PageRequest & { group?: string | undefined; state?: DeviceState | undefined };
-  showDevice: ForDevice;
-  /** reason: a name of RFC 5280 5.3.1, e.g. keyCompromise. */
-  revokeDevice: ForDevice & { reason: string };
-  retireDevice: ForDevice & { reason?: string | undefined };
-  renewDevice: ForDevice & { reason?: string | undefined };
-  addTicket: ForDevice;
-  showProgress: ForDevice;
-  listCertificates: PageRequest & { state?: CertificateState | undefined; deviceId?: string | undefined };
-  showCertificate: { serial: string };
-  listGroups: PageRequest;
-  addGroup: { name: string; policy?: GroupPolicyChange | undefined };
-  showGroup: { name: string };
-  /** The JSON body is the change itself. */
-  setGroup: { name: string } & GroupPolicyChange;
-  listTickets: PageRequest;
-  revokeTicket: { ticketId: string };
-  /** since: milliseconds UTC. */
-  listAudit: PageRequest & {
-    subject?: string | undefined;
-    action?: string | undefined;
-    attemptId?: string | undefined;
-    since?: number | undefined;
-  };
-  describeCa: Record<string, never>;
-  checkHealth: Record<string, never>;
-};
-
-/** Only what is named changes. */
-export type GroupPolicyChange = { [K in keyof GroupPolicy]?: GroupPolicy[K] | undefined };
-
+/** The JSON of a 2xx answer. Lists take `?limit=` (1 to 1000, else 100) and `?after=` (the `nextCursor` of the page before). */
 export type OperatorResponses = {
   addDevice: DeviceAdded;
   listDevices: Page<DeviceSummary>;

@@ -1,0 +1,110 @@
+import { hash } from 'node:crypto';
+import { IssuanceError } from '#ca/issuance/issuance-error.ts';
+import type { Issuer } from '#ca/issuance/issuer.ts';
+import { lintCertificate } from '#ca/issuance/lint-certificate.ts';
+import { prepareCertificate } from '#ca/issuance/prepare-certificate.ts';
+import { assembleCertificate, type CertificateTemplate } from '#ca/issuance/tbs-certificate.ts';
+import { AuthorityError } from '#ca/ports/certificate-authority.ts';
+import type { IssuanceOrder } from '#ca/ports/issuance-order.ts';
+import { isSerialNumber } from '#ca/ports/issuance-order.ts';
+import type { Journal } from '#ca/ports/journal.ts';
+import type { Signer } from '#ca/ports/signer.ts';
+
+export type IssueDeps = {
+  signer: Signer;
+  journal: Journal;
+  issuer: Issuer;
+  formatTbs: (template: CertificateTemplate) => Buffer;
+  /** Milliseconds UTC. */
+  clock: () => number;
+};
+
+/**
+ * Prepare, lint, record the intent, sign, record the certificate, and only then give it away. The same order asked
+ * again gives the same certificate; broken off in between, the very bytes of the recorded intent are signed. To be
+ * called once at a time per serial.
+ * @returns DER
+ * @throws AuthorityError
+ */
+export async function issueCertificate(deps: IssueDeps, order: IssuanceOrder): Promise<Buffer> {
+  const { journal, clock } = deps;
+  if (!isSerialNumber(order.serial)) throw new AuthorityError('ORDER_MALFORMED', 'the serial number is not one');
+  const { serial } = order;
+  const orderSha256 = hashOrder(order);
+  const known = await journal.find(serial);
+  if (known !== undefined && known.orderSha256 !== orderSha256) {
+    throw new AuthorityError('SERIAL_REUSED', `serial number ${serial} belongs to another order`);
+  }
+  if (known?.kind === 'certificate') return known.der;
+
+  const tbs = known === undefined ? prepare(deps, order) : known.tbs;
+  // What comes back from the journal is linted as well: a file is no reason to sign.
+  lint(tbs, order, deps.issuer);
+  if (known === undefined) {
+    await journal.append({
+      kind: 'intent',
+      at: clock(),
+      serial,
+      profile: order.profile,
+      subject: describeSubject(order),
+      orderSha256,
+      tbs: tbs.toString('base64'),
+    });
+  }
+  const signature = await deps.signer.sign(tbs);
+  const der = assembleCertificate(tbs, deps.issuer.signatureAlgorithm, signature);
+  await journal.append({ kind: 'certificate', at: clock(), serial, orderSha256, der: der.toString('base64') });
+  return der;
+}
+
+function prepare(deps: IssueDeps, order: IssuanceOrder): Buffer {
+  return asAuthorityError(() => prepareCertificate(order, deps.issuer, deps.formatTbs, deps.clock()));
+}
+
+function lint(tbs: Buffer, order: IssuanceOrder, issuer: Issuer): void {
+  asAuthorityError(() => lintCertificate(tbs, order, issuer));
+}
+
+function asAuthorityError<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof IssuanceError) throw new AuthorityError(cause.code, cause.message, { cause });
+    throw cause;
+  }
+}
+
+/** SHA-256 of every field in a fixed order: two orders are the same when nothing in them differs. */
+export function hashOrder(order: IssuanceOrder): string {
+  const fields = [
+    order.serial,
+    order.profile,
+    order.publicKey.toString('base64'),
+    order.lifetimeSeconds,
+    ...subjectFields(order),
+  ];
+  return hash('sha256', JSON.stringify(fields), 'hex');
+}
+
+function subjectFields(order: IssuanceOrder): (string | null | string[])[] {
+  switch (order.profile) {
+    case 'device':
+      return [order.deviceId, order.hardwareSerial ?? null];
+    case 'gateway-server':
+      return [order.dnsNames, order.ipAddresses];
+    case 'notice-signer':
+      return [];
+  }
+}
+
+/** For whoever reads the journal. */
+function describeSubject(order: IssuanceOrder): string {
+  switch (order.profile) {
+    case 'device':
+      return order.deviceId;
+    case 'gateway-server':
+      return [...order.dnsNames, ...order.ipAddresses].join(' ');
+    case 'notice-signer':
+      return 'notice signer';
+  }
+}

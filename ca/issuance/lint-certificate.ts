@@ -1,0 +1,166 @@
+import type { TbsCertificate } from '#ca/pkix/certificate.ts';
+import { parseTbsCertificate } from '#ca/pkix/certificate.ts';
+import { readDer, sequence, time } from '#ca/pkix/der.ts';
+import { readText } from '#ca/pkix/der-values.ts';
+import { parseIpAddress } from '#ca/pkix/ip-address.ts';
+import { parseName } from '#ca/pkix/name.ts';
+import { OID } from '#ca/pkix/oids.ts';
+import { describePublicKey, keyIdentifier } from '#ca/pkix/public-key.ts';
+import { IssuanceError } from './issuance-error.ts';
+import type { Issuer } from './issuer.ts';
+import { findProfile, type Profile } from './profiles.ts';
+import { formatDeviceUri, GATEWAY_COMMON_NAME, NOTICE_SIGNER_COMMON_NAME, type Subject } from './subject-names.ts';
+
+/** What was ordered, as the lint needs it. */
+export type Ordered = Subject & { serial: string; publicKey: Uint8Array };
+
+/**
+ * The last look before a signature: the bytes to be signed are read back and held against the order, the profile and
+ * the issuer, sharing nothing with the code that wrote them but the profile's row.
+ * @throws IssuanceError LINT_FAILED naming every finding.
+ */
+export function lintCertificate(tbs: Uint8Array, ordered: Ordered, issuer: Issuer): void {
+  const findings: string[] = [];
+  const check = (holds: boolean, finding: string) => {
+    if (!holds) findings.push(finding);
+  };
+  const certificate = readBack(tbs);
+  const profile = findProfile(ordered.profile);
+  lintFields(certificate, ordered, issuer, check);
+  lintKey(certificate, profile, ordered, issuer, check);
+  lintValidity(certificate, profile, issuer, check);
+  lintExtensions(certificate, profile, issuer, check);
+  lintNames(certificate, ordered, issuer, check);
+  if (findings.length > 0)
+    throw new IssuanceError('LINT_FAILED', `the certificate would be wrong: ${findings.join('; ')}`);
+}
+
+type Check = (holds: boolean, finding: string) => void;
+
+function readBack(tbs: Uint8Array): TbsCertificate {
+  try {
+    return parseTbsCertificate(tbs);
+  } catch (cause) {
+    throw new IssuanceError('LINT_FAILED', 'the certificate would be wrong: it cannot be read back', { cause });
+  }
+}
+
+function lintFields(certificate: TbsCertificate, ordered: Ordered, issuer: Issuer, check: Check): void {
+  // RFC 5280 4.1.2.2; 16 octets with the top bit clear and a first octet that is not zero.
+  check(/^(?:0[1-9a-f]|[1-7][0-9a-f])[0-9a-f]{30}$/.test(certificate.serial), 'the serial number is not one of ours');
+  check(certificate.serial === ordered.serial, 'the serial number is not the one ordered');
+  check(certificate.issuer.equals(issuer.certificate.subject), 'the issuer is not our name');
+  check(
+    certificate.signatureAlgorithm.equals(issuer.signatureAlgorithm),
+    'the signature algorithm is not that of our key',
+  );
+}
+
+function lintKey(certificate: TbsCertificate, profile: Profile, ordered: Ordered, issuer: Issuer, check: Check): void {
+  const { publicKey } = certificate;
+  check(publicKey.equals(ordered.publicKey), 'the public key is not the one ordered');
+  const { kind, description } = describeKey(publicKey);
+  check(kind !== undefined && profile.keyKinds.includes(kind), `the profile has no place for the key ${description}`);
+  check(!publicKey.equals(issuer.certificate.publicKey), 'the public key is our own');
+}
+
+function describeKey(publicKey: Uint8Array): ReturnType<typeof describePublicKey> {
+  try {
+    return describePublicKey(publicKey);
+  } catch {
+    return { kind: undefined, description: '(unreadable)' };
+  }
+}
+
+function lintValidity(certificate: TbsCertificate, profile: Profile, issuer: Issuer, check: Check): void {
+  const { notBefore, notAfter, tbs } = certificate;
+  check(notBefore < notAfter, 'it ends before it begins');
+  check(notBefore >= issuer.certificate.notBefore, 'it begins before its issuer');
+  check(notAfter <= issuer.certificate.notAfter, 'it ends after its issuer');
+  // RFC 5280 4.1.2.5: written back in the one right form, the times stand there byte for byte.
+  check(tbs.includes(sequence(time(notBefore), time(notAfter))), 'a time has the wrong form');
+  // notBefore is set back, so the whole period may be that much longer than the lifetime.
+  const slack = 10 * 60 * 1000;
+  check(notAfter - notBefore <= profile.lifetime.most * 1000 + slack, 'it lives longer than its profile allows');
+}
+
+/** Present or absent, critical or not: there is nothing in between and nothing else. */
+function lintExtensions(certificate: TbsCertificate, profile: Profile, issuer: Issuer, check: Check): void {
+  const expected = new Map<string, boolean>([
+    [OID.basicConstraints, true],
+    [OID.keyUsage, true],
+    [OID.extendedKeyUsage, false],
+    [OID.subjectKeyIdentifier, false],
+    [OID.authorityKeyIdentifier, false],
+  ]);
+  if (profile.hasSubjectAltName) expected.set(OID.subjectAltName, false);
+  if (issuer.status !== undefined) expected.set(OID.crlDistributionPoints, false).set(OID.authorityInfoAccess, false);
+  const { extensions } = certificate;
+  for (const [type, critical] of expected) {
+    const extension = extensions.get(type);
+    check(extension !== undefined, `extension ${type} is missing`);
+    check(extension === undefined || extension.critical === critical, `extension ${type} has the wrong critical flag`);
+  }
+  for (const type of extensions.keys()) check(expected.has(type), `extension ${type} does not belong there`);
+
+  const value = (type: string) => extensions.get(type)?.value;
+  check(!certificate.isCa && value(OID.basicConstraints)?.toString('hex') === '3000', 'it is not an end entity');
+  check(isSameSet([...(certificate.keyUsage ?? [])], profile.keyUsage), 'the key usage is not that of the profile');
+  check(
+    isSameSet(certificate.extendedKeyUsage ?? [], profile.extendedKeyUsage),
+    'the purposes are not those of the profile',
+  );
+  const keyId = certificate.subjectKeyId;
+  check(keyId === keyIdentifier(certificate.publicKey).toString('hex'), 'the subject key id is not that of the key');
+  const authorityKeyId = value(OID.authorityKeyIdentifier)?.toString('hex');
+  check(authorityKeyId === `30168014${issuer.keyId}`, 'the authority key id is not our subject key id');
+  if (issuer.status === undefined) return;
+  check(value(OID.crlDistributionPoints)?.includes(issuer.status.crl) === true, 'the CRL URL is missing');
+  check(value(OID.authorityInfoAccess)?.includes(issuer.status.issuer) === true, 'the issuer URL is missing');
+}
+
+function lintNames(certificate: TbsCertificate, ordered: Ordered, issuer: Issuer, check: Check): void {
+  const { uris, dnsNames, ipAddresses, subjectAltName } = certificate;
+  const subject = readSubject(certificate.subject);
+  const names = subjectAltName === undefined ? 0 : readDer(subjectAltName).children().length;
+  check(names === uris.length + dnsNames.length + ipAddresses.length, 'an alternative name of another kind');
+  switch (ordered.profile) {
+    case 'device': {
+      const { deviceId, hardwareSerial } = ordered;
+      const serialText = hardwareSerial === undefined ? '' : `|${OID.serialNumber}=${hardwareSerial}`;
+      check(subject === `${OID.commonName}=${deviceId}${serialText}`, 'the subject is not the device');
+      const isOnlyUri = names === 1 && uris[0] === formatDeviceUri(issuer.trustDomain, deviceId);
+      check(isOnlyUri, 'the alternative name is not the one URI of the device');
+      return;
+    }
+    case 'gateway-server': {
+      check(subject === `${OID.commonName}=${GATEWAY_COMMON_NAME}`, 'the subject is not the gateway');
+      const ordersAddresses = ordered.ipAddresses.map((address) => parseIpAddress(address)?.toString('hex') ?? '');
+      const hasAddresses = ipAddresses.map((address) => parseIpAddress(address)?.toString('hex') ?? '');
+      check(isSameList(dnsNames, ordered.dnsNames), 'the DNS names are not those ordered');
+      check(isSameList(hasAddresses, ordersAddresses), 'the IP addresses are not those ordered');
+      check(uris.length === 0 && names > 0, 'a server has DNS names and IP addresses');
+      return;
+    }
+    case 'notice-signer':
+      check(subject === `${OID.commonName}=${NOTICE_SIGNER_COMMON_NAME}`, 'the subject is not the notice signer');
+      check(names === 0, 'a notice signer has no alternative names');
+  }
+}
+
+/** `type=text` of every RDN; RDNs of several attributes give text that equals nothing ordered. */
+function readSubject(name: Buffer): string {
+  return parseName(readDer(name), 'the subject')
+    .map((attributes) =>
+      attributes.map(({ type, value }) => `${type}=${readText(value, 'the subject') ?? '#'}`).join('+'),
+    )
+    .join('|');
+}
+
+function isSameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, index) => item === b[index]);
+}
+
+function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item) => b.includes(item));
+}

@@ -1,0 +1,88 @@
+import type { Der } from '#ca/pkix/der.ts';
+import { implicit, isPrintable, sequence } from '#ca/pkix/der.ts';
+import { parseIpAddress } from '#ca/pkix/ip-address.ts';
+import { formatName } from '#ca/pkix/name.ts';
+import { IssuanceError } from './issuance-error.ts';
+
+/** Who is to be certified. */
+export type Subject =
+  | { profile: 'device'; deviceId: string; hardwareSerial?: string }
+  | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
+  | { profile: 'notice-signer' };
+
+export type SubjectNames = {
+  /** Name, DER. */
+  name: Der;
+  /** Value of the extension, DER. */
+  subjectAltName?: Der;
+};
+
+/** SPIFFE path characters; the same rule as the gateway's device id, checked again here because nobody is believed. */
+const DEVICE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const DNS_NAME = /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const MAX_SERVER_NAMES = 32;
+
+export const GATEWAY_COMMON_NAME = 'Gatehouse gateway';
+export const NOTICE_SIGNER_COMMON_NAME = 'Gatehouse notice signer';
+
+/** Also a valid X.509-SVID's name. */
+export function formatDeviceUri(trustDomain: string, deviceId: string): string {
+  return `spiffe://${trustDomain}/device/${deviceId}`;
+}
+
+/** SPIFFE-ID 2.1: lower case letters, digits, dot, dash, underscore. */
+export function isTrustDomain(text: string): boolean {
+  return /^[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?$/.test(text);
+}
+
+/**
+ * The names a certificate will carry. They come from the order alone, never from a CSR.
+ * @throws IssuanceError ORDER_MALFORMED
+ */
+export function formatSubjectNames(subject: Subject, trustDomain: string): SubjectNames {
+  switch (subject.profile) {
+    case 'device':
+      return deviceNames(subject.deviceId, subject.hardwareSerial, trustDomain);
+    case 'gateway-server':
+      return serverNames(subject.dnsNames, subject.ipAddresses);
+    case 'notice-signer':
+      return { name: formatName({ commonName: NOTICE_SIGNER_COMMON_NAME }) };
+  }
+}
+
+function deviceNames(deviceId: string, hardwareSerial: string | undefined, trustDomain: string): SubjectNames {
+  if (!DEVICE_ID.test(deviceId)) throw new IssuanceError('ORDER_MALFORMED', 'the device id is not one');
+  if (hardwareSerial !== undefined && (!/^.{1,64}$/.test(hardwareSerial) || !isPrintable(hardwareSerial))) {
+    throw new IssuanceError(
+      'ORDER_MALFORMED',
+      "the hardware serial is not 1 to 64 of A-Z a-z 0-9 space ' ( ) + , - . / : = ?",
+    );
+  }
+  const uri = implicit(6, Buffer.from(formatDeviceUri(trustDomain, deviceId), 'latin1'));
+  return {
+    name: formatName({ commonName: deviceId, ...(hardwareSerial !== undefined && { serialNumber: hardwareSerial }) }),
+    subjectAltName: sequence(uri),
+  };
+}
+
+function serverNames(dnsNames: string[], ipAddresses: string[]): SubjectNames {
+  const count = dnsNames.length + ipAddresses.length;
+  if (count === 0 || count > MAX_SERVER_NAMES) {
+    throw new IssuanceError('ORDER_MALFORMED', `a server has 1 to ${MAX_SERVER_NAMES} names`);
+  }
+  const names = dnsNames.map((name) => {
+    if (!DNS_NAME.test(name))
+      throw new IssuanceError('ORDER_MALFORMED', `"${name.slice(0, 80)}" is not a lower-case host name`);
+    return implicit(2, Buffer.from(name, 'latin1'));
+  });
+  const addresses = ipAddresses.map((address) => {
+    const octets = parseIpAddress(address);
+    if (octets === undefined)
+      throw new IssuanceError('ORDER_MALFORMED', `"${address.slice(0, 80)}" is not an IP address`);
+    return implicit(7, octets);
+  });
+  return {
+    name: formatName({ commonName: GATEWAY_COMMON_NAME }),
+    subjectAltName: sequence(...names, ...addresses),
+  };
+}

@@ -1,0 +1,93 @@
+import { Command, Option } from 'commander';
+import { destination, type Logger, pino } from 'pino';
+import {
+  type CeremonyOptions,
+  INTERMEDIATE_ALGORITHMS,
+  initialiseAuthority,
+} from '#ca/ceremony/initialise-authority.ts';
+import { AuthorityError } from '#ca/ports/certificate-authority.ts';
+import { type RunningAuthority, serveAuthority } from './serve-authority.ts';
+
+/** The certificate authority's process: JSON logs on stderr, one line of JSON on stdout. */
+
+type ServeFlags = { dir: string; socket: string; statusUrl?: string; passphraseFile?: string; withParent?: boolean };
+type InitFlags = { dir: string } & CeremonyOptions;
+
+const log: Logger = pino(
+  { name: 'gatehouse-ca', level: process.env['GATEHOUSE_LOG_LEVEL'] ?? 'info' },
+  destination({ dest: 2, sync: true }),
+);
+
+const program = new Command('gatehouse-ca').description('Certificate authority of a Gatehouse.');
+
+program
+  .command('serve')
+  .description('hold the intermediate key and answer on a unix socket')
+  .requiredOption('--dir <folder>', "the authority's folder, made by init")
+  .requiredOption('--socket <path>', 'unix socket to listen on (made with mode 0600)')
+  .option('--status-url <url>', 'http address of the status server, written into certificates')
+  .option('--passphrase-file <file>', 'passphrase of the intermediate key (mode 0600)')
+  .option('--with-parent', 'end when standard input closes')
+  .action(serve);
+
+program
+  .command('init')
+  .description('make root and intermediate, once')
+  .requiredOption('--dir <folder>', 'where; must not exist, or be empty')
+  .option(
+    '--trust-domain <name>',
+    'stands in every device certificate, cannot be changed (default: gatehouse.internal)',
+  )
+  .option('--organization <name>', 'stands in the names of root and intermediate (default: Gatehouse)')
+  .addOption(new Option('--algorithm <kind>', 'key of the intermediate').choices(INTERMEDIATE_ALGORITHMS))
+  .option('--passphrase-file <file>', 'passphrase for the intermediate key; left out: one is made')
+  .option('--root-passphrase-file <file>', 'passphrase for the root key; left out: one is made')
+  .action(async ({ dir, ...options }: InitFlags) => {
+    console.log(JSON.stringify(await initialiseAuthority(dir, options)));
+  });
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const { withParent, ...options } = flags;
+  const onBroken = (error: AuthorityError) => {
+    log.fatal({ err: error }, 'journal broken, ending so that the next start sees what reached the disk');
+    // Later: the ones who wait are answered first.
+    setTimeout(() => process.exit(1), 100);
+  };
+  const running = await serveAuthority({ ...options, log, onBroken });
+  const { trustDomain, socket } = running;
+  stopWhenAsked(running, withParent === true);
+  log.info({ socket, trustDomain }, 'authority listens');
+  console.log(JSON.stringify({ ready: true, pid: process.pid, socket, trustDomain }));
+}
+
+function stopWhenAsked(running: RunningAuthority, withParent: boolean): void {
+  let stopping = false;
+  const stop = (reason: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ reason }, 'authority stops');
+    // A peer that does not take its answer must not hold us.
+    setTimeout(() => process.exit(0), 5000).unref();
+    running.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error({ err: error }, 'authority did not stop cleanly');
+        process.exit(1);
+      },
+    );
+  };
+  process.once('SIGTERM', () => stop('SIGTERM'));
+  process.once('SIGINT', () => stop('SIGINT'));
+  if (!withParent) return;
+  process.stdin.once('end', () => stop('parent gone'));
+  process.stdin.once('error', () => stop('parent gone'));
+  process.stdin.resume();
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof AuthorityError) console.error(`gatehouse-ca: ${error.message}`);
+  else log.fatal({ err: error }, 'authority failed');
+  process.exitCode = 1;
+}

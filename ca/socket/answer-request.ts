@@ -1,0 +1,69 @@
+import { PROFILES } from '#ca/issuance/profiles.ts';
+import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import type { Frame } from './frame.ts';
+import { type Request, type Response, requestHeadSchema, requestSchema } from './protocol.ts';
+
+export type Answer = { response: Response; attachment: Buffer };
+
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * One request, one answer. Every field is checked before it is used; what goes wrong inside says nothing outside.
+ * @param onUnknownError for the log
+ * @returns undefined when not even an id can be read
+ */
+export async function answerRequest(
+  authority: CertificateAuthority,
+  frame: Frame,
+  onUnknownError: (error: unknown) => void,
+): Promise<Answer | undefined> {
+  const head = requestHeadSchema.safeParse(frame.json);
+  if (!head.success) return undefined;
+  const { id, order } = head.data;
+  try {
+    const request = requestSchema.safeParse(frame.json);
+    if (request.success) return await answer(authority, request.data, frame.attachment);
+    if (order !== undefined && !Object.hasOwn(PROFILES, String(order.profile))) {
+      throw new AuthorityError('PROFILE_UNKNOWN', 'there is no such profile');
+    }
+    const [issue] = request.error.issues;
+    throw new AuthorityError(
+      'ORDER_MALFORMED',
+      `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`.slice(0, 300),
+    );
+  } catch (error) {
+    if (error instanceof AuthorityError) {
+      return { response: { id, ok: false, code: error.code, message: error.message }, attachment: NOTHING };
+    }
+    onUnknownError(error);
+    const message = 'the authority failed; its log says why';
+    return { response: { id, ok: false, code: 'AUTHORITY_FAILED', message }, attachment: NOTHING };
+  }
+}
+
+async function answer(authority: CertificateAuthority, request: Request, attachment: Buffer): Promise<Answer> {
+  const { id } = request;
+  switch (request.method) {
+    case 'describe': {
+      const { rootCertificate, intermediateCertificate, ...rest } = await authority.describe();
+      const description = {
+        ...rest,
+        rootCertificate: rootCertificate.toString('base64'),
+        intermediateCertificate: intermediateCertificate.toString('base64'),
+      };
+      return { response: { id, ok: true, description }, attachment: NOTHING };
+    }
+    case 'issue':
+      return given(id, await authority.issue({ ...request.order, publicKey: attachment }));
+    case 'findIssued':
+      return given(id, (await authority.findIssued(request.serial)) ?? NOTHING);
+    case 'signCrl': {
+      const { number, thisUpdate, nextUpdate } = request;
+      return given(id, await authority.signCrl({ number, thisUpdate, nextUpdate, entries: attachment }));
+    }
+  }
+}
+
+function given(id: number, attachment: Buffer): Answer {
+  return { response: { id, ok: true }, attachment };
+}

@@ -1,0 +1,55 @@
+import type { GatewayAddress } from './agent-config.ts';
+import type { RuntimeFacts } from './runtime-facts.ts';
+
+export const AGENT_STATES = ['not-enrolled', 'enrolled', 'expired', 'revoked', 'refused'] as const;
+export type AgentHealthState = (typeof AGENT_STATES)[number];
+
+/** What `status --json` prints. Others' scripts rely on these names; fields may be added. Times are milliseconds UTC. */
+export type AgentStatus = {
+  deviceId: string | null;
+  /** `revoked`: told by a signed notice. `refused`: the broker says no and the reason was not told. */
+  state: AgentHealthState;
+  /** Whether a running agent has a session now. */
+  connected: boolean;
+  certificate: { serial: string; notAfter: number } | null;
+  nextRenewalAt: number | null;
+  keyProvider: string;
+  proofLevel: 'software';
+  gateway: { est: GatewayAddress; mqtt: GatewayAddress } | null;
+  agentVersion: string;
+  running: boolean;
+  lastConnectedAt: number | null;
+  lastError: RuntimeFacts['lastError'] | null;
+  lastAttempt: RuntimeFacts['lastAttempt'] | null;
+  hook: RuntimeFacts['hook'] | null;
+  /** What to do next, when something is to be done. */
+  advice: string | null;
+};
+
+/** The worst thing that is true of this certificate. */
+export function healthOf(
+  certificate: { serial: string; notAfter: number } | null,
+  facts: RuntimeFacts,
+  now: number,
+): AgentHealthState {
+  if (certificate === null) return 'not-enrolled';
+  if (facts.revoked?.serial === certificate.serial) return 'revoked';
+  if (now > certificate.notAfter) return 'expired';
+  if (facts.refused?.serial === certificate.serial) return 'refused';
+  return 'enrolled';
+}
+
+export function adviceFor(state: AgentHealthState, facts: RuntimeFacts): string | null {
+  switch (state) {
+    case 'not-enrolled':
+      return 'get a join URL (`gatehouse device add ID` on the gateway) and run `gatehouse-agent enroll JOIN-URL`';
+    case 'expired':
+      return 'the certificate has expired: get a new ticket for this device and run `gatehouse-agent enroll --replace JOIN-URL`';
+    case 'revoked':
+      return facts.revoked?.advice || 'ask the owner of the fleet why this device was revoked';
+    case 'refused':
+      return 'ask the operator of the gateway: `gatehouse device show` tells why this device is refused';
+    case 'enrolled':
+      return facts.lastError?.advice ?? null;
+  }
+}

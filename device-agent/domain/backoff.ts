@@ -1,0 +1,34 @@
+/**
+ * Full jitter: anywhere between nothing and the bound. The cap is applied before the draw, since a cap after it
+ * brings everybody back at the same moment when a long outage ends.
+ * @param failures earlier failures in a row, from 0. @param fraction 0 <= fraction < 1. @returns milliseconds.
+ */
+export function fullJitter(failures: number, bounds: { baseMs: number; capMs: number }, fraction: number): number {
+  return Math.floor(fraction * Math.min(bounds.capMs, bounds.baseMs * 2 ** failures));
+}
+
+export const RECONNECT_BOUNDS = { baseMs: 1000, capMs: 5 * 60_000 } as const;
+
+/** How long to wait before connecting again. There is always a next time. */
+export function reconnectDelay(failures: number, fraction: number): number {
+  return fullJitter(failures, RECONNECT_BOUNDS, fraction);
+}
+
+/** A session that ended sooner counts as a failure: two agents with one id would otherwise throw each other out in a loop. */
+export const SETTLED_SESSION_MS = 20_000;
+
+const RENEWAL_RETRY_BASE_MS = 30_000;
+const RENEWAL_RETRY_CAP_MS = 60 * 60_000;
+
+/** How long to wait before the next renewal attempt: what the gateway asked, or a draw that fits the lifetime. */
+export function renewalRetryDelay(options: {
+  failures: number;
+  /** Of the certificate to replace: a short-lived one is retried sooner. */
+  lifetimeMs: number;
+  retryAfterMs: number | undefined;
+  fraction: number;
+}): number {
+  const capMs = Math.min(RENEWAL_RETRY_CAP_MS, 0.02 * Math.max(0, options.lifetimeMs));
+  const drawn = fullJitter(options.failures, { baseMs: RENEWAL_RETRY_BASE_MS, capMs }, options.fraction);
+  return Math.max(options.retryAfterMs ?? 0, drawn);
+}

@@ -1,0 +1,25 @@
+import { KEY_KINDS, type KeyKind } from '#gateway/contract/operator-api.ts';
+
+/** `meta.json` of a generation. Times are milliseconds UTC by the agent's best clock. */
+export type GenerationMeta = {
+  version: 1;
+  keyKind: KeyKind;
+  createdAt: number;
+  /** When the certificate arrived. */
+  receivedAt?: number;
+  /** The attempt that brought the certificate. */
+  attemptId?: string;
+};
+
+/** A lost meta file loses no identity: everything in it can be done without. */
+export function parseGenerationMeta(value: unknown): GenerationMeta {
+  const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
+  const { keyKind, createdAt, receivedAt, attemptId } = fields;
+  return {
+    version: 1,
+    keyKind: KEY_KINDS.find((kind) => kind === keyKind) ?? 'ec-p256',
+    createdAt: typeof createdAt === 'number' ? createdAt : 0,
+    ...(typeof receivedAt === 'number' ? { receivedAt } : {}),
+    ...(typeof attemptId === 'string' ? { attemptId } : {}),
+  };
+}

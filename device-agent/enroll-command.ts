@@ -1,0 +1,112 @@
+import { Command, Option } from 'commander';
+import { type JoinUrl, parseJoinUrl } from '#gateway/contract/join-url.ts';
+import { KEY_KINDS, type KeyKind } from '#gateway/contract/operator-api.ts';
+import { composeAgent } from './compose-agent.ts';
+import { ControlServer } from './control/control-server.ts';
+import { AgentError } from './domain/agent-error.ts';
+import { ENROLL_STEPS, type Enrolled, type EnrollStep, enrollDevice } from './operations/enroll-device.ts';
+import { silentLog } from './runtime/json-log.ts';
+import { LAYOUT } from './state/state-layout.ts';
+import { enterStateFolder, stateOption } from './state-folder.ts';
+import { formatTime, print, say } from './terminal.ts';
+
+type EnrollOptions = { state: string; key: string; algorithm: KeyKind; confirm: boolean; replace?: true; json?: true };
+
+export function enrollCommand(): Command {
+  return new Command('enroll')
+    .description('get this device its identity: key, certificate and trust, by a join URL')
+    .argument('<join-url>', 'as `gatehouse device add` prints it; `-` reads it from stdin')
+    .addOption(stateOption())
+    .addOption(
+      new Option('--key <provider>', 'where the key lives').choices(['software', 'tpm', 'auto']).default('software'),
+    )
+    .addOption(new Option('--algorithm <kind>', 'kind of the key').choices(KEY_KINDS).default('ec-p256'))
+    .option('--no-confirm', 'do not open an MQTT session to confirm; `run` does it then')
+    .option('--replace', 'enroll again although this folder holds an identity of this device')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent gatehouse://gw.plant7:8443/pump-17/TICKET/ROOT-SHA256',
+    )
+    .action(enroll);
+}
+
+async function enroll(text: string, options: EnrollOptions): Promise<void> {
+  if (options.key === 'tpm') {
+    throw new AgentError('KEY_UNSUPPORTED', 'this version has software keys only', {
+      advice: 'choose --key software if a key in a file is good enough for this device; it is never chosen for you',
+    });
+  }
+  if (options.key === 'auto') say('key: software (this version has no other)');
+  const join = readJoinUrl(text === '-' ? await readStdin() : text);
+  const { store } = await enterStateFolder(options.state, { create: true });
+  const lock = await ControlServer.listen(LAYOUT.controlSocket);
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
+  try {
+    const deps = composeAgent({ store, log: silentLog });
+    const order = { join, keyKind: options.algorithm, confirm: options.confirm, replace: options.replace === true };
+    report(await runSteps((progress) => enrollDevice(deps, order, progress, stop.signal)), options);
+  } finally {
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    await lock.close();
+  }
+}
+
+const STEP_TITLES = {
+  reach: 'gateway reached',
+  verify: 'its root is the one of the join URL',
+  directory: 'verified session, directory read',
+  key: 'key',
+  certificate: 'certificate issued',
+  store: 'identity stored',
+  confirm: 'confirmed',
+} as const satisfies Record<EnrollStep, string>;
+
+function number(step: EnrollStep): string {
+  return `${ENROLL_STEPS.indexOf(step) + 1}/${ENROLL_STEPS.length}`;
+}
+
+async function runSteps(work: (progress: Parameters<typeof enrollDevice>[2]) => Promise<Enrolled>): Promise<Enrolled> {
+  let current: EnrollStep | undefined;
+  try {
+    return await work({
+      onStart: (step) => {
+        current = step;
+      },
+      onDone: (step, detail) => say(`✓ ${number(step)} ${STEP_TITLES[step]}: ${detail}`),
+      onPending: (attemptId, retryAfterMs) =>
+        say(
+          `… waiting for approval (attempt ${attemptId}); asking again in ${Math.ceil(retryAfterMs / 1000)} s. Ctrl-C is safe.`,
+        ),
+    });
+  } catch (error) {
+    if (current) say(`✗ ${number(current)} ${STEP_TITLES[current]}: not done`);
+    throw error;
+  }
+}
+
+function report(enrolled: Enrolled, options: EnrollOptions): void {
+  if (options.json) return print(JSON.stringify(enrolled));
+  const { deviceId, serial, notAfter, attemptId } = enrolled;
+  if (attemptId === undefined)
+    return print(`${deviceId} is already enrolled: serial ${serial}, valid until ${formatTime(notAfter)}`);
+  print(`${deviceId} is enrolled: serial ${serial}, valid until ${formatTime(notAfter)}, attempt ${attemptId}`);
+  return say(`next: gatehouse-agent run --state ${options.state}`);
+}
+
+function readJoinUrl(text: string): JoinUrl {
+  try {
+    return parseJoinUrl(text);
+  } catch (cause) {
+    throw new AgentError('USAGE', cause instanceof Error ? cause.message : 'this is not a join URL', { cause });
+  }
+}
+
+/** So that the ticket need not stand in the process list. */
+async function readStdin(): Promise<string> {
+  const parts: Buffer[] = [];
+  for await (const part of process.stdin as AsyncIterable<Buffer>) parts.push(part);
+  return Buffer.concat(parts).toString('utf8').trim();
+}

@@ -1,0 +1,29 @@
+import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
+import type { RuntimeFacts } from '#device-agent/domain/runtime-facts.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { AgentState } from '#gateway/contract/reports.ts';
+import { deviceTopics } from '#gateway/contract/topics.ts';
+import type { Identity } from './identity.ts';
+
+/** @param clock the wall clock as it is, milliseconds UTC: the gateway sees how wrong it is. */
+export function formatAgentState(
+  identity: Identity,
+  facts: { connected: boolean; clock: number; nextRenewalAt: number | null; hook: RuntimeFacts['hook'] },
+): AgentState {
+  return {
+    version: 1,
+    connected: facts.connected,
+    agentVersion: AGENT_VERSION,
+    serial: identity.certificate.serial,
+    proofLevel: 'software',
+    clock: facts.clock,
+    nextRenewalAt: facts.nextRenewalAt,
+    ...(facts.hook ? { hook: facts.hook } : {}),
+  };
+}
+
+/** The will: sent by the broker when the session ends without a word. */
+export function formatWill(deviceId: DeviceId, identity: Identity, clock: number): { topic: string; payload: string } {
+  const state = formatAgentState(identity, { connected: false, clock, nextRenewalAt: null, hook: undefined });
+  return { topic: deviceTopics(deviceId).state, payload: JSON.stringify(state) };
+}

@@ -1,0 +1,72 @@
+import { type AgentConfig, parseAgentConfig } from '#device-agent/domain/agent-config.ts';
+import { type AgentStatus, adviceFor, healthOf } from '#device-agent/domain/agent-status.ts';
+import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
+import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
+import { localRenewalMoment, spreadOf, usableValidity } from '#device-agent/domain/renewal-schedule.ts';
+import { parseRuntimeFacts, type RuntimeFacts } from '#device-agent/domain/runtime-facts.ts';
+import type { Clock } from '#device-agent/ports/clock.ts';
+import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
+import type { StateStore } from '#device-agent/ports/state-store.ts';
+import { loadGeneration } from './identity.ts';
+import { TimeKeeper } from './time-keeper.ts';
+
+/** From the state folder alone, for when no agent runs. @throws AgentError STATE_BROKEN */
+export async function describeStatus(deps: {
+  store: StateStore;
+  keys: KeyProvider;
+  clock: Clock;
+}): Promise<AgentStatus> {
+  const { store } = deps;
+  const record = await store.readRecord('agent');
+  const config = record === undefined ? undefined : parseAgentConfig(record);
+  const current = await store.currentGeneration();
+  const loaded = current === undefined ? undefined : await loadGeneration(deps, current);
+  const identity = loaded && 'identity' in loaded ? loaded.identity : undefined;
+  const facts = parseRuntimeFacts(await store.readRecord('status'));
+  const time = await TimeKeeper.open(deps);
+  const ordered = parseNoticeMemory(await store.readRecord('notices'))?.order?.at ?? Number.POSITIVE_INFINITY;
+  const nextRenewalAt =
+    identity &&
+    Math.min(
+      ordered,
+      localRenewalMoment(
+        usableValidity(identity.certificate, identity.meta.receivedAt),
+        spreadOf(identity.certificate.sha256),
+      ),
+    );
+  return formatStatus(
+    { config, certificate: identity?.certificate, facts, nextRenewalAt, now: time.now() },
+    { running: false, connected: false },
+  );
+}
+
+export function formatStatus(
+  facts: {
+    config: AgentConfig | undefined;
+    certificate: { serial: string; notAfter: number } | undefined;
+    facts: RuntimeFacts;
+    nextRenewalAt: number | undefined;
+    now: number;
+  },
+  live: { running: boolean; connected: boolean },
+): AgentStatus {
+  const { config, certificate } = facts;
+  const state = healthOf(certificate ?? null, facts.facts, facts.now);
+  return {
+    deviceId: config?.deviceId ?? null,
+    state,
+    connected: live.connected,
+    certificate: certificate ? { serial: certificate.serial, notAfter: certificate.notAfter } : null,
+    nextRenewalAt: facts.nextRenewalAt ?? null,
+    keyProvider: config?.keyProvider ?? 'software',
+    proofLevel: 'software',
+    gateway: config ? { est: config.est, mqtt: config.mqtt } : null,
+    agentVersion: AGENT_VERSION,
+    running: live.running,
+    lastConnectedAt: facts.facts.lastConnectedAt ?? null,
+    lastError: facts.facts.lastError ?? null,
+    lastAttempt: facts.facts.lastAttempt ?? null,
+    hook: facts.facts.hook ?? null,
+    advice: adviceFor(state, facts.facts),
+  };
+}

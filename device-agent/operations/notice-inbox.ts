@@ -1,0 +1,193 @@
+import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
+import { decideNotice } from '#device-agent/domain/notice-decision.ts';
+import {
+  EMPTY_NOTICE_MEMORY,
+  type NoticeMemory,
+  parseNoticeMemory,
+  type RenewalOrder,
+  rememberAcknowledged,
+  rememberNotice,
+  withOrder,
+} from '#device-agent/domain/notice-memory.ts';
+import { readNotice } from '#device-agent/domain/read-notice.ts';
+import { momentInWindow } from '#device-agent/domain/renewal-schedule.ts';
+import type { Log } from '#device-agent/ports/log.ts';
+import type { Randomness } from '#device-agent/ports/randomness.ts';
+import type { StateStore } from '#device-agent/ports/state-store.ts';
+import type { Notice, RevokedBody } from '#gateway/contract/notice.ts';
+import type { NoticeAck } from '#gateway/contract/reports.ts';
+import type { FactBook } from './fact-book.ts';
+import type { TimeKeeper } from './time-keeper.ts';
+
+export type NoticeInboxDeps = {
+  store: StateStore;
+  randomness: Randomness;
+  log: Log;
+  time: TimeKeeper;
+  facts: FactBook;
+};
+
+export type NoticeInboxHooks = {
+  config: AgentConfig;
+  anchors: Buffer[];
+  currentSerial(): string;
+  /** Rejects when there is no session: the answer is then sent again in the next one. */
+  sendAck(ack: NoticeAck): Promise<void>;
+  onOrder(): void;
+  onRevoked(body: RevokedBody): void;
+};
+
+/**
+ * Signed notices, one after the other. The highest `seq` is on the disk before anything is done, so that neither a
+ * power cut nor an old recording makes the device obey twice. The gateway hears `received` at once, the end later, and
+ * again at the next session until it has confirmed it.
+ */
+export class NoticeInbox {
+  readonly #deps: NoticeInboxDeps;
+  readonly #hooks: NoticeInboxHooks;
+  #memory: NoticeMemory;
+  #queue: Promise<void> = Promise.resolve();
+
+  private constructor(deps: NoticeInboxDeps, hooks: NoticeInboxHooks, memory: NoticeMemory) {
+    this.#deps = deps;
+    this.#hooks = hooks;
+    this.#memory = memory;
+  }
+
+  static async open(deps: NoticeInboxDeps, hooks: NoticeInboxHooks): Promise<NoticeInbox> {
+    const stored = await deps.store.readRecord('notices');
+    const memory = parseNoticeMemory(stored);
+    if (stored !== undefined && !memory) deps.log.error('the memory of notices was unreadable and starts anew');
+    return new NoticeInbox(deps, hooks, memory ?? EMPTY_NOTICE_MEMORY);
+  }
+
+  /** A renewal asked for by the gateway and not yet ended. */
+  get order(): RenewalOrder | undefined {
+    return this.#memory.order;
+  }
+
+  /** Handles one message after those before it. Never rejects. */
+  receive(payload: Buffer): Promise<void> {
+    return this.#enqueue(() => this.#handle(payload));
+  }
+
+  /** Ends the renewal order, if there is one: the answer that the gateway waits for. */
+  endOrder(outcome: 'done' | 'failed', detail: string): Promise<void> {
+    return this.#enqueue(async () => {
+      const { order } = this.#memory;
+      if (!order) return;
+      await this.#keep(withOrder(rememberNotice(this.#memory, { id: order.noticeId, outcome, detail }), undefined));
+      await this.#acknowledge(order.noticeId);
+    });
+  }
+
+  /** At the start of a session: says again what the gateway may not have heard. */
+  flush(): Promise<void> {
+    return this.#enqueue(async () => {
+      const { order } = this.#memory;
+      if (order && order.serial !== this.#hooks.currentSerial()) {
+        // The power went between the switch and the answer.
+        const ended = { id: order.noticeId, outcome: 'done' as const, detail: 'replaced' };
+        await this.#keep(withOrder(rememberNotice(this.#memory, ended), undefined));
+      }
+      for (const { id, outcome, acknowledged } of this.#memory.handled) {
+        if (outcome !== 'received' && !acknowledged) await this.#acknowledge(id);
+      }
+    });
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    this.#queue = this.#queue.then(work).catch((error: unknown) => {
+      this.#deps.log.error('a notice could not be handled', { error: String(error) });
+    });
+    return this.#queue;
+  }
+
+  async #handle(payload: Buffer): Promise<void> {
+    const { log, time } = this.#deps;
+    const { config, anchors } = this.#hooks;
+    let notice: Notice;
+    try {
+      notice = readNotice(payload.toString('utf8'), { anchors, at: time.trustedNow() });
+    } catch (error) {
+      log.warn('notice refused', { reason: error instanceof Error ? error.message : String(error) });
+      return;
+    }
+    await time.learn(notice.issuedAt);
+    const decision = decideNotice(notice, { deviceId: config.deviceId, memory: this.#memory, now: time.trustedNow() });
+    const { id, seq, kind } = notice;
+    switch (decision.kind) {
+      case 'refuse':
+        log.warn('notice refused', { id, seq, kind, reason: decision.reason });
+        if (!decision.answer) return;
+        await this.#keep(rememberNotice(this.#memory, { id, seq, outcome: 'failed', detail: decision.reason }));
+        return this.#acknowledge(id);
+      case 'repeat':
+        log.info('notice seen before', { id, seq, kind, outcome: decision.handled.outcome });
+        if (decision.handled.outcome !== 'received' || this.#memory.order?.noticeId === id)
+          return this.#acknowledge(id);
+        return this.#obey(notice);
+      case 'act':
+        log.info('notice received', { id, seq, kind });
+        await this.#keep(rememberNotice(this.#memory, { id, seq, outcome: 'received' }));
+        void this.#send({ noticeId: id, outcome: 'received' });
+        return this.#obey(notice);
+    }
+  }
+
+  async #obey(notice: Notice): Promise<void> {
+    switch (notice.kind) {
+      case 'renew': {
+        const { serial, suggestedWindow } = notice.body;
+        if (serial !== this.#hooks.currentSerial()) return this.#end(notice.id, 'done', 'already replaced');
+        const { order } = this.#memory;
+        const at = momentInWindow(suggestedWindow, this.#deps.time.now(), this.#deps.randomness.fraction());
+        if (order && order.noticeId !== notice.id)
+          await this.#end(order.noticeId, 'done', `taken over by notice ${notice.id}`);
+        await this.#keep(withOrder(this.#memory, { noticeId: notice.id, serial, at: Math.min(at, order?.at ?? at) }));
+        return this.#hooks.onOrder();
+      }
+      case 'revoked': {
+        const { serials, reason, advice } = notice.body;
+        const serial = this.#hooks.currentSerial();
+        if (!serials.includes(serial)) return this.#end(notice.id, 'done', 'not the certificate in use');
+        // The answer first: the gateway closes this session within a second.
+        await this.#end(notice.id, 'done', 'understood');
+        await this.#deps.facts.update({ revoked: { serial, reason, advice, at: this.#deps.time.now() } });
+        return this.#hooks.onRevoked(notice.body);
+      }
+      case 'revocations':
+        // For those who check other devices; this agent trusts no device.
+        return this.#end(notice.id, 'done', 'nothing to do');
+    }
+  }
+
+  async #end(id: string, outcome: 'done' | 'failed', detail: string): Promise<void> {
+    await this.#keep(rememberNotice(this.#memory, { id, outcome, detail }));
+    await this.#acknowledge(id);
+  }
+
+  async #keep(memory: NoticeMemory): Promise<void> {
+    await this.#deps.store.writeRecord('notices', memory);
+    this.#memory = memory;
+  }
+
+  /** Says the recorded outcome. Not waited for: the next notice must not wait for a slow broker. */
+  async #acknowledge(id: string): Promise<void> {
+    const handled = this.#memory.handled.find((h) => h.id === id);
+    if (!handled) return;
+    const { outcome, detail } = handled;
+    void this.#send({ noticeId: id, outcome, ...(detail === undefined ? {} : { detail }) });
+  }
+
+  async #send(ack: NoticeAck): Promise<void> {
+    try {
+      await this.#hooks.sendAck(ack);
+    } catch (error) {
+      this.#deps.log.debug('acknowledgement not sent yet', { id: ack.noticeId, error: String(error) });
+      return;
+    }
+    if (ack.outcome === 'received') return;
+    await this.#enqueue(() => this.#keep(rememberAcknowledged(this.#memory, ack.noticeId, ack.outcome)));
+  }
+}

@@ -1,0 +1,161 @@
+import { type AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
+import { renewalRetryDelay } from '#device-agent/domain/backoff.ts';
+import { localRenewalMoment, spreadOf, usableValidity } from '#device-agent/domain/renewal-schedule.ts';
+import type { Clock } from '#device-agent/ports/clock.ts';
+import type { Log } from '#device-agent/ports/log.ts';
+import type { Randomness } from '#device-agent/ports/randomness.ts';
+import type { Identity } from './identity.ts';
+import type { NoticeInbox } from './notice-inbox.ts';
+import type { TimeKeeper } from './time-keeper.ts';
+import { Wakeup } from './wakeup.ts';
+
+export type RenewalKeeperDeps = {
+  clock: Clock;
+  randomness: Randomness;
+  log: Log;
+  time: TimeKeeper;
+  inbox: NoticeInbox;
+};
+
+export type Renewed = { oldSerial: string; newSerial: string };
+
+export type RenewalKeeperHooks = {
+  identity(): Identity;
+  /** One whole renewal, up to the switch. */
+  renew(signal: AbortSignal): Promise<Renewed>;
+  onRenewed(renewed: Renewed): Promise<void>;
+  onFailed(error: AgentError): Promise<void>;
+  /** The moment has changed: the gateway and `status` should know. */
+  onPlanned(): void;
+};
+
+/** The clock is looked at again at least this often: it may have jumped, either way. */
+const LOOK_AGAIN_MS = 30_000;
+
+/**
+ * Decides when. By order of a notice, by the local rule, or because a request was interrupted; and again after a
+ * failure, slower each time, for ever.
+ */
+export class RenewalKeeper {
+  readonly #deps: RenewalKeeperDeps;
+  readonly #hooks: RenewalKeeperHooks;
+  readonly #wakeup = new Wakeup();
+  readonly #stopped = new AbortController();
+  #failures = 0;
+  /** Monotonic; no attempt of its own before. */
+  #notBefore = 0;
+  #interrupted: boolean;
+  #renewing: Promise<Renewed> | undefined;
+  #running: Promise<void> | undefined;
+
+  /** @param options.interrupted a request was under way when the agent ended last time. */
+  constructor(deps: RenewalKeeperDeps, hooks: RenewalKeeperHooks, options: { interrupted: boolean }) {
+    this.#deps = deps;
+    this.#hooks = hooks;
+    this.#interrupted = options.interrupted;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#wakeup.wake();
+    await this.#renewing?.catch(() => {});
+    await this.#running;
+  }
+
+  /** Milliseconds UTC. */
+  nextRenewalAt(): number {
+    const { certificate, meta } = this.#hooks.identity();
+    const rule = localRenewalMoment(usableValidity(certificate, meta.receivedAt), spreadOf(certificate.sha256));
+    const ordered = this.#deps.inbox.order?.at;
+    return ordered === undefined ? rule : Math.min(rule, ordered);
+  }
+
+  /** A notice has ordered a renewal. */
+  reconsider(): void {
+    this.#notBefore = 0;
+    this.#hooks.onPlanned();
+    this.#wakeup.wake();
+  }
+
+  /** Renews at once, or joins the renewal under way. @throws AgentError */
+  renewNow(): Promise<Renewed> {
+    this.#renewing ??= this.#attempt().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped.signal.aborted) {
+      const waitMs = this.#timeLeft();
+      if (waitMs <= 0) {
+        // It has been told to whom it concerns.
+        await this.renewNow().catch(() => {});
+        continue;
+      }
+      const tick = new AbortController();
+      const waiting = this.#deps.clock.wait(
+        Math.min(waitMs, LOOK_AGAIN_MS),
+        AbortSignal.any([tick.signal, this.#stopped.signal]),
+      );
+      await Promise.race([waiting, this.#wakeup.next()]);
+      tick.abort();
+    }
+  }
+
+  #timeLeft(): number {
+    const { clock, time } = this.#deps;
+    const due = this.#interrupted ? 0 : this.nextRenewalAt() - time.now();
+    return Math.max(due, this.#notBefore - clock.monotonic());
+  }
+
+  async #attempt(): Promise<Renewed> {
+    const { clock, log, randomness, inbox } = this.#deps;
+    const before = this.#hooks.identity();
+    const { lifetimeMs } = lifetimeOf(before);
+    try {
+      const renewed = await this.#hooks.renew(this.#stopped.signal);
+      this.#failures = 0;
+      this.#interrupted = false;
+      // A clock far ahead of the gateway's finds every new certificate due: it must not renew in a circle.
+      this.#notBefore = clock.monotonic() + lifetimeOf(this.#hooks.identity()).lifetimeMs / 4;
+      log.info('certificate renewed', renewed);
+      await inbox.endOrder('done', `new serial ${renewed.newSerial}`);
+      await this.#hooks.onRenewed(renewed);
+      return renewed;
+    } catch (thrown) {
+      const error = asAgentError(thrown, 'STATE_BROKEN');
+      if (error.code === 'STOPPED') throw error;
+      const delay = renewalRetryDelay({
+        failures: this.#failures,
+        lifetimeMs,
+        retryAfterMs: error.retryAfterMs,
+        fraction: randomness.fraction(),
+      });
+      this.#failures += 1;
+      this.#notBefore = clock.monotonic() + delay;
+      log.warn('renewal failed', {
+        code: error.code,
+        reason: error.message,
+        attemptId: error.attemptId,
+        retryInMs: delay,
+      });
+      // What will not be granted is an answer; anything else is tried again under the same order.
+      if (error.code === 'GATEWAY_REFUSED' || error.code === 'CANDIDATE_REFUSED') {
+        this.#interrupted = false;
+        await inbox.endOrder('failed', error.message);
+      }
+      await this.#hooks.onFailed(error);
+      throw error;
+    }
+  }
+}
+
+function lifetimeOf({ certificate, meta }: Identity): { lifetimeMs: number } {
+  const { notBefore, notAfter } = usableValidity(certificate, meta.receivedAt);
+  return { lifetimeMs: notAfter - notBefore };
+}

@@ -1,0 +1,44 @@
+import type { GatewayTrust, TlsIdentity } from './est-client.ts';
+
+export type MqttTarget = {
+  address: { host: string; port: number };
+  trust: GatewayTrust;
+  identity: TlsIdentity;
+  clientId: string;
+  keepaliveSeconds: number;
+  will: { topic: string; payload: string };
+};
+
+/** Success is CONNACK 0 and nothing before it: in TLS 1.3 the client is done before the server has judged it. */
+export type ConnectOutcome =
+  | { kind: 'connected'; session: MqttSession }
+  /** CONNACK with this code: the broker knows us and says no. */
+  | { kind: 'refused'; code: number }
+  /** Closed after TCP and before CONNACK: probably refused in TLS, which cannot say so. */
+  | { kind: 'closed'; detail: string }
+  | { kind: 'unreachable'; detail: string }
+  /** Not our gateway. */
+  | { kind: 'untrusted'; detail: string };
+
+export type MessageListener = (topic: string, payload: Buffer) => void;
+
+export interface MqttSession {
+  /** Set before subscribing. One listener. */
+  onMessage(listener: MessageListener): void;
+  /** QoS 1. @returns the filters that were denied. */
+  subscribe(filters: string[]): Promise<string[]>;
+  unsubscribe(filters: string[]): Promise<void>;
+  /** QoS 1; resolves with the PUBACK. */
+  publish(topic: string, payload: string | Buffer): Promise<void>;
+  /** Resolves once, however the session ends. Never rejects. */
+  readonly ended: Promise<{ detail: string }>;
+  /** Clean DISCONNECT: no will is sent. */
+  close(): Promise<void>;
+  /** Cut without a word. */
+  drop(): void;
+}
+
+export interface MqttConnector {
+  /** One attempt with a client of its own. Never rejects. */
+  connect(target: MqttTarget, signal?: AbortSignal): Promise<ConnectOutcome>;
+}

@@ -1,0 +1,87 @@
+import { Command, Option } from 'commander';
+import { composeAgent } from './compose-agent.ts';
+import { ControlServer } from './control/control-server.ts';
+import { AgentError } from './domain/agent-error.ts';
+import { runAgent } from './operations/run-agent.ts';
+import { createCommandHook } from './runtime/command-hook.ts';
+import { createJsonLog, LOG_LEVELS, type LogLevel } from './runtime/json-log.ts';
+import { systemClock } from './runtime/system-clock.ts';
+import { LAYOUT } from './state/state-layout.ts';
+import { enterStateFolder, stateOption } from './state-folder.ts';
+
+type RunOptions = { state: string; hook?: string; hookTimeout: string; keepalive: string; logLevel: LogLevel };
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('stay connected, obey signed notices, renew in time; until SIGTERM')
+    .addOption(stateOption())
+    .option('--hook <command>', 'run after each renewal, by /bin/sh, e.g. to reload a service')
+    .option('--hook-timeout <seconds>', 'the hook is ended after this time', '60')
+    .option('--keepalive <seconds>', 'MQTT keepalive', '60')
+    .addOption(new Option('--log-level <level>', 'lowest level on stderr').choices(LOG_LEVELS).default('info'))
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ gatehouse-agent run --state /var/lib/gatehouse-agent --hook 'systemctl reload telemetry'
+
+The hook gets GATEHOUSE_STATE, GATEHOUSE_CERTIFICATE, GATEHOUSE_KEY, GATEHOUSE_TRUST (paths), GATEHOUSE_DEVICE_ID,
+GATEHOUSE_SERIAL and GATEHOUSE_OLD_SERIAL. SIGHUP makes a new session, SIGTERM and SIGINT end cleanly.`,
+    )
+    .action(run);
+}
+
+async function run(options: RunOptions): Promise<void> {
+  const hookTimeoutMs = 1000 * parseSeconds(options.hookTimeout, '--hook-timeout', 86_400);
+  const keepaliveSeconds = parseSeconds(options.keepalive, '--keepalive', 65_535);
+  const { store, path, startedIn } = await enterStateFolder(options.state, { create: false });
+  const log = createJsonLog({
+    level: options.logLevel,
+    write: (line) => process.stderr.write(line),
+    now: () => systemClock.now(),
+  });
+  const facts = {
+    GATEHOUSE_STATE: path,
+    GATEHOUSE_CERTIFICATE: `${path}/${LAYOUT.current}/${LAYOUT.certificate}`,
+    GATEHOUSE_KEY: `${path}/${LAYOUT.current}/${LAYOUT.key}`,
+    GATEHOUSE_TRUST: `${path}/${LAYOUT.trust}`,
+  };
+  const hook =
+    options.hook === undefined
+      ? undefined
+      : createCommandHook({ command: options.hook, cwd: startedIn, timeoutMs: hookTimeoutMs, environment: facts });
+  const ended = untilSignal();
+  const control = await ControlServer.listen(LAYOUT.controlSocket);
+  try {
+    const agent = await runAgent(composeAgent({ store, log, ...(hook ? { hook } : {}) }), { keepaliveSeconds });
+    control.attach(agent);
+    log.info('agent started', { deviceId: agent.deviceId, pid: process.pid });
+    const onHangUp = () => agent.reconnect();
+    process.on('SIGHUP', onHangUp);
+    const signal = await ended;
+    log.info('agent stops', { signal });
+    await agent.stop();
+    process.off('SIGHUP', onHangUp);
+  } finally {
+    await control.close();
+  }
+}
+
+/** The second signal finds no listener and ends the process at once. */
+function untilSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    const onSignal = (signal: string) => {
+      process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+      resolve(signal);
+    };
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  });
+}
+
+function parseSeconds(text: string, option: string, most: number): number {
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds) || seconds < 1 || seconds > most) {
+    throw new AgentError('USAGE', `${option} is a whole number of seconds from 1 to ${most}`);
+  }
+  return seconds;
+}

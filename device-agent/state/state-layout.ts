@@ -1,0 +1,20 @@
+import type { RecordName } from '#device-agent/ports/state-store.ts';
+
+/** Names inside the state folder. Others' scripts rely on `current/certificate.pem`, `current/key.pem` and `trust.pem`. */
+export const LAYOUT = {
+  trust: 'trust.pem',
+  generations: 'generations',
+  /** Symlink to `generations/<n>`. */
+  current: 'current',
+  key: 'key.pem',
+  certificate: 'certificate.pem',
+  meta: 'meta.json',
+  controlSocket: 'agent.sock',
+} as const;
+
+export const RECORD_FILES = {
+  agent: 'agent.json',
+  notices: 'notices.json',
+  status: 'status.json',
+  'time-floor': 'time-floor.json',
+} as const satisfies Record<RecordName, string>;

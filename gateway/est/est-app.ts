@@ -1,0 +1,258 @@
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { formatCertsOnly } from '#ca/pkix/cms.ts';
+import {
+  ATTEMPT_HEADER,
+  CONTENT_TYPE,
+  DIRECTORY_PATH,
+  type Directory,
+  EST_BASE_PATH,
+  MAX_EST_BODY_BYTES,
+} from '#gateway/contract/est.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { attemptIdOf } from './attempt-id.ts';
+import { parseBasicCredentials } from './basic-credentials.ts';
+import type { EnrollmentAnswer, EstDeps, EstLimits } from './est-deps.ts';
+import type { EstServer } from './est-server.ts';
+import { callerNetwork, FailureLimiter } from './failure-limiter.ts';
+import { InFlightGate } from './in-flight-gate.ts';
+import { peerCertificateOf } from './peer-certificate.ts';
+import { checkCsrContentType, parseCsrBody } from './read-csr-body.ts';
+import { asGatewayError, refusalAnswer } from './refusal-answer.ts';
+import { derAnswer, type EstAnswer, needsLines, sendAnswer } from './send-answer.ts';
+import { WANTED_CSR_ATTRIBUTES } from './wanted-csr-attributes.ts';
+
+type Kind = 'enroll' | 'reenroll';
+
+const PATHS: Record<string, 'GET' | 'POST'> = {
+  [`${EST_BASE_PATH}/cacerts`]: 'GET',
+  [`${EST_BASE_PATH}/csrattrs`]: 'GET',
+  [`${EST_BASE_PATH}/simpleenroll`]: 'POST',
+  [`${EST_BASE_PATH}/simplereenroll`]: 'POST',
+  [DIRECTORY_PATH]: 'GET',
+};
+
+/** A client may go on sending what was already refused; past this it is cut, so that it cannot send for ever. */
+const MAX_DISCARDED_BYTES = 8 * 1024 * 1024;
+
+/** Refusals that are not the caller's fault, or the ordinary first step of a client that waits for the challenge. */
+const FREE_REFUSALS: readonly string[] = [
+  'CREDENTIALS_MISSING',
+  'NOT_FOUND',
+  'RATE_LIMITED',
+  'AUTHORITY_UNAVAILABLE',
+  'OVERLOADED',
+  'INTERNAL',
+];
+
+/** The EST operations (RFC 7030) over an HTTPS server that somebody else listens with. */
+export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits): FastifyInstance<EstServer> {
+  const { clock, log } = deps;
+  const gate = new InFlightGate(limits.inFlight);
+  const byIdentity = new FailureLimiter({
+    burst: limits.failuresPerIdentity,
+    forgivenAfter: limits.identityForgivenAfter,
+  });
+  const byAddress = new FailureLimiter({
+    burst: limits.failuresPerAddress,
+    forgivenAfter: limits.addressForgivenAfter,
+  });
+  const startedAt = new WeakMap<object, number>();
+
+  const app = Fastify<EstServer>({
+    serverFactory: (handler) => server.on('request', handler),
+    bodyLimit: MAX_EST_BODY_BYTES,
+    genReqId: (request) => attemptIdOf(request.headers[ATTEMPT_HEADER.toLowerCase()], deps.randomness),
+    requestIdHeader: false,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    clientErrorHandler: () => {}, // answered by the server itself, see est-server.ts
+    frameworkErrors: (error, request, reply) => refuse(request, reply, error),
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.setErrorHandler((error, request, reply) => refuse(request, reply, error));
+  app.setNotFoundHandler((request, reply) => refuseUnknownPath(request, reply));
+  app.addHook('onRequest', (request, _reply, done) => {
+    startedAt.set(request, clock.monotonic());
+    done();
+  });
+
+  // RFC 7030 4.1: no credentials needed; root and every subordinate on the way to it.
+  app.get(`${EST_BASE_PATH}/cacerts`, (request, reply) => {
+    const { rootCertificate, intermediateCertificate } = deps.describeAuthority();
+    const bundle = formatCertsOnly([intermediateCertificate, rootCertificate]);
+    answer(request, reply, derAnswer(bundle, CONTENT_TYPE.caCertificates, needsLines(request.headers['user-agent'])));
+  });
+
+  app.get(`${EST_BASE_PATH}/csrattrs`, (request, reply) => {
+    const lines = needsLines(request.headers['user-agent']);
+    answer(request, reply, derAnswer(WANTED_CSR_ATTRIBUTES, CONTENT_TYPE.csrAttributes, lines));
+  });
+
+  app.get(DIRECTORY_PATH, (request, reply) => {
+    const { trustDomain } = deps.describeAuthority();
+    const directory: Directory = { version: 1, trustDomain, mqtt: deps.mqttAddress(), time: clock.now() };
+    answer(request, reply, {
+      status: 200,
+      contentType: 'application/json',
+      body: JSON.stringify(directory),
+      headers: { 'Cache-Control': 'no-store' },
+    });
+  });
+
+  // Who asks, and what kind of body, is judged before the body is read.
+  app.post(`${EST_BASE_PATH}/simpleenroll`, {
+    onRequest: (request, _reply, done) => {
+      checkFailures(request);
+      credentialsOf(request);
+      checkCsrContentType(request.headers['content-type']);
+      done();
+    },
+    handler: (request, reply) => {
+      const { deviceId, ticket } = credentialsOf(request);
+      return issue(request, reply, (csr) => deps.enrollDevice({ ...asked(request), deviceId, ticket, csr }));
+    },
+  });
+
+  app.post(`${EST_BASE_PATH}/simplereenroll`, {
+    onRequest: (request, _reply, done) => {
+      checkFailures(request);
+      currentCertificateOf(request);
+      checkCsrContentType(request.headers['content-type']);
+      done();
+    },
+    handler: (request, reply) => {
+      const { der: peer } = currentCertificateOf(request);
+      return issue(request, reply, (csr) => deps.reenrollDevice({ ...asked(request), peer, csr }));
+    },
+  });
+
+  return app;
+
+  async function issue(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    work: (csr: Buffer) => Promise<EnrollmentAnswer>,
+  ): Promise<void> {
+    const { csr, hadLines } = parseCsrBody(request.body);
+    const [outcome] = await gate.pass(() => Promise.allSettled([work(csr)]));
+    if (outcome.status === 'rejected') {
+      refuse(request, reply, outcome.reason, 'by the operation');
+      return;
+    }
+    // RFC 7030 4.2.3: the answer holds the issued certificate only.
+    const lines = hadLines || needsLines(request.headers['user-agent']);
+    const bundle = formatCertsOnly([outcome.value.certificate]);
+    answer(request, reply, derAnswer(bundle, CONTENT_TYPE.certsOnly, lines));
+    log.debug('est request granted', facts(request));
+  }
+
+  function refuse(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    error: unknown,
+    judged: 'here' | 'by the operation' = 'here',
+  ): void {
+    const refusal = asGatewayError(error);
+    const { code } = refusal;
+    const kind = kindOf(request);
+    if (!FREE_REFUSALS.includes(code)) {
+      for (const [limiter, caller] of callersOf(request)) limiter.recordFailure(caller, clock.monotonic());
+    }
+    if (judged === 'here' && kind !== undefined) deps.metrics.enrollment(kind, code, elapsed(request) / 1000);
+    const told = { ...facts(request), code, detail: refusal.message };
+    if (code === 'INTERNAL') log.error('est request failed', { ...told, error: refusal.cause ?? refusal });
+    // The operations log what they refuse themselves.
+    else log[judged === 'here' ? 'info' : 'debug']('est request refused', told);
+    if (code === 'BODY_TOO_LARGE') discardRest(request);
+    answer(request, reply, refusalAnswer(refusal, request.id, request.headers.accept));
+  }
+
+  function refuseUnknownPath(request: FastifyRequest, reply: FastifyReply): void {
+    const [path = ''] = request.url.split('?', 1);
+    const method = Object.hasOwn(PATHS, path) ? PATHS[path] : undefined;
+    if (method !== undefined) {
+      const wrongMethod = new GatewayError('REQUEST_INVALID', `this path takes ${method} only`);
+      const refusal = refusalAnswer(wrongMethod, request.id, request.headers.accept);
+      return answer(request, reply, { ...refusal, status: 405, headers: { ...refusal.headers, Allow: method } });
+    }
+    const [, label, operation] = /^\/\.well-known\/est\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
+    const what =
+      label !== undefined && operation !== undefined
+        ? 'this gateway has one CA and no EST labels: use the path without the label'
+        : 'there is nothing at this path';
+    refuse(request, reply, new GatewayError('NOT_FOUND', what));
+  }
+
+  function answer(request: FastifyRequest, reply: FastifyReply, { headers, ...rest }: EstAnswer): void {
+    reply.hijack();
+    const closing = server.listening ? {} : { Connection: 'close' };
+    sendAnswer(reply.raw, request.id, { ...rest, headers: { ...headers, ...closing } });
+  }
+
+  function checkFailures(request: FastifyRequest): void {
+    const now = clock.monotonic();
+    for (const [limiter, caller] of callersOf(request)) limiter.check(caller, now);
+  }
+
+  function callersOf(request: FastifyRequest): [FailureLimiter, string][] {
+    const network = callerNetwork(request.ip);
+    const identity =
+      kindOf(request) === 'reenroll'
+        ? peerCertificateOf(request.raw.socket)?.fingerprint
+        : parseBasicCredentials(request.headers.authorization)?.deviceId.slice(0, 64);
+    const callers: [FailureLimiter, string][] = [[byAddress, network]];
+    if (identity !== undefined) callers.push([byIdentity, `${network} ${identity}`]);
+    return callers;
+  }
+
+  function elapsed(request: FastifyRequest): number {
+    const now = clock.monotonic();
+    return now - (startedAt.get(request) ?? now);
+  }
+
+  function facts(request: FastifyRequest): Record<string, unknown> {
+    return {
+      attemptId: request.id,
+      address: request.ip,
+      method: request.method,
+      path: request.url.split('?', 1)[0]?.slice(0, 100),
+      deviceId: parseBasicCredentials(request.headers.authorization)?.deviceId.slice(0, 64),
+      milliseconds: Math.round(elapsed(request)),
+    };
+  }
+}
+
+function asked(request: FastifyRequest): { attemptId: string; address: string } {
+  return { attemptId: request.id, address: request.ip };
+}
+
+function kindOf(request: FastifyRequest): Kind | undefined {
+  if (request.url.startsWith(`${EST_BASE_PATH}/simpleenroll`)) return 'enroll';
+  return request.url.startsWith(`${EST_BASE_PATH}/simplereenroll`) ? 'reenroll' : undefined;
+}
+
+function credentialsOf(request: FastifyRequest): { deviceId: string; ticket: string } {
+  const credentials = parseBasicCredentials(request.headers.authorization);
+  if (credentials !== undefined) return credentials;
+  throw new GatewayError('CREDENTIALS_MISSING', 'the first enrollment needs a ticket');
+}
+
+/** RFC 7030 3.3.2: the certificate to be renewed authenticates the TLS session. */
+function currentCertificateOf(request: FastifyRequest): { der: Buffer } {
+  const peer = peerCertificateOf(request.raw.socket);
+  if (peer !== undefined) return peer;
+  throw new GatewayError(
+    'CREDENTIALS_MISSING',
+    'no client certificate was shown: re-enroll over TLS with the current certificate, or use simpleenroll',
+  );
+}
+
+/** The rest of a refused body is read and thrown away, so that the answer is not lost in a reset; but not for ever. */
+function discardRest({ raw }: FastifyRequest): void {
+  let discarded = 0;
+  raw.on('data', (chunk: Buffer) => {
+    discarded += chunk.length;
+    if (discarded > MAX_DISCARDED_BYTES) raw.destroy();
+  });
+}

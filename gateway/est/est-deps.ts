@@ -1,0 +1,76 @@
+import type { TlsOptions } from 'node:tls';
+import type { Directory } from '#gateway/contract/est.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import type { Metrics } from '#gateway/ports/metrics.ts';
+import type { Randomness } from '#gateway/ports/randomness.ts';
+
+/** DER of the certificate; `givenAgain` when the same key had asked before. */
+export type EnrollmentAnswer = { certificate: Buffer; givenAgain: boolean };
+
+/** The operations behind this door, bound to their own dependencies. They throw GatewayError and write the audit. */
+export type EstDeps = {
+  enrollDevice(request: {
+    attemptId: string;
+    address: string;
+    deviceId: string;
+    ticket: string;
+    csr: Buffer;
+  }): Promise<EnrollmentAnswer>;
+  /** peer: DER of the certificate whose key the client proved in this TLS session. */
+  reenrollDevice(request: { attemptId: string; address: string; peer: Buffer; csr: Buffer }): Promise<EnrollmentAnswer>;
+  describeAuthority(): { rootCertificate: Buffer; intermediateCertificate: Buffer; trustDomain: string };
+  /** Where the MQTT door listens; host is left out when it is the host of this door. */
+  mqttAddress(): Directory['mqtt'];
+  clock: Clock;
+  randomness: Pick<Randomness, 'id'>;
+  log: Log;
+  /** Only what this door refuses itself is counted here; the operations count the rest. */
+  metrics: Pick<Metrics, 'enrollment'>;
+};
+
+export type EstOptions = {
+  host: string;
+  /** 0 picks a free one. */
+  port: number;
+  /** Key, certificate chain, `ca` (root and intermediate), versions and ciphers; see gateway/runtime/tls-options.ts. */
+  tls: TlsOptions;
+  limits?: Partial<EstLimits>;
+};
+
+export type EstLimits = {
+  /** Enrollments worked on at the same time; more are told 503 at once, so that those inside finish quickly. */
+  inFlight: number;
+  /** Open sockets in all; further ones are dropped by the kernel's listener. Bounds memory. */
+  connections: number;
+  /** Open sockets of one address, so that one cannot take all places. */
+  connectionsPerAddress: number;
+  /** Milliseconds for the TLS handshake; a half-open one is cut then. */
+  handshakeTimeout: number;
+  /** Milliseconds until all header lines are there. */
+  headersTimeout: number;
+  /** Milliseconds until the whole request is there. */
+  requestTimeout: number;
+  /** Milliseconds a connection may stay without a request. */
+  keepAliveTimeout: number;
+  /** Refusals that one identity at one address may collect at once, and milliseconds until one is forgiven. */
+  failuresPerIdentity: number;
+  identityForgivenAfter: number;
+  /** The same for all identities of one address together (a site behind one NAT address stays usable). */
+  failuresPerAddress: number;
+  addressForgivenAfter: number;
+};
+
+export const DEFAULT_EST_LIMITS: EstLimits = {
+  inFlight: 128,
+  connections: 4096,
+  connectionsPerAddress: 2048,
+  handshakeTimeout: 5_000,
+  headersTimeout: 10_000,
+  requestTimeout: 20_000,
+  keepAliveTimeout: 10_000,
+  failuresPerIdentity: 30,
+  identityForgivenAfter: 3_000,
+  failuresPerAddress: 300,
+  addressForgivenAfter: 500,
+};

@@ -1,0 +1,46 @@
+import type { AddressInfo } from 'node:net';
+import type { TlsOptions } from 'node:tls';
+import { buildEstApp } from './est-app.ts';
+import { DEFAULT_EST_LIMITS, type EstDeps, type EstOptions } from './est-deps.ts';
+import { createEstServer, estTlsOptions } from './est-server.ts';
+
+export type EstDoor = {
+  address: { host: string; port: number };
+  /** New key or certificates for new connections; open ones live on. Takes the full options, as at the start. */
+  reload(tls: TlsOptions): void;
+  /** Stops accepting, lets running requests finish for a moment, then cuts. */
+  close(): Promise<void>;
+};
+
+/** Milliseconds for requests that are running when the door closes. */
+const CLOSING_TIME = 3_000;
+
+/**
+ * EST over HTTPS (RFC 7030, RFC 8951).
+ * @throws Error of node:net when the port is taken or the host is not ours.
+ */
+export async function startEstDoor(deps: EstDeps, options: EstOptions): Promise<EstDoor> {
+  const limits = { ...DEFAULT_EST_LIMITS, ...options.limits };
+  const server = createEstServer(deps, options.tls, limits);
+  const app = buildEstApp(deps, server, limits);
+  await app.ready();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: options.host, port: options.port, backlog: 1024 }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: { host: options.host, port },
+    reload: (tls) => server.setSecureContext(estTlsOptions(tls)),
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const cut = setTimeout(() => server.closeAllConnections(), CLOSING_TIME);
+      await closed;
+      clearTimeout(cut);
+      await app.close();
+    },
+  };
+}

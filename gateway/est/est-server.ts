@@ -1,0 +1,87 @@
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import type { TlsOptions } from 'node:tls';
+import { ATTEMPT_HEADER } from '#gateway/contract/est.ts';
+import type { EstDeps, EstLimits } from './est-deps.ts';
+import { callerNetwork } from './failure-limiter.ts';
+
+export type EstServer = Server;
+
+/** Enough for a Basic header and a proxy's additions; one header block is buffered whole. */
+const MAX_HEADER_BYTES = 16 * 1024;
+
+/** What a broken HTTP request is told before the connection closes, by llhttp's or Node's error code. */
+const CLIENT_ERRORS = new Map([
+  ['HPE_HEADER_OVERFLOW', { status: '431 Request Header Fields Too Large', what: 'the header lines are too long' }],
+  ['ERR_HTTP_REQUEST_TIMEOUT', { status: '408 Request Timeout', what: 'the request did not arrive in time' }],
+]);
+
+/**
+ * The HTTPS server under the EST routes: asks for a client certificate, but lets the handshake finish without one and
+ * with any (RFC 7030 4.1.2), since who may do what is judged per request; bounds time and memory of every connection.
+ */
+export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: TlsOptions, limits: EstLimits): Server {
+  const server = createServer({
+    ...estTlsOptions(tls),
+    handshakeTimeout: limits.handshakeTimeout,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: limits.headersTimeout,
+    requestTimeout: limits.requestTimeout,
+    keepAliveTimeout: limits.keepAliveTimeout,
+    // How often the two timeouts above are looked at; a quarter keeps them honest when tests make them short.
+    connectionsCheckingInterval: Math.max(50, Math.min(limits.headersTimeout / 4, 2_000)),
+    noDelay: true,
+  });
+  server.maxConnections = limits.connections;
+  server.maxHeadersCount = 64;
+
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const network = callerNetwork(socket.remoteAddress ?? '');
+    const count = (open.get(network) ?? 0) + 1;
+    open.set(network, count);
+    socket.once('close', () => {
+      const left = (open.get(network) ?? 1) - 1;
+      if (left > 0) open.set(network, left);
+      else open.delete(network);
+    });
+    if (count > limits.connectionsPerAddress) {
+      deps.log.debug('est connection refused: too many from one address', { address: network });
+      socket.destroy();
+    }
+  });
+
+  // Node tells of a handshake that timed out but leaves the socket open.
+  server.on('tlsClientError', (error: Error, socket: Socket) => {
+    deps.log.debug('est handshake failed', { address: socket.remoteAddress, reason: codeOf(error) });
+    socket.destroy();
+  });
+
+  server.on('clientError', (error: Error, socket: Socket) => {
+    const code = codeOf(error);
+    const known = CLIENT_ERRORS.get(code);
+    if (!socket.writable || socket.destroyed || (known === undefined && !code.startsWith('HPE_'))) {
+      socket.destroy();
+      return;
+    }
+    const { status, what } = known ?? { status: '400 Bad Request', what: 'this is not an HTTP request' };
+    const attemptId = deps.randomness.id('a');
+    const body = `REQUEST_INVALID: ${what}. See RFC 7030 for what this door takes. (attempt ${attemptId})\n`;
+    deps.log.debug('est request unreadable', { attemptId, address: socket.remoteAddress, reason: code });
+    socket.end(
+      `HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\n` +
+        `${ATTEMPT_HEADER}: ${attemptId}\r\nConnection: close\r\n\r\n${body}`,
+      () => socket.destroy(),
+    );
+  });
+  return server;
+}
+
+/** The part of the options that belongs to this door and must survive a reload. */
+export function estTlsOptions(tls: TlsOptions): TlsOptions {
+  return { ...tls, requestCert: true, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] };
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error ? String(error.code) : error.name;
+}

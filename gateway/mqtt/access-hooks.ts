@@ -1,0 +1,165 @@
+import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from 'aedes';
+import { mayPublish, mayReceive, maySubscribe, type TopicIdentity } from '#gateway/domain/topic-policy.ts';
+import { connackError } from './connack.ts';
+import type { MqttLimits } from './mqtt-limits.ts';
+import { endSession, type Session } from './session.ts';
+import { type AdmissionDeps, admitConnection, type SessionOf } from './session-admission.ts';
+
+export type AccessDeps = AdmissionDeps & { sessionOf: SessionOf; limits: MqttLimits };
+
+type Hook =
+  | 'preConnect'
+  | 'authenticate'
+  | 'authorizePublish'
+  | 'authorizeSubscribe'
+  | 'authorizeForward'
+  | 'published';
+
+const NOT_ALLOWED = new Error('not allowed');
+
+/**
+ * Every hook aedes has: those left out would allow. None may throw, an exception in one ends the process; what goes
+ * wrong here is a refusal.
+ */
+export function accessHooks(deps: AccessDeps): Required<Pick<AedesOptions, Hook>> {
+  const failed = (hook: Hook, error: unknown) => deps.log.error('broker hook failed', { hook, error });
+  return {
+    preConnect(client, packet, done) {
+      let accepted = false;
+      try {
+        accepted = readConnect(deps, client, packet);
+      } catch (error) {
+        failed('preConnect', error);
+      }
+      done(accepted ? null : NOT_ALLOWED, accepted);
+    },
+    authenticate(client, _username, _password, done) {
+      const session = deps.sessionOf(client);
+      if (session === undefined) {
+        done(connackError(undefined) as Error as AuthenticateError, false);
+        return;
+      }
+      const decide = async (): Promise<void> => {
+        let refusal: Error | null = connackError(undefined);
+        try {
+          if (await admitConnection(deps, session)) refusal = null;
+        } catch (error) {
+          refusal = error as Error;
+        }
+        done(refusal as AuthenticateError | null, refusal === null);
+      };
+      decide().catch((error: unknown) => {
+        failed('authenticate', error);
+        endSession(session, 'internal-error');
+      });
+    },
+    authorizePublish(client, packet, done) {
+      let allowed = false;
+      try {
+        allowed = client !== null && isPublishAllowed(deps, client, packet);
+      } catch (error) {
+        failed('authorizePublish', error);
+      }
+      done(allowed ? null : NOT_ALLOWED);
+    },
+    authorizeSubscribe(client, subscription, done) {
+      let allowed = false;
+      try {
+        allowed = isSubscribeAllowed(deps, client, subscription.topic);
+      } catch (error) {
+        failed('authorizeSubscribe', error);
+      }
+      // null: SUBACK 0x80 for this filter, and nothing is subscribed.
+      done(null, allowed ? subscription : null);
+    },
+    authorizeForward(client, packet) {
+      try {
+        return isDeliveryAllowed(deps, client, packet.topic) ? packet : null;
+      } catch (error) {
+        failed('authorizeForward', error);
+        return null;
+      }
+    },
+    published(_packet, _client, done) {
+      done(null);
+    },
+  };
+}
+
+/** Notes what CONNECT asks for. @returns false when nobody has let this client in. */
+function readConnect({ sessionOf, operations }: AccessDeps, client: Client, packet: ConnectPacket): boolean {
+  const session = sessionOf(client);
+  if (session === undefined || session.connect !== undefined || session.member !== undefined) return false;
+  const { bridgeMode } = packet as { bridgeMode?: boolean };
+  const version: number = packet.protocolVersion ?? 0;
+  if (bridgeMode === true || (version !== 3 && version !== 4)) {
+    // aedes answers CONNACK 1, unacceptable protocol version, in the 3.1.1 form, and closes.
+    if (bridgeMode === true) Object.assign(packet, { protocolVersion: 0x80 + version });
+    session.refused = true;
+    const detail =
+      bridgeMode === true
+        ? 'bridges are not let in'
+        : `MQTT protocol level ${version} is not spoken here: use MQTT 3.1.1`;
+    operations.recordSessionRefused({ address: session.address, code: 'MQTT_VERSION_NOT_SUPPORTED', detail });
+    return true;
+  }
+  session.connect = {
+    clientId: packet.clientId,
+    clean: packet.clean === true,
+    keepalive: packet.keepalive ?? 0,
+    willTopic: packet.will?.topic,
+  };
+  // Nothing is kept between connections, whatever was asked: CONNACK says so (session present 0).
+  packet.clean = true;
+  return true;
+}
+
+function isPublishAllowed({ sessionOf, table, log }: AccessDeps, client: Client, packet: PublishPacket): boolean {
+  const session = sessionOf(client);
+  const member = session?.member;
+  if (session === undefined || member === undefined) return false;
+  if (client.closed) {
+    // A will. A device that is connected again by now has not gone away.
+    const current = table.ofDevice(member.live.deviceId);
+    const isGone = current === undefined || current === session;
+    return isGone && !member.muted && mayPublish(member.identity, packet.topic);
+  }
+  // Only the gateway's own notices are retained: a device could fill the memory with as many topics as it likes.
+  packet.retain = false;
+  // What a revoked session says is dropped later, not refused here: that would cut it before it has read why.
+  if (mayPublish(member.identity.revoked ? { ...member.identity, revoked: false } : member.identity, packet.topic))
+    return true;
+  const { deviceId, serial } = member.live;
+  log.warn('publish refused', { deviceId, serial, topic: packet.topic.slice(0, 200), address: session.address });
+  session.endReason ??= 'publish-refused';
+  return false;
+}
+
+function isSubscribeAllowed({ sessionOf, limits, log }: AccessDeps, client: Client, filter: string): boolean {
+  const session = sessionOf(client);
+  const member = session?.member;
+  if (session === undefined || member === undefined) return false;
+  const allowed = maySubscribe(member.identity, filter);
+  if (allowed && (member.filters.has(filter) || member.filters.size < limits.maxFilters)) {
+    member.filters.add(filter);
+    return true;
+  }
+  const { deviceId, serial } = member.live;
+  const reason = allowed ? 'too many filters' : 'not its topic';
+  log.warn('subscribe refused', { deviceId, serial, filter: filter.slice(0, 200), reason, address: session.address });
+  return false;
+}
+
+function isDeliveryAllowed({ sessionOf, table, limits }: AccessDeps, client: Client, topic: string): boolean {
+  const session = sessionOf(client);
+  const identity: TopicIdentity | undefined = session?.member?.identity;
+  if (session === undefined || identity === undefined || !mayReceive(identity, topic, table.groupOf)) return false;
+  return hasRoom(session, limits);
+}
+
+/** A reader that does not read is closed; the others do not wait for it. */
+export function hasRoom(session: Session, limits: MqttLimits): boolean {
+  if (session.socket.writableLength <= limits.maxWriteBufferBytes) return true;
+  endSession(session, 'too-slow');
+  return false;
+}

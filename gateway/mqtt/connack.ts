@@ -1,0 +1,57 @@
+import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
+
+/** MQTT 3.1.1 3.2.2.3: 3 = server unavailable (come back later), 5 = not authorized (coming back does not help). */
+const SERVER_UNAVAILABLE = 3;
+const NOT_AUTHORIZED = 5;
+
+/** The refusal a device sees. It is never told more than the code: the reason stands in the log and the audit. */
+const CONNACK_CODES = {
+  BODY_NOT_BASE64: NOT_AUTHORIZED,
+  BODY_TOO_LARGE: NOT_AUTHORIZED,
+  CONTENT_TYPE_UNSUPPORTED: NOT_AUTHORIZED,
+  CSR_MALFORMED: NOT_AUTHORIZED,
+  CSR_SIGNATURE_INVALID: NOT_AUTHORIZED,
+  CSR_ASKS_FOR_CA: NOT_AUTHORIZED,
+  CSR_NAMES_ANOTHER: NOT_AUTHORIZED,
+  KEY_NOT_ALLOWED: NOT_AUTHORIZED,
+  REQUEST_INVALID: NOT_AUTHORIZED,
+  CREDENTIALS_MISSING: NOT_AUTHORIZED,
+  TICKET_UNKNOWN: NOT_AUTHORIZED,
+  TICKET_EXPIRED: NOT_AUTHORIZED,
+  TICKET_SPENT: NOT_AUTHORIZED,
+  TICKET_REVOKED: NOT_AUTHORIZED,
+  TICKET_OF_ANOTHER_DEVICE: NOT_AUTHORIZED,
+  CERTIFICATE_UNKNOWN: NOT_AUTHORIZED,
+  CERTIFICATE_REVOKED: NOT_AUTHORIZED,
+  CERTIFICATE_SUPERSEDED: NOT_AUTHORIZED,
+  CERTIFICATE_EXPIRED: NOT_AUTHORIZED,
+  CERTIFICATE_NOT_YET_VALID: NOT_AUTHORIZED,
+  PROFILE_NOT_A_DEVICE: NOT_AUTHORIZED,
+  DEVICE_UNKNOWN: NOT_AUTHORIZED,
+  DEVICE_NOT_ALLOWED: NOT_AUTHORIZED,
+  PROOF_TOO_LOW: NOT_AUTHORIZED,
+  IDENTITY_MISMATCH: NOT_AUTHORIZED,
+  CLIENT_ID_MISMATCH: NOT_AUTHORIZED,
+  KEEPALIVE_REQUIRED: NOT_AUTHORIZED,
+  WILL_NOT_ALLOWED: NOT_AUTHORIZED,
+  ALREADY_EXISTS: NOT_AUTHORIZED,
+  NOT_FOUND: NOT_AUTHORIZED,
+  STATE_CONFLICT: NOT_AUTHORIZED,
+  OPERATOR_NOT_AUTHENTICATED: NOT_AUTHORIZED,
+  RATE_LIMITED: SERVER_UNAVAILABLE,
+  AUTHORITY_UNAVAILABLE: SERVER_UNAVAILABLE,
+  OVERLOADED: SERVER_UNAVAILABLE,
+  INTERNAL: SERVER_UNAVAILABLE,
+} as const satisfies Record<GatewayErrorCode, number>;
+
+/** aedes puts `returnCode` into the CONNACK. */
+export type ConnackError = Error & { returnCode: number; refusesDevice: boolean };
+
+/** The refusal in the form aedes turns into a CONNACK. Whatever is not a GatewayError is our fault, not the device's. */
+export function connackError(error: unknown): ConnackError {
+  const returnCode = error instanceof GatewayError ? CONNACK_CODES[error.code] : SERVER_UNAVAILABLE;
+  return Object.assign(new Error('connection refused'), {
+    returnCode,
+    refusesDevice: returnCode === NOT_AUTHORIZED,
+  });
+}

@@ -1,0 +1,74 @@
+import { mayPublish } from '#gateway/domain/topic-policy.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import type { Intercept } from './device-broker.ts';
+import type { MqttLimits } from './mqtt-limits.ts';
+import { endSession, type Member, type Session } from './session.ts';
+import type { SessionOf } from './session-admission.ts';
+import type { ReportKind, SessionOperations } from './session-operations.ts';
+
+const REPORT_KINDS = new Set<string>(['ack', 'state', 'csr'] satisfies ReportKind[]);
+
+export type ReportDeps = {
+  sessionOf: SessionOf;
+  operations: Pick<SessionOperations, 'receiveDeviceMessage'>;
+  limits: Pick<MqttLimits, 'maxPendingReports'>;
+  log: Log;
+};
+
+/**
+ * What a device says to the gateway itself goes to the operations and to nobody else: it never reaches the bus that
+ * other sessions subscribe to. Telemetry goes on.
+ *
+ * With QoS 1 aedes acknowledges before this runs, so PUBACK means "arrived", not "done": reports that matter have
+ * their own answer, and are sent again until they get it.
+ */
+export function interceptReports(deps: ReportDeps): Intercept {
+  return (client, packet, done) => {
+    const session = deps.sessionOf(client);
+    const member = session?.member;
+    const kind = member === undefined ? '' : packet.topic.slice(member.outPrefix.length);
+    const mayPass =
+      member !== undefined &&
+      !member.muted &&
+      packet.topic.startsWith(member.outPrefix) &&
+      (!member.identity.revoked || mayPublish(member.identity, packet.topic));
+    if (session === undefined || member === undefined || !mayPass) {
+      done();
+      return true;
+    }
+    if (!isReportKind(kind)) return false;
+    if (member.pendingReports >= deps.limits.maxPendingReports) {
+      endSession(session, 'too-many-reports');
+      done();
+      return true;
+    }
+    void receive(deps, session, member, kind, toBuffer(packet.payload)).finally(done);
+    return true;
+  };
+}
+
+async function receive(
+  { operations, log }: ReportDeps,
+  session: Session,
+  member: Member,
+  kind: ReportKind,
+  payload: Buffer,
+): Promise<void> {
+  const { deviceId, serial } = member.live;
+  member.pendingReports += 1;
+  try {
+    await operations.receiveDeviceMessage({ deviceId, serial }, kind, payload);
+  } catch (error) {
+    log.error('device message failed', { deviceId, serial, kind, address: session.address, error });
+  } finally {
+    member.pendingReports -= 1;
+  }
+}
+
+function isReportKind(text: string): text is ReportKind {
+  return REPORT_KINDS.has(text);
+}
+
+function toBuffer(payload: string | Buffer): Buffer {
+  return typeof payload === 'string' ? Buffer.from(payload) : payload;
+}

@@ -1,0 +1,163 @@
+import type { TLSSocket } from 'node:tls';
+import type { Client } from 'aedes';
+import type { Broker } from '#gateway/ports/broker.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import { accessHooks } from './access-hooks.ts';
+import { ConnectionPersistence } from './connection-persistence.ts';
+import { assertKnownAedes, type BrokerClient, DeviceBroker } from './device-broker.ts';
+import { interceptReports } from './device-reports.ts';
+import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.ts';
+import { guardPacketSize } from './packet-size-guard.ts';
+import { RefusalLimiter } from './refusal-limiter.ts';
+import { endSession, type Session, whenClosed } from './session.ts';
+import { sessionBroker } from './session-broker.ts';
+import { followBrokerEvents } from './session-events.ts';
+import type { SessionOperations } from './session-operations.ts';
+import { SessionTable } from './session-table.ts';
+import { type ListenOptions, TlsDoor } from './tls-door.ts';
+import type { DoorTls } from './tls-options.ts';
+
+export type MqttDoorDeps = SessionOperations & { clock: Clock; log: Log };
+
+export type MqttDoorOptions = { listen: ListenOptions; tls: DoorTls; limits?: Partial<MqttLimits> };
+
+export type MqttDoor = {
+  address: { host: string; port: number };
+  broker: Broker;
+  /** New connections see the new certificate; sessions stay. @throws when key and certificate do not fit together. */
+  reload(tls: DoorTls): void;
+  /** Sockets in any state, those waiting for TLS, and handshakes going on. */
+  counts(): { sockets: number; waiting: number; handshakes: number };
+  /** Resolves when every socket is closed. */
+  close(): Promise<void>;
+};
+
+/** Sessions looked at again per sweep, in case a revocation did not reach them. */
+const PATROL = 500;
+
+/** Longest a session may stay between being marked as revoked and being closed, milliseconds. */
+const REVOKED_GRACE_MS = 5_000;
+
+/** Opens the MQTT door: TLS, admission, the session table and aedes behind them. @throws when it cannot listen. */
+export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions): Promise<MqttDoor> {
+  const { clock, log } = deps;
+  const limits = { ...DEFAULT_MQTT_LIMITS, ...options.limits };
+  const table = new SessionTable(clock.now());
+  const limiter = new RefusalLimiter(limits);
+  const sessions = new WeakMap<object, Session>();
+  const sessionOf = (client: Client): Session | undefined => sessions.get(client);
+  const shared = { table, limiter, sessionOf, limits, clock, log, operations: deps };
+
+  const aedes = new DeviceBroker(
+    {
+      ...accessHooks(shared),
+      persistence: new ConnectionPersistence(),
+      // 0: no limit. With one, a frozen subscriber holds up everybody's messages until it is dropped.
+      concurrency: 0,
+      drainTimeout: limits.drainTimeoutMs,
+      connectTimeout: limits.connectTimeoutMs,
+      // Checked at CONNECT, with a code that MQTT 3.1.1 knows.
+      keepaliveLimit: 0,
+      queueLimit: 8,
+      maxTopicLevels: 8,
+      maxInflightInbound: 16,
+      maxClientsIdLength: 63,
+    },
+    interceptReports(shared),
+  );
+  await aedes.listen();
+  assertKnownAedes(aedes);
+
+  const onSecure = (socket: TLSSocket, address: string): void => {
+    socket.on('error', ignore);
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined || socket.destroyed) {
+      socket.destroy();
+      return;
+    }
+    if (!limiter.isEmpty && limiter.isBlocked(certificate.serialNumber.toLowerCase(), clock.monotonic())) {
+      socket.destroy();
+      const serial = certificate.serialNumber.toLowerCase();
+      log.info('connection of a refused certificate cut', { address, serial });
+      return;
+    }
+    const session = table.open(socket, address, certificate.raw);
+    socket.once('close', () => closed(deps, table, session));
+    const client = aedes.handle(socket) as BrokerClient;
+    session.client = client;
+    sessions.set(client, session);
+    guardPacketSize(client, limits.maxPacketBytes);
+  };
+  const door = new TlsDoor(options.tls, {
+    limits,
+    clock,
+    log,
+    events: { onSecure, onRefused: (address, refusal) => deps.recordSessionRefused({ address, ...refusal }) },
+  });
+  followBrokerEvents(aedes, {
+    ...shared,
+    onReady({ address }, member) {
+      const { deviceId, serial, since } = member.live;
+      member.ready = true;
+      door.admitted(address);
+      limiter.admitted(serial);
+      deps.recordSessionOpened({ deviceId, serial, address, since });
+    },
+  });
+
+  const address = await door.listen(options.listen).catch(async (error: unknown) => {
+    await closeBroker(aedes);
+    throw error;
+  });
+  const sweeper = setInterval(() => {
+    door.sweep();
+    limiter.sweep(clock.monotonic());
+    for (const session of table.takeExpired(clock.now())) endSession(session, 'certificate-expired');
+    for (const session of table.patrol(PATROL)) patrol(deps, session);
+  }, limits.sweepMs);
+  sweeper.unref();
+
+  return {
+    address,
+    broker: sessionBroker({ ...shared, aedes }),
+    reload: (tls) => door.reload(tls),
+    counts: () => door.counts(),
+    async close() {
+      clearInterval(sweeper);
+      door.stopListening();
+      const open = [...table.all()];
+      for (const session of open) {
+        if (session.member !== undefined) session.member.muted = true;
+        endSession(session, 'gateway-stopped');
+      }
+      await Promise.all(open.map(whenClosed));
+      await door.close();
+      await closeBroker(aedes);
+    },
+  };
+}
+
+function closed(deps: MqttDoorDeps, table: SessionTable, session: Session): void {
+  table.remove(session);
+  const { member, client } = session;
+  if (member === undefined || !member.ready) return;
+  const { deviceId, serial, since } = member.live;
+  const reason = session.endReason ?? (client?._disconnected === true ? 'disconnected' : 'connection-lost');
+  deps.recordSessionClosed({ deviceId, serial, since }, reason);
+}
+
+/** A session whose revocation was not carried out to the end. */
+function patrol({ isStillAdmitted, clock }: MqttDoorDeps, session: Session): void {
+  const { member } = session;
+  if (member === undefined || isStillAdmitted(member.live.serial)) return;
+  if (member.revokedSince !== undefined && clock.monotonic() - member.revokedSince < REVOKED_GRACE_MS) return;
+  member.muted = true;
+  endSession(session, 'revoked');
+}
+
+function closeBroker(aedes: DeviceBroker): Promise<void> {
+  return new Promise((resolve) => aedes.close(() => resolve()));
+}
+
+function ignore(): void {}

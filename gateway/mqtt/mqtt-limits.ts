@@ -1,0 +1,56 @@
+/** Bounds of the MQTT door: each says what it prevents. Tests make them small. */
+export type MqttLimits = {
+  /** Milliseconds from the first byte allowed in to the end of the TLS handshake. Half-open handshakes end here. */
+  handshakeTimeoutMs: number;
+  /** Milliseconds from the end of the TLS handshake to a whole CONNECT. */
+  connectTimeoutMs: number;
+  /** TLS handshakes at the same time: each costs the event loop about a millisecond, which live sessions wait for. */
+  maxHandshakes: number;
+  /** Of these, how many one address may hold, so that a neighbour always finds a free one. */
+  maxHandshakesPerAddress: number;
+  /** Accepted sockets waiting for their handshake; beyond it new ones are closed at once. */
+  maxWaiting: number;
+  /** Milliseconds a socket may wait: past it the client has most likely given up. */
+  maxWaitMs: number;
+  /** Sockets in any state. */
+  maxConnections: number;
+  /** Connections an address may have started and not yet turned into admitted sessions. Admission gives them back. */
+  addressBurst: number;
+  /** How many of these come back per second without an admission: the pace of an address that always fails. */
+  addressPerSecond: number;
+  /** Remaining length of an MQTT packet, in bytes. */
+  maxPacketBytes: number;
+  /** Bytes waiting for a slow reader, per session; beyond it the session is closed. */
+  maxWriteBufferBytes: number;
+  /** Milliseconds a full socket may take to drain. */
+  drainTimeoutMs: number;
+  /** Milliseconds between looks at expired certificates and stale counters. */
+  sweepMs: number;
+  /** Topic filters of one session. */
+  maxFilters: number;
+  /** Acknowledgements, state reports and CSRs of one session that are being worked on. */
+  maxPendingReports: number;
+  /** Refusals of one certificate inside the window before its connections end right after TLS, without CONNACK. */
+  maxRefusals: number;
+  refusalWindowMs: number;
+};
+
+export const DEFAULT_MQTT_LIMITS: MqttLimits = {
+  handshakeTimeoutMs: 5_000,
+  connectTimeoutMs: 5_000,
+  maxHandshakes: 128,
+  maxHandshakesPerAddress: 96,
+  maxWaiting: 10_000,
+  maxWaitMs: 10_000,
+  maxConnections: 20_000,
+  addressBurst: 256,
+  addressPerSecond: 32,
+  maxPacketBytes: 64 * 1024,
+  maxWriteBufferBytes: 512 * 1024,
+  drainTimeoutMs: 5_000,
+  sweepMs: 1_000,
+  maxFilters: 64,
+  maxPendingReports: 64,
+  maxRefusals: 10,
+  refusalWindowMs: 60_000,
+};

@@ -1,0 +1,131 @@
+import type { EventEmitter } from 'node:events';
+import type { Client, Subscription } from 'aedes';
+import type { Log } from '#gateway/ports/log.ts';
+import type { DeviceBroker } from './device-broker.ts';
+import { PACKET_TOO_LARGE } from './packet-size-guard.ts';
+import { endSession, type Member, type Session } from './session.ts';
+import type { SessionOf } from './session-admission.ts';
+import type { SessionOperations } from './session-operations.ts';
+import { filterCovers } from './topic-filter.ts';
+
+export type EventDeps = {
+  sessionOf: SessionOf;
+  operations: SessionOperations;
+  log: Log;
+  onReady: (session: Session, member: Member) => void;
+};
+
+/** SUBACK 0x80. */
+const SUBSCRIBE_FAILED = 128;
+
+/** What aedes tells about its clients, turned into what happens to their sessions. */
+export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
+  const { sessionOf, operations, log, onReady } = deps;
+  const guarded = <A extends unknown[]>(event: string, handler: (...args: A) => void) => {
+    return (...args: A): void => {
+      try {
+        handler(...args);
+      } catch (error) {
+        log.error('broker event failed', { event, error });
+      }
+    };
+  };
+  const onClientReady = (client: Client) => {
+    const session = sessionOf(client);
+    const member = session?.member;
+    if (session === undefined || member === undefined || session.socket.destroyed) return;
+    if (!operations.isStillAdmitted(member.live.serial) && !member.identity.revoked) {
+      member.muted = true;
+      endSession(session, 'revoked');
+      return;
+    }
+    onReady(session, member);
+  };
+  const onSubscribe = (subscriptions: Subscription[], client: Client) => {
+    const session = sessionOf(client);
+    const member = session?.member;
+    if (session === undefined || member === undefined) return;
+    const listens = subscriptions.some(
+      ({ topic, qos }) => (qos as number) !== SUBSCRIBE_FAILED && filterCovers(topic, member.noticeTopic),
+    );
+    if (!listens) return;
+    member.listens = true;
+    deliverPending(deps, member);
+  };
+  const onUnsubscribe = (filters: string[], client: Client) => {
+    const member = sessionOf(client)?.member;
+    if (member === undefined) return;
+    for (const filter of filters) member.filters.delete(filter);
+    if (member.listens) member.listens = [...member.filters].some((filter) => filterCovers(filter, member.noticeTopic));
+  };
+  const onClientError = (client: Client, error: NodeJS.ErrnoException) => {
+    const session = sessionOf(client);
+    if (session === undefined || session.refused || session.endReason !== undefined) return;
+    session.endReason = endReasonOf(error);
+    if (session.member === undefined || session.endReason !== 'protocol-error') return;
+    const { deviceId, serial } = session.member.live;
+    log.warn('session broke the protocol', { deviceId, serial, address: session.address, detail: textOf(error) });
+  };
+  const onConnectionError = (client: Client, error: NodeJS.ErrnoException) => {
+    const session = sessionOf(client);
+    if (session === undefined || session.refused || session.endReason !== undefined) return;
+    session.endReason = endReasonOf(error);
+    if (session.endReason === 'connection-lost') return;
+    session.refused = true;
+    operations.recordSessionRefused({ address: session.address, ...refusalOf(error) });
+  };
+  aedes.on('clientReady', guarded('clientReady', onClientReady));
+  aedes.on('subscribe', guarded('subscribe', onSubscribe));
+  aedes.on('unsubscribe', guarded('unsubscribe', onUnsubscribe));
+  aedes.on('clientError', guarded('clientError', onClientError));
+  aedes.on('connectionError', guarded('connectionError', onConnectionError));
+  // Without a listener an 'error' event ends the process.
+  const emitter: EventEmitter = aedes;
+  emitter.on('error', (error: unknown) => log.error('broker failed', { error }));
+}
+
+/** One delivery at a time for a session; a SUBSCRIBE that comes meanwhile is answered by one more. */
+function deliverPending({ operations, log }: EventDeps, member: Member): void {
+  if (member.delivery !== 'idle') {
+    member.delivery = 'again';
+    return;
+  }
+  member.delivery = 'running';
+  const { deviceId, serial } = member.live;
+  const deliver = async (): Promise<void> => {
+    do {
+      member.delivery = 'running';
+      await operations.deliverPendingNotices(deviceId);
+    } while (again(member));
+  };
+  deliver()
+    .catch((error: unknown) => log.error('notices not delivered', { deviceId, serial, error }))
+    .finally(() => {
+      member.delivery = 'idle';
+    });
+}
+
+function again({ delivery, listens, muted }: Member): boolean {
+  return delivery === 'again' && listens && !muted;
+}
+
+function endReasonOf(error: NodeJS.ErrnoException): string {
+  if (error.message === PACKET_TOO_LARGE) return 'packet-too-large';
+  if (error.message === 'drain timeout') return 'too-slow';
+  if (error.message === 'keep alive timeout') return 'keepalive-timeout';
+  // System and TLS errors have a code: the peer or the network, not the protocol.
+  if (error.code !== undefined || error.message === 'connection closed') return 'connection-lost';
+  return 'protocol-error';
+}
+
+function refusalOf(error: NodeJS.ErrnoException): { code: string; detail: string } {
+  if (error.message === PACKET_TOO_LARGE)
+    return { code: 'PACKET_TOO_LARGE', detail: 'the first packet announces more bytes than are allowed' };
+  if (error.message === 'connect did not arrive in time')
+    return { code: 'CONNECT_TIMEOUT', detail: 'TLS was finished, but no CONNECT came in time' };
+  return { code: 'MQTT_MALFORMED', detail: `the first packet is not a CONNECT of MQTT 3.1.1: ${textOf(error)}` };
+}
+
+function textOf(error: Error): string {
+  return error.message.slice(0, 200);
+}

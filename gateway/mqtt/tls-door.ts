@@ -1,0 +1,169 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Log } from '#gateway/ports/log.ts';
+import { AdmissionGate, type DropReason } from './admission-gate.ts';
+import type { MqttLimits } from './mqtt-limits.ts';
+import { type DoorTls, tlsOptions } from './tls-options.ts';
+import { explainTlsRefusal, type TlsRefusal } from './tls-refusal.ts';
+
+export type ListenOptions = {
+  host: string;
+  /** 0 picks a free one. */
+  port: number;
+  /** Several processes on one port (Linux). */
+  reusePort?: boolean;
+};
+
+export type TlsDoorEvents = {
+  /** The client has proved possession of the key of a certificate below our root, valid now. Nothing more. */
+  onSecure(socket: TLSSocket, address: string): void;
+  onRefused(address: string, refusal: TlsRefusal): void;
+};
+
+/** TCP keepalive: finds out about a peer that lost its power before its MQTT keepalive does when that is long. */
+const TCP_KEEPALIVE_MS = 60_000;
+
+/** TCP, then the admission gate, then TLS. Owns every socket until it is handed over as secure. */
+export class TlsDoor {
+  readonly #limits: MqttLimits;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #events: TlsDoorEvents;
+  readonly #tcp: Server;
+  readonly #tls: ReturnType<typeof createTlsServer>;
+  readonly #gate: AdmissionGate<Socket>;
+  readonly #sockets = new Set<Socket>();
+  /** Taken on arrival: when a handshake fails the socket does not know its peer any more. */
+  readonly #addresses = new WeakMap<Socket, string>();
+  readonly #drops = new Map<DropReason | 'too-many-connections', number>();
+
+  constructor(tls: DoorTls, deps: { limits: MqttLimits; clock: Clock; log: Log; events: TlsDoorEvents }) {
+    this.#limits = deps.limits;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    this.#events = deps.events;
+    this.#gate = new AdmissionGate<Socket>(
+      deps.limits,
+      (socket) => this.#startHandshake(socket),
+      (socket, reason) => this.#drop(socket, reason),
+    );
+    this.#tcp = createServer({
+      pauseOnConnect: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEPALIVE_MS,
+    });
+    this.#tcp.on('connection', (socket) => this.#arrive(socket));
+    this.#tls = createTlsServer(tlsOptions(tls, deps.limits));
+    this.#tls.on('secureConnection', (socket) => this.#secured(socket));
+    this.#tls.on('tlsClientError', (error, socket) => this.#failed(error, socket));
+  }
+
+  async listen(options: ListenOptions): Promise<{ host: string; port: number }> {
+    await new Promise<void>((resolve, reject) => {
+      this.#tcp.once('error', reject);
+      this.#tcp.listen({ backlog: 4096, ...options }, () => {
+        this.#tcp.removeListener('error', reject);
+        this.#tcp.on('error', (error) => this.#log.error('mqtt listener failed', { error: String(error) }));
+        resolve();
+      });
+    });
+    const address = this.#tcp.address();
+    if (address === null || typeof address === 'string') throw new Error('the MQTT listener has no address');
+    return { host: options.host, port: address.port };
+  }
+
+  /** New handshakes use it; live sessions stay. */
+  reload(tls: DoorTls): void {
+    this.#tls.setSecureContext(tlsOptions(tls, this.#limits));
+  }
+
+  /** A session from this address was admitted: the address gets its token back. */
+  admitted(address: string): void {
+    this.#gate.admitted(address, this.#clock.monotonic());
+  }
+
+  sweep(): void {
+    this.#gate.sweep(this.#clock.monotonic());
+    for (const [reason, count] of this.#drops) this.#log.warn('connections dropped before TLS', { reason, count });
+    this.#drops.clear();
+  }
+
+  counts(): { sockets: number; waiting: number; handshakes: number } {
+    return { sockets: this.#sockets.size, waiting: this.#gate.waiting, handshakes: this.#gate.handshakes };
+  }
+
+  stopListening(): void {
+    this.#tcp.close();
+  }
+
+  /** Destroys what is left, secure or not. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      if (!this.#tcp.listening && this.#sockets.size === 0) resolve();
+      else this.#tcp.close(() => resolve());
+    });
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  #arrive(socket: Socket): void {
+    const address = socket.remoteAddress;
+    if (address === undefined || this.#sockets.size >= this.#limits.maxConnections) {
+      this.#drop(socket, 'too-many-connections');
+      return;
+    }
+    this.#addresses.set(socket, address);
+    this.#sockets.add(socket);
+    socket.on('error', ignore);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#gate.handshakeEnded(socket, this.#clock.monotonic());
+    });
+    this.#gate.arrive(socket, address, this.#clock.monotonic());
+  }
+
+  #startHandshake(socket: Socket): void {
+    if (socket.destroyed) {
+      this.#gate.handshakeEnded(socket, this.#clock.monotonic());
+      return;
+    }
+    this.#tls.emit('connection', socket);
+  }
+
+  #secured(socket: TLSSocket): void {
+    const tcp = tcpSocketOf(socket);
+    if (tcp !== undefined) this.#gate.handshakeEnded(tcp, this.#clock.monotonic());
+    const address = this.#addressOf(tcp);
+    this.#events.onSecure(socket, address);
+  }
+
+  #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {
+    const tcp = tcpSocketOf(socket);
+    // Node reports a handshake that takes too long, but closes nothing.
+    socket.on('error', ignore);
+    socket.destroy();
+    tcp?.destroy();
+    // Typed as Error, but a code in a string.
+    const verdict = socket.authorizationError as unknown as string | null;
+    this.#events.onRefused(this.#addressOf(tcp), explainTlsRefusal(error.code, verdict ?? null));
+  }
+
+  #drop(socket: Socket, reason: DropReason | 'too-many-connections'): void {
+    this.#drops.set(reason, (this.#drops.get(reason) ?? 0) + 1);
+    socket.on('error', ignore);
+    socket.destroy();
+  }
+
+  #addressOf(tcp: Socket | undefined): string {
+    return (tcp === undefined ? undefined : this.#addresses.get(tcp)) ?? 'unknown';
+  }
+}
+
+/** Node keeps the wrapped socket in a private field; without it only the address in the log is lost. */
+function tcpSocketOf(socket: TLSSocket): Socket | undefined {
+  return (socket as TLSSocket & { _parent?: Socket })._parent;
+}
+
+function ignore(): void {}

@@ -1,0 +1,198 @@
+import type { z } from 'zod';
+import { OPERATOR_ROUTES, type OperatorResponses, type OperatorRoute } from '#gateway/contract/operator-paths.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { OperatorOperations } from './operator-operations.ts';
+import { REQUEST } from './request-schemas.ts';
+import type { ResponseName } from './response-schemas.ts';
+
+/** Who asks, and when the request arrived (monotonic milliseconds). */
+export type Caller = { actor: string; requestedAt: number };
+
+type Parts = { params: unknown; query: unknown; body: unknown };
+
+export type RouteDefinition = {
+  name: OperatorRoute;
+  summary: string;
+  status: 200 | 201;
+  response: ResponseName;
+  schemas: { params: z.ZodType; query: z.ZodType; body: z.ZodType };
+  /** @throws GatewayError REQUEST_INVALID, and what the operation throws. */
+  answer(operations: OperatorOperations, parts: Parts, caller: Caller): Promise<unknown>;
+};
+
+type Wish<Name, P, Q, B> = {
+  summary: string;
+  status?: 201;
+  response: ResponseName;
+  params?: z.ZodType<P>;
+  query?: z.ZodType<Q>;
+  body?: z.ZodType<B>;
+  answer(
+    operations: OperatorOperations,
+    parts: { params: P; query: Q; body: B },
+    caller: Caller,
+  ): Promise<Name extends OperatorRoute ? OperatorResponses[Name] : never>;
+};
+
+function route<Name extends OperatorRoute, P, Q, B>(name: Name, wish: Wish<Name, P, Q, B>): RouteDefinition {
+  const params: z.ZodType = wish.params ?? REQUEST.nothing;
+  const query: z.ZodType = wish.query ?? REQUEST.nothing;
+  const body: z.ZodType = wish.body ?? REQUEST.nothing;
+  return {
+    name,
+    summary: wish.summary,
+    status: wish.status ?? 200,
+    response: wish.response,
+    schemas: { params, query, body },
+    answer: (operations, parts, caller) =>
+      wish.answer(
+        operations,
+        {
+          params: parse(params, parts.params, 'path') as P,
+          query: parse(query, parts.query, 'query') as Q,
+          body: parse(body, parts.body ?? {}, 'body') as B,
+        },
+        caller,
+      ),
+  };
+}
+
+function parse(schema: z.ZodType, value: unknown, where: string): unknown {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const faults = result.error.issues
+    .slice(0, 5)
+    .map(({ path, message }) => `${[where, ...path].join('.')}: ${message}`);
+  throw new GatewayError('REQUEST_INVALID', faults.join('; ').slice(0, 500));
+}
+
+const { deviceParams, groupParams, serialParams, ticketParams } = REQUEST;
+
+/** The whole operator API: every route with what it takes, what it calls and what it gives. */
+export const ROUTES: readonly RouteDefinition[] = [
+  route('addDevice', {
+    summary: 'Register a device and make its ticket',
+    status: 201,
+    response: 'DeviceAdded',
+    body: REQUEST.newDevice,
+    answer: (operations, { body }, { actor }) => operations.addDevice({ ...body, actor }),
+  }),
+  route('listDevices', {
+    summary: 'Devices, by id',
+    response: 'DevicePage',
+    query: REQUEST.devicesQuery,
+    answer: (operations, { query }) => operations.listDevices(query),
+  }),
+  route('showDevice', {
+    summary: 'A device with its certificates, session and notices',
+    response: 'DeviceDetail',
+    params: deviceParams,
+    answer: (operations, { params }) => operations.showDevice(params.deviceId),
+  }),
+  route('revokeDevice', {
+    summary: 'Revoke all certificates of a device and close its sessions; answers when they are closed',
+    response: 'DeviceRevoked',
+    params: deviceParams,
+    body: REQUEST.revocation,
+    answer: (operations, { params, body }, caller) => operations.revokeDevice({ ...params, ...body, ...caller }),
+  }),
+  route('retireDevice', {
+    summary: 'Revoke a device for good',
+    response: 'DeviceRevoked',
+    params: deviceParams,
+    body: REQUEST.retirement,
+    answer: (operations, { params, body }, caller) => operations.retireDevice({ ...params, ...body, ...caller }),
+  }),
+  route('renewDevice', {
+    summary: 'Tell a device to renew its certificate now',
+    response: 'RenewOrdered',
+    params: deviceParams,
+    body: REQUEST.renewal,
+    answer: (operations, { params, body }, { actor }) => operations.orderRenewal({ ...params, ...body, actor }),
+  }),
+  route('addTicket', {
+    summary: 'Make a new ticket for a device that is registered or revoked',
+    status: 201,
+    response: 'DeviceAdded',
+    params: deviceParams,
+    answer: (operations, { params }, { actor }) => operations.addTicket({ ...params, actor }),
+  }),
+  route('showProgress', {
+    summary: 'What the gateway saw of a device since its newest ticket was made',
+    response: 'EnrollmentProgress',
+    params: deviceParams,
+    answer: (operations, { params }) => operations.showProgress(params.deviceId),
+  }),
+  route('listCertificates', {
+    summary: 'Certificates, newest first',
+    response: 'CertificatePage',
+    query: REQUEST.certificatesQuery,
+    answer: (operations, { query }) => operations.listCertificates(query),
+  }),
+  route('showCertificate', {
+    summary: 'A certificate with its PEM',
+    response: 'CertificateDetail',
+    params: serialParams,
+    answer: (operations, { params }) => operations.showCertificate(params.serial),
+  }),
+  route('listGroups', {
+    summary: 'Groups with their policy',
+    response: 'GroupPage',
+    query: REQUEST.pageQuery,
+    // Groups are few: one page holds them all.
+    answer: async (operations) => ({ items: await operations.listGroups(), nextCursor: null }),
+  }),
+  route('addGroup', {
+    summary: 'Make a group; what its policy does not name is as in the default',
+    status: 201,
+    response: 'Group',
+    body: REQUEST.newGroup,
+    answer: (operations, { body }, { actor }) => operations.addGroup({ name: body.name, change: body.policy, actor }),
+  }),
+  route('showGroup', {
+    summary: 'A group with its policy',
+    response: 'Group',
+    params: groupParams,
+    answer: (operations, { params }) => operations.showGroup(params.name),
+  }),
+  route('setGroup', {
+    summary: 'Change what is named of the policy of a group',
+    response: 'Group',
+    params: groupParams,
+    body: REQUEST.policyChange,
+    answer: (operations, { params, body }, { actor }) =>
+      operations.setGroup({ name: params.name, change: body, actor }),
+  }),
+  route('listTickets', {
+    summary: 'Tickets, newest first; never their secrets',
+    response: 'TicketPage',
+    query: REQUEST.pageQuery,
+    answer: (operations, { query }) => operations.listTickets(query),
+  }),
+  route('revokeTicket', {
+    summary: 'Take back a ticket that is not spent',
+    response: 'Ticket',
+    params: ticketParams,
+    answer: (operations, { params }, { actor }) => operations.revokeTicket({ id: params.ticketId, actor }),
+  }),
+  route('listAudit', {
+    summary: 'Audit events, newest first',
+    response: 'AuditPage',
+    query: REQUEST.auditQuery,
+    answer: (operations, { query }) => operations.listAudit(query),
+  }),
+  route('describeCa', {
+    summary: 'Root, intermediate and CRL',
+    response: 'Ca',
+    answer: (operations) => operations.describeCa(),
+  }),
+  route('checkHealth', {
+    summary: 'Can the gateway issue and authenticate now?',
+    response: 'Health',
+    answer: async (operations) => ({ checks: await operations.checkHealth() }),
+  }),
+];
+
+export function pathOf({ name }: RouteDefinition): { method: 'GET' | 'POST' | 'PATCH'; path: string } {
+  return OPERATOR_ROUTES[name];
+}

@@ -1,0 +1,166 @@
+import { z } from 'zod';
+import type * as api from '#gateway/contract/operator-api.ts';
+import {
+  CERTIFICATE_STATES,
+  DEVICE_STATES,
+  KEY_KINDS,
+  NOTICE_STATES,
+  PROOF_LEVELS,
+} from '#gateway/contract/operator-api.ts';
+
+/** What operators get, for the OpenAPI document and the tests; each is checked by the compiler against the contract. */
+
+const time = z.int().describe('milliseconds UTC');
+const deviceId = z.string();
+
+const certificateSummary = z.object({
+  serial: z.string(),
+  state: z.enum(CERTIFICATE_STATES),
+  profile: z.string(),
+  notBefore: time,
+  notAfter: time,
+  sha256: z.string().describe('SHA-256 of the DER, lower-case hexadecimal'),
+}) satisfies z.ZodType<api.CertificateSummary>;
+
+const session = z.object({ since: time, address: z.string(), serial: z.string() });
+
+const deviceSummary = z.object({
+  deviceId,
+  group: z.string(),
+  state: z.enum(DEVICE_STATES),
+  proofLevel: z.enum(PROOF_LEVELS),
+  connected: z.boolean(),
+  notAfter: time.nullable(),
+  owner: z.string().nullable(),
+}) satisfies z.ZodType<api.DeviceSummary>;
+
+const ticket = z.object({
+  id: z.string(),
+  deviceId,
+  state: z.enum(['open', 'bound', 'spent', 'revoked', 'expired']),
+  createdAt: time,
+  expiresAt: time,
+}) satisfies z.ZodType<api.TicketSummary>;
+
+const outcome = z.enum(['ok', 'refused', 'failed']);
+
+const auditEvent = z.object({
+  id: z.int(),
+  at: time,
+  actor: z.string(),
+  action: z.string(),
+  subject: z.string(),
+  attemptId: z.string().nullable(),
+  outcome,
+  code: z.string().nullable(),
+  detail: z.string().nullable(),
+}) satisfies z.ZodType<api.AuditEvent>;
+
+const group = z.object({
+  name: z.string(),
+  version: z.int(),
+  policy: z.object({
+    lifetimeSeconds: z.int(),
+    overlapSeconds: z.int(),
+    pendingLapseSeconds: z.int(),
+    ticketSeconds: z.int(),
+    keys: z.array(z.enum(KEY_KINDS)),
+    proof: z.enum(PROOF_LEVELS),
+    readFrom: z.array(z.string()),
+    owner: z.string().nullable(),
+  }),
+  devices: z.int(),
+}) satisfies z.ZodType<api.GroupDetail>;
+
+const caCertificate = z.object({
+  subject: z.string(),
+  serial: z.string(),
+  notBefore: time,
+  notAfter: time,
+  sha256: z.string(),
+  keyId: z.string(),
+  algorithm: z.string(),
+}) satisfies z.ZodType<api.CaCertificateDetail>;
+
+const pageOf = <T extends z.ZodType>(item: T) =>
+  z.object({ items: z.array(item), nextCursor: z.string().nullable().describe('null on the last page') });
+
+export const RESPONSE = {
+  DeviceAdded: z.object({
+    deviceId,
+    ticket: z.string().describe('shown once'),
+    joinUrl: z.string().describe('holds the ticket'),
+    expiresAt: time,
+  }) satisfies z.ZodType<api.DeviceAdded>,
+  DevicePage: pageOf(deviceSummary),
+  DeviceDetail: z.object({
+    deviceId,
+    group: z.string(),
+    state: z.enum(DEVICE_STATES),
+    proofLevel: z.enum(PROOF_LEVELS),
+    owner: z.string().nullable(),
+    hardwareSerial: z.string().nullable(),
+    createdAt: time,
+    certificates: z.array(certificateSummary),
+    session: session.nullable(),
+    lastSession: session.extend({ endedAt: time, endReason: z.string() }).nullable(),
+    notices: z.array(z.object({ id: z.string(), kind: z.string(), seq: z.int(), state: z.enum(NOTICE_STATES) })),
+  }) satisfies z.ZodType<api.DeviceDetail>,
+  DeviceRevoked: z.object({
+    deviceId,
+    serials: z.array(z.string()),
+    sessionsClosed: z.int(),
+    closedAfterMs: z.number().describe('from the arrival of the request to the last socket closed'),
+  }) satisfies z.ZodType<api.DeviceRevoked>,
+  RenewOrdered: z.object({
+    deviceId,
+    noticeId: z.string(),
+    serial: z.string(),
+    delivered: z.boolean(),
+  }) satisfies z.ZodType<api.RenewOrdered>,
+  EnrollmentProgress: z.object({
+    deviceId,
+    ticketState: ticket.shape.state,
+    attempts: z.array(
+      z.object({ id: z.string(), at: time, outcome, code: z.string().nullable(), detail: z.string().nullable() }),
+    ),
+    reachedAt: time.nullable(),
+    issuedAt: time.nullable(),
+    connectedAt: time.nullable(),
+  }) satisfies z.ZodType<api.EnrollmentProgress>,
+  CertificatePage: pageOf(certificateSummary.extend({ deviceId: z.string().nullable() })),
+  CertificateDetail: certificateSummary.extend({
+    deviceId: z.string().nullable(),
+    proofLevel: z.enum(PROOF_LEVELS).nullable(),
+    issuerKeyId: z.string(),
+    spkiSha256: z.string(),
+    revokedAt: time.nullable(),
+    revocationReason: z.string().nullable(),
+    pem: z.string(),
+  }) satisfies z.ZodType<api.CertificateDetail>,
+  GroupPage: pageOf(group),
+  Group: group,
+  TicketPage: pageOf(ticket),
+  Ticket: ticket,
+  AuditPage: pageOf(auditEvent),
+  Ca: z.object({
+    trustDomain: z.string(),
+    root: caCertificate,
+    intermediate: caCertificate,
+    crl: z.object({ number: z.int(), thisUpdate: time, nextUpdate: time, entries: z.int() }).nullable(),
+  }) satisfies z.ZodType<api.CaDescription>,
+  Health: z.object({
+    checks: z.array(
+      z.object({ name: z.string(), ok: z.boolean(), detail: z.string(), advice: z.string().exactOptional() }),
+    ),
+  }),
+  Problem: z.object({
+    type: z.literal('about:blank'),
+    title: z.string(),
+    status: z.int(),
+    code: z.string(),
+    detail: z.string(),
+  }) satisfies z.ZodType<api.Problem>,
+} as const;
+
+export type ResponseName = keyof typeof RESPONSE;

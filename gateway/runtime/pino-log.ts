@@ -1,0 +1,37 @@
+import { pino, stdTimeFunctions } from 'pino';
+import pretty from 'pino-pretty';
+import type { Log, LogFacts } from '#gateway/ports/log.ts';
+import { redactFacts } from './redact.ts';
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export type PinoLogOptions = {
+  level: LogLevel;
+  /** For people (colours, one line an entry) instead of JSON Lines. Default: when stderr is a terminal. */
+  pretty?: boolean;
+  /** Stands in every line, to tell processes apart. */
+  name?: string;
+};
+
+/** The log on stderr; stdout belongs to the output of commands. Written at once, so that a kill loses nothing. */
+export function createPinoLog({ level, name, pretty: forPeople = process.stderr.isTTY }: PinoLogOptions): Log {
+  const destination = forPeople
+    ? pretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' })
+    : pino.destination({ dest: 2, sync: true });
+  const logger = pino(
+    {
+      level,
+      base: name === undefined ? { pid: process.pid } : { pid: process.pid, name },
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination,
+  );
+  const write = (method: 'debug' | 'info' | 'warn' | 'error') => (message: string, facts?: LogFacts) => {
+    if (!logger.isLevelEnabled(method)) return;
+    if (facts === undefined) logger[method](message);
+    else logger[method](redactFacts(facts), message);
+  };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+}

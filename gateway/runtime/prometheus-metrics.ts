@@ -1,0 +1,129 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Metrics } from '#gateway/ports/metrics.ts';
+
+/** What is looked up when /metrics is asked for. A look-up that fails leaves its gauge out of the answer's next value. */
+export type MetricSources = {
+  /** Sessions open now. */
+  sessions(): number;
+  unfinishedNotices(): Promise<number>;
+  crl(): Promise<{ number: number; thisUpdate: number; nextUpdate: number; entries: number } | undefined>;
+  isAuthorityUp(): Promise<boolean>;
+};
+
+export type PrometheusMetrics = Metrics & {
+  /** Called once, when the parts behind the gauges are there. */
+  observe(sources: MetricSources): void;
+  /** The exposition text and its content type. */
+  text(): Promise<string>;
+  contentType: string;
+};
+
+const FAST_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/** Prometheus metrics: `gatehouse_*` for what the gateway does, the usual `process_*` and `nodejs_*` for the process. */
+export function createPrometheusMetrics(): PrometheusMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const enrollments = new Counter({
+    name: 'gatehouse_enrollments_total',
+    help: 'Enrollment requests by kind and outcome (issued, given-again, or the code of the refusal)',
+    labelNames: ['kind', 'outcome'] as const,
+    registers,
+  });
+  const enrollmentSeconds = new Histogram({
+    name: 'gatehouse_enrollment_seconds',
+    help: 'Time from the arrival of an enrollment request to its answer',
+    labelNames: ['kind'] as const,
+    buckets: FAST_BUCKETS,
+    registers,
+  });
+  const sessions = new Counter({
+    name: 'gatehouse_session_attempts_total',
+    help: 'MQTT sessions asked for, by outcome (admitted, or the code of the refusal)',
+    labelNames: ['outcome'] as const,
+    registers,
+  });
+  const sessionsEnded = new Counter({
+    name: 'gatehouse_sessions_ended_total',
+    help: 'MQTT sessions that ended, by reason',
+    labelNames: ['reason'] as const,
+    registers,
+  });
+  const revocations = new Counter({ name: 'gatehouse_revocations_total', help: 'Orders to revoke', registers });
+  const revocationSeconds = new Histogram({
+    name: 'gatehouse_revocation_to_closed_seconds',
+    help: 'Time from the order to revoke to the last socket closed',
+    buckets: FAST_BUCKETS,
+    registers,
+  });
+  const revocationSessions = new Counter({
+    name: 'gatehouse_revocation_sessions_closed_total',
+    help: 'Sessions closed by revocations',
+    registers,
+  });
+  const notices = new Counter({
+    name: 'gatehouse_notices_total',
+    help: 'Notices to devices by what became of them',
+    labelNames: ['event'] as const,
+    registers,
+  });
+  const crlSeconds = new Histogram({
+    name: 'gatehouse_crl_build_seconds',
+    help: 'Time to build and sign a CRL',
+    buckets: FAST_BUCKETS,
+    registers,
+  });
+
+  return {
+    enrollment: (kind, outcome, seconds) => {
+      enrollments.inc({ kind, outcome });
+      enrollmentSeconds.observe({ kind }, seconds);
+    },
+    session: (outcome) => sessions.inc({ outcome }),
+    sessionEnded: (reason) => sessionsEnded.inc({ reason }),
+    revocation: (seconds, sessionsClosed) => {
+      revocations.inc();
+      revocationSessions.inc(sessionsClosed);
+      if (sessionsClosed > 0) revocationSeconds.observe(seconds);
+    },
+    notice: (event) => notices.inc({ event }),
+    crlSigned: (_entries, seconds) => crlSeconds.observe(seconds),
+    observe: (sources) => addGauges(registry, sources),
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
+
+function addGauges(registry: Registry, sources: MetricSources): void {
+  const registers = [registry];
+  const gauge = (name: string, help: string, read: () => number | undefined | Promise<number | undefined>): Gauge =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      async collect() {
+        // NaN says "not known", as Prometheus has it: a broken look-up must not break the whole page.
+        const value = await Promise.resolve()
+          .then(read)
+          .catch(() => undefined);
+        this.set(value ?? Number.NaN);
+      },
+    });
+  gauge('gatehouse_sessions', 'MQTT sessions open now', () => sources.sessions());
+  gauge('gatehouse_unfinished_notices', 'Notices that devices have not finished', () => sources.unfinishedNotices());
+  gauge('gatehouse_authority_up', '1 when the certificate authority answers', async () =>
+    (await sources.isAuthorityUp()) ? 1 : 0,
+  );
+  gauge('gatehouse_crl_number', 'CRL number', async () => (await sources.crl())?.number);
+  gauge('gatehouse_crl_entries', 'Revoked certificates on the CRL', async () => (await sources.crl())?.entries);
+  gauge('gatehouse_crl_this_update_timestamp_seconds', 'thisUpdate of the CRL', async () => {
+    const crl = await sources.crl();
+    return crl && crl.thisUpdate / 1000;
+  });
+  gauge('gatehouse_crl_next_update_timestamp_seconds', 'nextUpdate of the CRL: alarm well before', async () => {
+    const crl = await sources.crl();
+    return crl && crl.nextUpdate / 1000;
+  });
+}

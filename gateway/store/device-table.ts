@@ -1,0 +1,66 @@
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { DeviceState } from '#gateway/contract/operator-api.ts';
+import type { Device } from '#gateway/domain/device.ts';
+import { StoreError } from '#gateway/ports/store.ts';
+import type { DeviceTable, PageOrder } from '#gateway/ports/tables.ts';
+import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
+import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
+import type { DeviceColumns } from './schema.ts';
+
+const COLUMNS = {
+  deviceId: 'device_id',
+  group: 'group_name',
+  state: 'state',
+  proofLevel: 'proof_level',
+  hardwareSerial: 'hardware_serial',
+  owner: 'owner',
+  createdAt: 'created_at',
+  noticeSeq: 'notice_seq',
+} as const satisfies RecordColumns<Device, DeviceColumns>;
+
+type Key = { deviceId: DeviceId };
+
+const INSERT = prepared((db, p: Parameter<Device>) => db.insertInto('devices').values(inserted(COLUMNS, p)));
+
+const FIND = prepared((db, p: Parameter<Key>) =>
+  db.selectFrom('devices').select(selected(COLUMNS)).where('device_id', '=', p('deviceId')),
+);
+
+const TAKE_NOTICE_SEQ = prepared((db, p: Parameter<Key>) =>
+  db
+    .updateTable('devices')
+    .set((eb) => ({ notice_seq: eb('notice_seq', '+', 1) }))
+    .where('device_id', '=', p('deviceId'))
+    .returning('notice_seq as noticeSeq'),
+);
+
+export function deviceTable(scope: QueryScope): DeviceTable {
+  return {
+    async insert(device: Device): Promise<void> {
+      await scope.run(INSERT, device);
+    },
+    find: (deviceId: DeviceId) => scope.first(FIND, { deviceId }),
+    update: (deviceId, change) =>
+      scope.change('devices', { key: 'device_id', is: deviceId }, changed<Partial<Device>>(COLUMNS, change)),
+    async takeNoticeSeq(deviceId: DeviceId): Promise<number> {
+      const row = await scope.first(TAKE_NOTICE_SEQ, { deviceId });
+      if (row === undefined) throw new StoreError('CONFLICT', `there is no device ${deviceId} to number a notice for`);
+      return row.noticeSeq;
+    },
+    list({ after, limit, group, state }: PageOrder & { group?: string; state?: DeviceState }): Promise<Device[]> {
+      let query = scope.db.selectFrom('devices').select(selected(COLUMNS));
+      if (after !== undefined) query = query.where('device_id', '>', after as DeviceId);
+      if (group !== undefined) query = query.where('group_name', '=', group);
+      if (state !== undefined) query = query.where('state', '=', state);
+      return query.orderBy('device_id').limit(limit).execute();
+    },
+    async countByGroup(): Promise<Map<string, number>> {
+      const rows = await scope.db
+        .selectFrom('devices')
+        .select(({ fn }) => ['group_name as group', fn.countAll<number | bigint | string>().as('devices')])
+        .groupBy('group_name')
+        .execute();
+      return new Map(rows.map(({ group, devices }) => [group, Number(devices)]));
+    },
+  };
+}

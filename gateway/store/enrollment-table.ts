@@ -1,0 +1,65 @@
+import { sql } from 'kysely';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import type { EnrollmentTable } from '#gateway/ports/tables.ts';
+import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
+import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
+import type { EnrollmentColumns } from './schema.ts';
+
+const COLUMNS = {
+  id: 'id',
+  deviceId: 'device_id',
+  kind: 'kind',
+  door: 'door',
+  address: 'address',
+  keyKind: 'key_kind',
+  spkiSha256: 'spki_sha256',
+  ticketId: 'ticket_id',
+  replacesSerial: 'replaces_serial',
+  serial: 'serial',
+  order: 'issuance_order',
+  state: 'state',
+  createdAt: 'created_at',
+  updatedAt: 'updated_at',
+} as const satisfies RecordColumns<Enrollment, EnrollmentColumns>;
+
+const INSERT = prepared((db, p: Parameter<Enrollment>) => db.insertInto('enrollments').values(inserted(COLUMNS, p)));
+
+const FIND = prepared((db, p: Parameter<{ id: string }>) =>
+  db.selectFrom('enrollments').select(selected(COLUMNS)).where('id', '=', p('id')),
+);
+
+const LIST_BY_KEY = prepared((db, p: Parameter<{ deviceId: DeviceId; spkiSha256: string }>) =>
+  db
+    .selectFrom('enrollments')
+    .select(selected(COLUMNS))
+    .where('device_id', '=', p('deviceId'))
+    .where('spki_sha256', '=', p('spkiSha256'))
+    .orderBy('created_at', 'desc')
+    .orderBy('id', 'desc')
+    .limit(10),
+);
+
+const LIST_UNFINISHED = prepared((db, p: Parameter<{ limit: number }>) =>
+  db
+    .selectFrom('enrollments')
+    .select(selected(COLUMNS))
+    // Written out, not a parameter: only so does the planner see that the partial index fits.
+    .where('state', '=', sql.lit<Enrollment['state']>('approved'))
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(p('limit')),
+);
+
+export function enrollmentTable(scope: QueryScope): EnrollmentTable {
+  return {
+    async insert(enrollment: Enrollment): Promise<void> {
+      await scope.run(INSERT, enrollment);
+    },
+    find: (id: string) => scope.first(FIND, { id }),
+    listByKey: (deviceId: DeviceId, spkiSha256: string) => scope.all(LIST_BY_KEY, { deviceId, spkiSha256 }),
+    listUnfinished: (limit: number) => scope.all(LIST_UNFINISHED, { limit }),
+    update: (id, change) =>
+      scope.change('enrollments', { key: 'id', is: id }, changed<Partial<Enrollment>>(COLUMNS, change)),
+  };
+}

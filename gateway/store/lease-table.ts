@@ -1,0 +1,29 @@
+import type { LeaseTable } from '#gateway/ports/tables.ts';
+import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
+
+const ACQUIRE = prepared((db, p: Parameter<{ name: string; holder: string; now: number; until: number }>) =>
+  db
+    .insertInto('leases')
+    .values({ name: p('name'), holder: p('holder'), expires_at: p('until') })
+    .onConflict((oc) =>
+      oc
+        .column('name')
+        .doUpdateSet((eb) => ({ holder: eb.ref('excluded.holder'), expires_at: eb.ref('excluded.expires_at') }))
+        .where((eb) =>
+          eb.or([eb('leases.holder', '=', eb.ref('excluded.holder')), eb('leases.expires_at', '<=', p('now'))]),
+        ),
+    ),
+);
+
+const RELEASE = prepared((db, p: Parameter<{ name: string; holder: string }>) =>
+  db.deleteFrom('leases').where('name', '=', p('name')).where('holder', '=', p('holder')),
+);
+
+export function leaseTable(scope: QueryScope): LeaseTable {
+  return {
+    acquire: async (name, holder, now, until) => (await scope.run(ACQUIRE, { name, holder, now, until })) > 0,
+    async release(name: string, holder: string): Promise<void> {
+      await scope.run(RELEASE, { name, holder });
+    },
+  };
+}

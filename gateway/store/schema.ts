@@ -1,0 +1,145 @@
+import type { ColumnType } from 'kysely';
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { NoticeKind } from '#gateway/contract/notice.ts';
+import type {
+  AuditEvent,
+  CertificateState,
+  DeviceState,
+  NoticeState,
+  ProofLevel,
+} from '#gateway/contract/operator-api.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
+
+/**
+ * The tables as the newest migration leaves them, for Kysely. Times are milliseconds UTC as integers; an adapter whose
+ * driver gives 64-bit integers as text has to turn them into numbers.
+ */
+export interface Database {
+  schema_migrations: { number: number; name: string };
+  devices: DeviceColumns;
+  device_groups: { name: string; version: number };
+  group_policies: { name: string; version: number; policy: string; updated_at: number; updated_by: string };
+  tickets: TicketColumns;
+  enrollments: EnrollmentColumns;
+  certificates: CertificateColumns;
+  revocations: RevocationColumns;
+  crls: { number: number; this_update: number; next_update: number; entries: number; der: Buffer };
+  sessions: SessionColumns;
+  notices: NoticeColumns;
+  audit_events: AuditColumns;
+  leases: { name: string; holder: string; expires_at: number };
+  settings: { name: string; value: string };
+}
+
+export type DeviceColumns = {
+  device_id: DeviceId;
+  group_name: string;
+  state: DeviceState;
+  proof_level: ProofLevel;
+  hardware_serial: string | null;
+  owner: string | null;
+  created_at: number;
+  notice_seq: number;
+};
+
+export type TicketColumns = {
+  id: string;
+  device_id: DeviceId;
+  secret_sha256: string;
+  created_at: number;
+  expires_at: number;
+  created_by: string;
+  bound_spki_sha256: string | null;
+  bound_serial: string | null;
+  spent_at: number | null;
+  revoked_at: number | null;
+};
+
+export type EnrollmentColumns = {
+  id: string;
+  device_id: DeviceId;
+  kind: Enrollment['kind'];
+  door: Enrollment['door'];
+  address: string;
+  key_kind: string;
+  spki_sha256: string;
+  ticket_id: string | null;
+  replaces_serial: string | null;
+  serial: SerialNumber;
+  issuance_order: string;
+  state: Enrollment['state'];
+  created_at: number;
+  updated_at: number;
+};
+
+export type CertificateColumns = {
+  serial: SerialNumber;
+  issuer_key_id: string;
+  device_id: DeviceId | null;
+  profile: string;
+  spki_sha256: string;
+  sha256: string;
+  state: CertificateState;
+  proof_level: ProofLevel | null;
+  not_before: number;
+  not_after: number;
+  issued_at: number;
+  activated_at: number | null;
+  supersede_at: number | null;
+  lapse_at: number | null;
+  revoked_at: number | null;
+  revocation_reason: string | null;
+  enrollment_id: string | null;
+  der: Buffer;
+  /** nextDueAt() of the row as it stands, so that a sweep finds its work by index. */
+  next_due_at: number | null;
+};
+
+export type RevocationColumns = {
+  serial: SerialNumber;
+  device_id: DeviceId | null;
+  reason: string;
+  revoked_at: number;
+  not_after: number;
+  requested_by: string;
+  closed_after_ms: number | null;
+};
+
+export type SessionColumns = {
+  device_id: DeviceId;
+  current_serial: string | null;
+  current_address: string | null;
+  current_since: number | null;
+  last_serial: string | null;
+  last_address: string | null;
+  last_since: number | null;
+  last_ended_at: number | null;
+  last_end_reason: string | null;
+};
+
+export type NoticeColumns = {
+  id: string;
+  device_id: DeviceId;
+  seq: number;
+  kind: NoticeKind;
+  token: string;
+  state: NoticeState;
+  created_at: number;
+  expires_at: number;
+  sent_at: number | null;
+  acked_at: number | null;
+  detail: string | null;
+};
+
+export type AuditColumns = {
+  id: ColumnType<number, never, never>;
+  at: number;
+  actor: string;
+  action: string;
+  subject: string;
+  attempt_id: string | null;
+  outcome: AuditEvent['outcome'];
+  code: string | null;
+  detail: string | null;
+};

@@ -1,0 +1,65 @@
+import type { Tables } from '#gateway/ports/store.ts';
+import { auditTable } from './audit-table.ts';
+import { certificateTable } from './certificate-table.ts';
+import { crlTable } from './crl-table.ts';
+import { deviceTable } from './device-table.ts';
+import { enrollmentTable } from './enrollment-table.ts';
+import { groupTable } from './group-table.ts';
+import { leaseTable } from './lease-table.ts';
+import { noticeTable } from './notice-table.ts';
+import type { QueryScope } from './query-scope.ts';
+import { revocationTable } from './revocation-table.ts';
+import { sessionTable } from './session-table.ts';
+import { settingTable } from './setting-table.ts';
+import { ticketTable } from './ticket-table.ts';
+
+/** All tables over one scope. Each is made when first asked for: a transaction uses two or three of the twelve. */
+export function sqlTables(scope: QueryScope): Tables {
+  return new SqlTables(scope);
+}
+
+class SqlTables implements Tables {
+  readonly #scope: QueryScope;
+  readonly #made: Partial<Tables> = {};
+
+  constructor(scope: QueryScope) {
+    this.#scope = scope;
+  }
+
+  get devices() {
+    return (this.#made.devices ??= deviceTable(this.#scope));
+  }
+  get groups() {
+    return (this.#made.groups ??= groupTable(this.#scope));
+  }
+  get tickets() {
+    return (this.#made.tickets ??= ticketTable(this.#scope));
+  }
+  get enrollments() {
+    return (this.#made.enrollments ??= enrollmentTable(this.#scope));
+  }
+  get certificates() {
+    return (this.#made.certificates ??= certificateTable(this.#scope));
+  }
+  get revocations() {
+    return (this.#made.revocations ??= revocationTable(this.#scope));
+  }
+  get crls() {
+    return (this.#made.crls ??= crlTable(this.#scope));
+  }
+  get sessions() {
+    return (this.#made.sessions ??= sessionTable(this.#scope));
+  }
+  get notices() {
+    return (this.#made.notices ??= noticeTable(this.#scope));
+  }
+  get audit() {
+    return (this.#made.audit ??= auditTable(this.#scope));
+  }
+  get leases() {
+    return (this.#made.leases ??= leaseTable(this.#scope));
+  }
+  get settings() {
+    return (this.#made.settings ??= settingTable(this.#scope));
+  }
+}

@@ -1,0 +1,30 @@
+/** What a person does next when the gateway refused, by its code. Codes without an entry explain themselves. */
+const NEXT_STEP: Readonly<Record<string, string>> = {
+  DEVICE_UNKNOWN: 'list the devices with: gatehouse device list',
+  ALREADY_EXISTS: 'for another ticket of a known device: gatehouse device add ID --new-ticket',
+  NOT_FOUND: 'check the name; list with: gatehouse device list, group list, certificate list or ticket list',
+  STATE_CONFLICT: 'look at its state with: gatehouse device show ID',
+  DEVICE_NOT_ALLOWED:
+    'look at its state with: gatehouse device show ID; a new ticket: gatehouse device add ID --new-ticket',
+  AUTHORITY_UNAVAILABLE: 'the certificate authority does not answer; see: gatehouse doctor',
+  OVERLOADED: 'try again in a few seconds',
+  RATE_LIMITED: 'wait a minute, then try again',
+  INTERNAL: "the reason is in the gateway's log",
+  // What a device was told; the technician's script shows these.
+  TICKET_UNKNOWN: 'copy the whole join URL again, or make a new one: gatehouse device add ID --new-ticket',
+  TICKET_EXPIRED: 'make a new ticket: gatehouse device add ID --new-ticket',
+  TICKET_SPENT: 'a ticket works once; make a new one: gatehouse device add ID --new-ticket',
+  TICKET_REVOKED: 'make a new ticket: gatehouse device add ID --new-ticket',
+  TICKET_OF_ANOTHER_DEVICE: 'use the join URL that was printed for this device',
+  CREDENTIALS_MISSING: 'give the agent the whole join URL: gatehouse-agent enroll JOIN-URL',
+  KEY_NOT_ALLOWED: 'allow the key in the group (gatehouse group set GROUP --keys ...), or let the agent use another',
+  PROOF_TOO_LOW: 'the group asks for a key in a TPM: gatehouse group show GROUP',
+  CSR_MALFORMED: 'send base64 of a DER PKCS#10 request',
+  CSR_SIGNATURE_INVALID: 'make the request again with the key that it names',
+  BODY_NOT_BASE64: 'send base64 of a DER PKCS#10 request, without PEM lines',
+};
+
+/** @returns undefined when the code needs no advice or is not known. */
+export function nextStepFor(code: string | null | undefined): string | undefined {
+  return code != null && Object.hasOwn(NEXT_STEP, code) ? NEXT_STEP[code] : undefined;
+}

@@ -1,0 +1,52 @@
+import { Command } from 'commander';
+import { auditCommands } from './audit-commands.ts';
+import { caCommands } from './ca-commands.ts';
+import { certificateCommands } from './certificate-commands.ts';
+import { deviceCommands } from './device-commands.ts';
+import { doctorCommand } from './doctor-command.ts';
+import { groupCommands } from './group-commands.ts';
+import { packageVersion } from './package-version.ts';
+import { serveCommand } from './serve-command.ts';
+import { ticketCommands } from './ticket-commands.ts';
+
+/** The `gatehouse` command line. Throws CommanderError instead of ending the process. */
+export function createProgram(): Command {
+  const program = new Command('gatehouse')
+    .description('Device identities for the edge: certificates, MQTT sessions, revocation.')
+    .option('--data <dir>', 'data folder of the gateway (default: GATEHOUSE_DATA, else ./data)')
+    .option('--json', 'the result as JSON on stdout, for programs')
+    .version(packageVersion(), '--version')
+    .showSuggestionAfterError()
+    .addHelpText(
+      'after',
+      `
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 4 the gateway is not running.
+
+Examples:
+  $ gatehouse serve
+  $ gatehouse device add press-07
+  $ gatehouse device show press-07
+  $ gatehouse doctor`,
+    );
+  for (const command of [
+    serveCommand(),
+    caCommands(),
+    deviceCommands(),
+    certificateCommands(),
+    groupCommands(),
+    ticketCommands(),
+    auditCommands(),
+    doctorCommand(),
+  ]) {
+    program.addCommand(command);
+  }
+  for (const command of withDescendants(program)) {
+    command.exitOverride().configureHelp({ showGlobalOptions: true });
+  }
+  return program;
+}
+
+/** A setting made on a command is not inherited by commands that were added whole. */
+function withDescendants(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withDescendants)];
+}

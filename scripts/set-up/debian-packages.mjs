@@ -1,0 +1,91 @@
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { runStep, secondsSince } from './run-step.mjs';
+import { say } from './set-up-error.mjs';
+
+/** Programs that check us from outside, and the Debian package of each. */
+export const DEBIAN_PACKAGES = [
+  { package: 'openssl', command: 'openssl', reason: 'judges certificates and CRLs, makes CSRs' },
+  { package: 'curl', command: 'curl', reason: 'is an EST client' },
+  { package: 'strongswan-pki', command: 'pki', reason: 'is an EST client that keeps to every byte of RFC 7030' },
+  { package: 'mosquitto', command: 'mosquitto', reason: 'is the broker that ours is measured beside' },
+  { package: 'mosquitto-clients', command: 'mosquitto_pub', reason: 'is an MQTT client written by others' },
+];
+
+// mosquitto is in sbin, which is not on every user's PATH.
+const EXTRA_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/sbin'];
+
+/** @template {{ command: string }} T @param {readonly T[]} wanted @returns {T[]} */
+export function missingPackages(wanted) {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter).filter(Boolean), ...EXTRA_FOLDERS];
+  return wanted.filter(({ command }) => !folders.some((folder) => isExecutable(join(folder, command))));
+}
+
+/**
+ * Installs with apt-get where that needs no question (root, or sudo without a password); names what stays missing.
+ * Never throws: the tests that need a missing program are skipped by name.
+ *
+ * @param {typeof DEBIAN_PACKAGES} missing
+ */
+export async function installDebianPackages(missing) {
+  const prefix = privilege();
+  const names = missing.map((entry) => entry.package);
+  if (prefix === undefined) {
+    nameMissing(missing, 'this user may not install them');
+    return;
+  }
+  const start = performance.now();
+  say(`installing Debian packages: ${names.join(' ')} ...`);
+  let result = await aptInstall(prefix, names);
+  if (!result.ok) {
+    // A fresh container has no package lists yet.
+    say('refreshing the package lists (apt-get update) ...');
+    await apt(prefix, ['update']);
+    result = await aptInstall(prefix, names);
+  }
+  if (!result.ok && names.length > 1) {
+    for (const name of names) result = await aptInstall(prefix, [name]);
+  }
+  const still = missingPackages(missing);
+  if (still.length > 0) nameMissing(still, `apt-get failed: ${result.tail.split('\n').at(-1)}`);
+  else say(`Debian packages ready in ${secondsSince(start)}`);
+}
+
+/** @param {typeof DEBIAN_PACKAGES} missing @param {string} why */
+function nameMissing(missing, why) {
+  for (const entry of missing)
+    say(`missing: ${entry.command} (Debian package ${entry.package}), which ${entry.reason}`);
+  say(`${why}. To install: sudo apt-get install ${missing.map((entry) => entry.package).join(' ')}`);
+}
+
+/** @returns {string[] | undefined} what to put before apt-get, or undefined when it may not be run */
+function privilege() {
+  if (!missingPackages([{ command: 'apt-get' }]).length) {
+    if (process.getuid?.() === 0) return [];
+    if (spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore', timeout: 5000 }).status === 0) return ['sudo', '-n'];
+  }
+  return undefined;
+}
+
+/** @param {string[]} prefix @param {string[]} names */
+function aptInstall(prefix, names) {
+  return apt(prefix, ['install', '-y', '--no-install-recommends', ...names]);
+}
+
+/** @param {string[]} prefix @param {string[]} args */
+function apt(prefix, args) {
+  // Another apt at work is waited for, not an error. `env` carries the setting through sudo.
+  const [command, ...rest] = [...prefix, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get'];
+  return runStep(command, [...rest, '-q', '-o', 'DPkg::Lock::Timeout=120', ...args], { show: false });
+}
+
+/** @param {string} path */
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}

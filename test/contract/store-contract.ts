@@ -1,0 +1,15 @@
+import type { OpenStore } from './open-store.ts';
+import { describeCertificateTables } from './store-contract-certificates.ts';
+import { describeDeviceTables } from './store-contract-devices.ts';
+import { describeHouseTables } from './store-contract-house.ts';
+import { describeSessionTables } from './store-contract-sessions.ts';
+import { describeTransactions } from './store-contract-transactions.ts';
+
+/** What every store has to do, whatever database is under it. */
+export function describeStore(name: string, open: OpenStore): void {
+  describeDeviceTables(name, open);
+  describeCertificateTables(name, open);
+  describeSessionTables(name, open);
+  describeHouseTables(name, open);
+  describeTransactions(name, open);
+}

@@ -1,0 +1,252 @@
+import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import fc from 'fast-check';
+import { afterEach, expect, test } from 'vitest';
+import type { EstLimits } from '#gateway/est/est-deps.ts';
+import { createCsr } from '#test/fixtures/doors/certificates.ts';
+import {
+  basic,
+  callEst,
+  type EstGateway,
+  exchangeBytes,
+  openEstGateway,
+  tlsOf,
+} from '#test/fixtures/doors/est-gateway.ts';
+
+const ENROLL = '/.well-known/est/simpleenroll';
+const CACERTS = '/.well-known/est/cacerts';
+const TICKET = '0123456789abcdefghjkmnpqrs';
+const PKCS10 = { 'Content-Type': 'application/pkcs10' };
+
+const opened: EstGateway[] = [];
+async function open(limits: Partial<EstLimits> = {}): Promise<EstGateway> {
+  const gateway = await openEstGateway(limits);
+  gateway.tickets.set(TICKET, { deviceId: 'device-1' });
+  opened.push(gateway);
+  return gateway;
+}
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((gateway) => gateway.close()));
+});
+
+test('turns away what is more than it works on, at once and with different delays, and serves on', async () => {
+  const gateway = await open({ inFlight: 2 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
+  const calls = Array.from({ length: 6 }, enroll);
+  const refused: { status: number; retryAfter: number }[] = [];
+  const started = performance.now();
+  for (const call of calls) {
+    void call.then(({ status, headers }) => refused.push({ status, retryAfter: Number(headers['retry-after']) }));
+  }
+  await expect.poll(() => refused.length, { timeout: 5_000, interval: 5 }).toBe(4);
+  expect(performance.now() - started).toBeLessThan(1_000);
+  expect(refused.map(({ status }) => status)).toEqual([503, 503, 503, 503]);
+  expect(new Set(refused.map(({ retryAfter }) => retryAfter)).size).toBe(4);
+  resolve();
+  const statuses = (await Promise.all(calls)).map(({ status }) => status);
+  expect(statuses.filter((status) => status === 200)).toHaveLength(2);
+  expect((await enroll()).status).toBe(200);
+  expect(gateway.counted.filter((code) => code === 'OVERLOADED')).toHaveLength(4);
+});
+
+test('slows down a device that keeps failing, and not its neighbour at the same address', async () => {
+  const gateway = await open({ failuresPerIdentity: 3, identityForgivenAfter: 60_000 });
+  gateway.tickets.set('ticketofthe0ther', { deviceId: 'device-2' });
+  const body = (await createCsr('device-1')).toString('base64');
+  const failing = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', 'wrong') }, body });
+  for (let i = 0; i < 3; i += 1) expect((await failing()).status).toBe(401);
+  const slowed = await failing();
+  expect(slowed.status).toBe(429);
+  expect(Number(slowed.headers['retry-after'])).toBeGreaterThan(50);
+  expect(slowed.body).toContain('RATE_LIMITED');
+  const neighbour = await callEst(gateway, ENROLL, {
+    headers: { ...PKCS10, ...basic('device-2', 'ticketofthe0ther') },
+    body,
+  });
+  expect(neighbour.status).toBe(200);
+  expect((await callEst(gateway, CACERTS)).status).toBe(200);
+});
+
+test('slows down an address that tries many device names', async () => {
+  const gateway = await open({ failuresPerAddress: 3, addressForgivenAfter: 60_000 });
+  const statuses: number[] = [];
+  for (let i = 0; i < 5; i += 1) {
+    const headers = { ...PKCS10, ...basic(`device-${i}`, 'wrong') };
+    statuses.push((await callEst(gateway, ENROLL, { headers, body: 'AAAA' })).status);
+  }
+  expect(statuses).toEqual([401, 401, 401, 429, 429]);
+});
+
+test('forgives with time', async () => {
+  const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 200 });
+  const failing = () =>
+    callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', 'wrong') }, body: 'AAAA' });
+  expect((await failing()).status).toBe(401);
+  expect((await failing()).status).toBe(429);
+  await expect.poll(async () => (await failing()).status, { timeout: 5_000, interval: 50 }).toBe(401);
+});
+
+test('cuts a connection that never begins its handshake, and one that stops within it', async () => {
+  const gateway = await open({ handshakeTimeout: 150 });
+  const silent = connectTcp(gateway.port, '127.0.0.1');
+  const halfway = connectTcp(gateway.port, '127.0.0.1', () => halfway.write(Buffer.from('160301020001', 'hex')));
+  for (const socket of [silent, halfway]) socket.on('error', () => {});
+  const started = performance.now();
+  await Promise.all([once(silent, 'close'), once(halfway, 'close')]);
+  expect(performance.now() - started).toBeLessThan(3_000);
+  expect(gateway.log.filter(({ message }) => message === 'est handshake failed')).toHaveLength(2);
+});
+
+test('cuts plain HTTP and garbage where TLS is spoken', async () => {
+  const gateway = await open();
+  for (const bytes of ['GET / HTTP/1.1\r\n\r\n', Buffer.from('00ff00ff00ff', 'hex'), '\x10\x0c\0\x04MQTT']) {
+    const socket = connectTcp(gateway.port, '127.0.0.1', () => socket.write(bytes));
+    socket.on('error', () => {});
+    socket.resume();
+    await once(socket, 'close');
+  }
+  expect((await callEst(gateway, CACERTS)).status).toBe(200);
+});
+
+test('answers 408 to headers and to a body that never end', async () => {
+  const gateway = await open({ headersTimeout: 200, requestTimeout: 300 });
+  const head = `POST ${ENROLL} HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic('device-1', TICKET).Authorization}\r\n`;
+  const [headers, body] = await Promise.all([
+    exchangeBytes(gateway, head),
+    exchangeBytes(gateway, `${head}Content-Length: 100\r\n\r\nAAAA`),
+  ]);
+  expect(headers.toString()).toMatch(/^HTTP\/1\.1 408 /);
+  expect(body.toString()).toMatch(/^HTTP\/1\.1 408 /);
+});
+
+test.each([
+  ['431', `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`],
+  ['400', 'this is no HTTP at all\r\n\r\n'],
+  ['400', `POST ${ENROLL} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n`],
+])('answers %s to a broken request', async (status, bytes) => {
+  const gateway = await open();
+  const text = (await exchangeBytes(gateway, bytes)).toString();
+  expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  expect(text).toMatch(/\(attempt a-[0-9a-f]{16}\)\n$/);
+});
+
+test('keeps places free when one address opens many connections', async () => {
+  const gateway = await open({ connectionsPerAddress: 3 });
+  const sockets = Array.from({ length: 5 }, () => connectTcp(gateway.port, '127.0.0.1'));
+  let closed = 0;
+  for (const socket of sockets) socket.on('error', () => {}).on('close', () => (closed += 1));
+  await expect.poll(() => closed, { timeout: 3_000, interval: 5 }).toBe(2);
+  for (const socket of sockets) socket.destroy();
+  await expect.poll(async () => (await callEst(gateway, CACERTS).catch(() => ({ status: 0 }))).status).toBe(200);
+});
+
+test.each(['TLSv1.2', 'TLSv1.3'] as const)(
+  'speaks %s, and never resumes a session without the certificate',
+  async (version) => {
+    const gateway = await open();
+    let session: Buffer | undefined;
+    for (let round = 0; round < 2; round += 1) {
+      const socket = connectTls({
+        host: '127.0.0.1',
+        port: gateway.port,
+        ca: gateway.authority.root.pem,
+        minVersion: version,
+        maxVersion: version,
+        ...(session === undefined ? {} : { session }),
+      });
+      socket.on('session', (ticket: Buffer) => {
+        session = ticket;
+      });
+      await once(socket, 'secureConnect');
+      expect(socket.getProtocol()).toBe(version);
+      expect(socket.isSessionReused()).toBe(false);
+      socket.end(`GET ${CACERTS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+      socket.resume();
+      await once(socket, 'close');
+    }
+  },
+);
+
+test('refuses TLS 1.1', async () => {
+  const gateway = await open();
+  const socket = connectTls({
+    host: '127.0.0.1',
+    port: gateway.port,
+    ca: gateway.authority.root.pem,
+    minVersion: 'TLSv1.1',
+    maxVersion: 'TLSv1.1',
+    ciphers: 'DEFAULT@SECLEVEL=0',
+  });
+  const [error] = (await once(socket, 'error')) as [Error];
+  expect(String(error)).toMatch(/protocol version|unsupported protocol|ECONNRESET/i);
+});
+
+test('shows a new certificate after a reload and still asks for the client one', async () => {
+  const gateway = await open();
+  const renewed = await gateway.authority.issueServer();
+  gateway.door.reload(tlsOf(gateway.authority, renewed));
+  const socket = connectTls({ host: '127.0.0.1', port: gateway.port, ca: gateway.authority.root.pem });
+  await once(socket, 'secureConnect');
+  expect(socket.getPeerX509Certificate()?.raw.equals(renewed.der)).toBe(true);
+  socket.destroy();
+  const identity = await gateway.authority.issueDevice('device-1');
+  gateway.know(identity.der, 'device-1');
+  const body = (await createCsr('device-1')).toString('base64');
+  const response = await callEst(gateway, '/.well-known/est/simplereenroll', { headers: PKCS10, body, identity });
+  expect(response.status).toBe(200);
+});
+
+test('finishes a running request when it closes, and accepts no other', async () => {
+  const gateway = await openEstGateway();
+  gateway.tickets.set(TICKET, { deviceId: 'device-1' });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const body = (await createCsr('device-1')).toString('base64');
+  let answered = false;
+  const running = callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body }).then(
+    (response) => {
+      answered = true;
+      return response;
+    },
+  );
+  // Its socket is there and the request is inside: nothing comes back while it is held.
+  await callEst(gateway, CACERTS);
+  const closed = gateway.close();
+  await expect(callEst(gateway, CACERTS)).rejects.toThrow();
+  expect(answered).toBe(false);
+  resolve();
+  expect((await running).status).toBe(200);
+  await closed;
+});
+
+test('never answers 500 to any body, credentials or headers', async () => {
+  const gateway = await open({ failuresPerAddress: 100_000, failuresPerIdentity: 100_000 });
+  const csr = await createCsr('device-1');
+  const body = fc.oneof(
+    fc.string().map((text) => Buffer.from(text)),
+    fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+    fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(Buffer.from(bytes).toString('base64'))),
+    // A real request with one byte changed, and cut.
+    fc.tuple(fc.nat(csr.length - 1), fc.nat(255), fc.nat(csr.length)).map(([at, value, length]) => {
+      const changed = Buffer.from(csr);
+      changed[at] = value;
+      return Buffer.from(changed.subarray(0, length).toString('base64'));
+    }),
+  );
+  const authorization = fc.oneof(
+    fc.constant(basic('device-1', TICKET).Authorization),
+    fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)) }),
+    fc.string().map((text) => `Basic ${Buffer.from(text).toString('base64')}`),
+  );
+  await fc.assert(
+    fc.asyncProperty(body, authorization, async (bytes, header) => {
+      const { status } = await callEst(gateway, ENROLL, { headers: { ...PKCS10, Authorization: header }, body: bytes });
+      expect([200, 400, 401, 403]).toContain(status);
+    }),
+    { numRuns: 300 },
+  );
+}, 30_000);

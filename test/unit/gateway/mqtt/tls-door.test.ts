@@ -1,0 +1,223 @@
+import { once } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { type Authority, createAuthority } from '#test/fixtures/mqtt/authority.ts';
+import { RawClient } from '#test/fixtures/mqtt/raw-client.ts';
+import { TestDoor } from '#test/fixtures/mqtt/test-door.ts';
+
+let authority: Authority;
+let door: TestDoor;
+
+beforeAll(async () => {
+  authority = await createAuthority();
+});
+afterEach(() => door.close());
+
+async function openTcp(): Promise<Socket & { gone: Promise<void> }> {
+  const socket = connectTcp({ host: '127.0.0.1', port: door.port });
+  socket.on('error', () => {});
+  const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  socket.resume();
+  await once(socket, 'connect');
+  return Object.assign(socket, { gone });
+}
+
+/** What a TLS client says first, as bytes. */
+async function clientHello(): Promise<Buffer> {
+  const { Duplex } = await import('node:stream');
+  return new Promise((resolve) => {
+    const pipe = new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        resolve(chunk);
+        done();
+      },
+    });
+    connectTls({ socket: pipe, servername: 'localhost' }).on('error', () => {});
+  });
+}
+
+describe('what is not MQTT over TLS is closed, with its reason and address in the records', () => {
+  test.each([
+    ['plain MQTT', Buffer.from('101000044d51545404020000000461616161', 'hex')],
+    ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
+    ['zeros', Buffer.alloc(512)],
+    ['text', Buffer.from('hello, is anybody there?\n'.repeat(20))],
+    ['a TLS record of garbage', Buffer.concat([Buffer.from('160301010001000000', 'hex'), Buffer.alloc(300, 0xaa)])],
+  ])('%s', async (_name, bytes) => {
+    door = await TestDoor.open({}, { authority });
+    const socket = await openTcp();
+    socket.write(bytes);
+    await socket.gone;
+    await door.until(() => door.refused.length === 1);
+    expect(door.refused[0]).toMatchObject({
+      code: expect.stringMatching(/^TLS_(NOT_TLS|FAILED)$/),
+      address: '127.0.0.1',
+    });
+    await expect.poll(() => door.door.counts().sockets).toBe(0);
+  });
+});
+
+describe('a handshake that is not finished in time is closed', () => {
+  test('when nothing comes', async () => {
+    door = await TestDoor.open({ handshakeTimeoutMs: 100 }, { authority });
+    const socket = await openTcp();
+    await socket.gone;
+    expect(door.refused).toMatchObject([{ code: 'TLS_HANDSHAKE_TIMEOUT', address: '127.0.0.1' }]);
+    await expect.poll(() => door.door.counts()).toEqual({ sockets: 0, waiting: 0, handshakes: 0 });
+  });
+
+  test('when half of it comes', async () => {
+    door = await TestDoor.open({ handshakeTimeoutMs: 100 }, { authority });
+    const socket = await openTcp();
+    socket.write((await clientHello()).subarray(0, 60));
+    await socket.gone;
+    expect(door.refused).toMatchObject([{ code: 'TLS_HANDSHAKE_TIMEOUT' }]);
+  });
+
+  test('when it stops after the server has answered', async () => {
+    door = await TestDoor.open({ handshakeTimeoutMs: 100 }, { authority });
+    const socket = await openTcp();
+    socket.write(await clientHello());
+    await socket.gone;
+    expect(door.refused).toMatchObject([{ code: 'TLS_HANDSHAKE_TIMEOUT' }]);
+  });
+
+  test('when it comes a byte at a time', async () => {
+    door = await TestDoor.open({ handshakeTimeoutMs: 200 }, { authority });
+    const socket = await openTcp();
+    const hello = await clientHello();
+    let sent = 0;
+    const drip = setInterval(() => {
+      if (sent < hello.length) socket.write(hello.subarray(sent, sent + 1));
+      sent += 1;
+    }, 10);
+    await socket.gone;
+    clearInterval(drip);
+    expect(sent).toBeLessThan(hello.length);
+    expect(door.refused).toMatchObject([{ code: 'TLS_HANDSHAKE_TIMEOUT' }]);
+  });
+
+  test('with the time the gateway really uses: within six seconds', async () => {
+    door = await TestDoor.open({}, { authority });
+    const started = performance.now();
+    await (await openTcp()).gone;
+    expect(performance.now() - started).toBeGreaterThan(4_000);
+    expect(performance.now() - started).toBeLessThan(6_500);
+  });
+});
+
+test('TLS without a CONNECT is closed in time, and said', async () => {
+  door = await TestDoor.open({ connectTimeoutMs: 100 }, { authority });
+  const { credential } = await door.device('press-1');
+  const client = await RawClient.open(door, credential);
+  await client.closed;
+  await door.until(() => door.refused.length === 1);
+  expect(door.refused[0]).toMatchObject({ code: 'CONNECT_TIMEOUT', address: '127.0.0.1' });
+});
+
+describe('the admission gate', () => {
+  test('lets handshakes wait that it cannot serve at once, and serves them all', async () => {
+    door = await TestDoor.open({ maxHandshakes: 2, maxHandshakesPerAddress: 2 }, { authority });
+    const devices = await Promise.all(Array.from({ length: 12 }, (_, i) => door.device(`d-${i}`)));
+    const clients = await Promise.all(
+      devices.map(({ deviceId, credential }) => RawClient.connected(door, credential, { clientId: deviceId })),
+    );
+    expect(door.door.broker.sessions()).toHaveLength(12);
+    await expect.poll(() => door.door.counts()).toEqual({ sockets: 12, waiting: 0, handshakes: 0 });
+    await Promise.all(clients.map((client) => client.end()));
+  });
+
+  test('goes on when half-open handshakes have taken every place', async () => {
+    door = await TestDoor.open(
+      { maxHandshakes: 2, maxHandshakesPerAddress: 2, handshakeTimeoutMs: 150 },
+      { authority },
+    );
+    const { credential } = await door.device('press-1');
+    const stalled = await Promise.all([openTcp(), openTcp(), openTcp()]);
+    const client = await RawClient.connected(door, credential, { clientId: 'press-1' });
+    expect(await client.ping()).toBe('acked');
+    await Promise.all(stalled.map(({ gone }) => gone));
+    await expect.poll(() => door.door.counts()).toEqual({ sockets: 1, waiting: 0, handshakes: 0 });
+  });
+
+  test('slows an address that only fails, and one that is admitted not at all', async () => {
+    door = await TestDoor.open({ addressBurst: 5, addressPerSecond: 0, maxWaitMs: 200 }, { authority });
+    const { credential } = await door.device('press-1');
+    for (let i = 0; i < 12; i += 1) {
+      const client = await RawClient.connected(door, credential, { clientId: 'press-1' });
+      await client.end();
+    }
+    for (let i = 0; i < 5; i += 1) await (await RawClient.open(door, undefined)).closed;
+    expect(door.refused).toHaveLength(5);
+    await (await RawClient.open(door, undefined)).closed;
+    await door.until(() => door.lines.some(({ message }) => message === 'connections dropped before TLS'));
+    expect(door.refused).toHaveLength(5);
+    await expect.poll(() => door.door.counts().sockets).toBe(0);
+  });
+
+  test('closes what is beyond the number of connections', async () => {
+    door = await TestDoor.open({ maxConnections: 2 }, { authority });
+    const kept = [await openTcp(), await openTcp()];
+    await (await openTcp()).gone;
+    await expect.poll(() => door.door.counts().sockets).toBe(2);
+    for (const socket of kept) socket.destroy();
+    await Promise.all(kept.map(({ gone }) => gone));
+  });
+});
+
+describe('the TLS session', () => {
+  test.each(['TLSv1.2', 'TLSv1.3'] as const)('is never resumed (%s)', async (version) => {
+    door = await TestDoor.open({}, { authority });
+    const { credential } = await door.device('press-1');
+    const only = { minVersion: version, maxVersion: version };
+    const first = await RawClient.open(door, credential, only);
+    const sessions: Buffer[] = [];
+    first.socket.on('session', (session: Buffer) => sessions.push(session));
+    await first.connect({ clientId: 'press-1' });
+    await first.ping();
+    const session = sessions.at(-1) ?? first.socket.getSession();
+    await first.end();
+    const second = await RawClient.open(door, credential, { ...only, ...(session === undefined ? {} : { session }) });
+    expect(await second.connect({ clientId: 'press-1' })).toBe(0);
+    expect(second.socket.isSessionReused()).toBe(false);
+    second.destroy();
+  });
+
+  test('shows the new gateway certificate after a reload, and live sessions stay', async () => {
+    door = await TestDoor.open({}, { authority });
+    const { credential } = await door.device('press-1');
+    const before = await RawClient.connected(door, credential, { clientId: 'press-1' });
+    const shown = before.socket.getPeerX509Certificate()?.serialNumber.toLowerCase();
+    const renewed = await authority.server();
+    door.door.reload({ certificateChain: renewed.chain, privateKey: renewed.keyPem, trustAnchors: authority.anchors });
+    expect(await before.ping()).toBe('acked');
+    const other = await door.device('press-2');
+    const after = await RawClient.connected(door, other.credential, { clientId: 'press-2' });
+    expect(after.socket.getPeerX509Certificate()?.serialNumber.toLowerCase()).toBe(renewed.serial);
+    expect(shown).not.toBe(renewed.serial);
+    // A reload does not forget to ask for certificates, nor the old versions that are off.
+    const nobody = await RawClient.open(door, undefined);
+    await nobody.closed;
+    await door.until(() => door.refused.length === 1);
+    expect(door.refused[0]).toMatchObject({ code: 'TLS_NO_CERTIFICATE' });
+    expect(() => {
+      door.door.reload({ certificateChain: renewed.chain, privateKey: credential.keyPem, trustAnchors: [] });
+    }).toThrow();
+    expect(await after.ping()).toBe('acked');
+  });
+});
+
+test('closing the door closes every socket in every state', async () => {
+  door = await TestDoor.open({ maxHandshakes: 2 }, { authority });
+  const { credential } = await door.device('press-1');
+  const live = await RawClient.connected(door, credential, { clientId: 'press-1' });
+  const silent = await RawClient.open(door, credential);
+  const raw = await Promise.all([openTcp(), openTcp(), openTcp()]);
+  await door.close();
+  await Promise.all([live.closed, silent.closed, ...raw.map(({ gone }) => gone)]);
+  expect(door.closed).toMatchObject([{ deviceId: 'press-1', reason: 'gateway-stopped' }]);
+  expect(door.door.counts()).toEqual({ sockets: 0, waiting: 0, handshakes: 0 });
+  await expect(openTcp()).rejects.toThrow('ECONNREFUSED');
+});

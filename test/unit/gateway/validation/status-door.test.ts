@@ -1,0 +1,159 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { HealthCheck } from '#gateway/contract/operator-api.ts';
+import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
+import type { CrlRecord } from '#gateway/domain/revocation-record.ts';
+import { createPrometheusMetrics } from '#gateway/runtime/prometheus-metrics.ts';
+import { systemClock } from '#gateway/runtime/system-clock.ts';
+import type { StatusSources } from '#gateway/validation/status-deps.ts';
+import { type StatusDoor, startStatusDoor } from '#gateway/validation/status-door.ts';
+import { createMemoryLog } from '#test/fixtures/doors/memory-log.ts';
+
+const HOUR = 3_600_000;
+let now: number;
+let door: StatusDoor;
+let crl: CrlRecord | undefined;
+let checks: HealthCheck[];
+let looks: number;
+let log: ReturnType<typeof createMemoryLog>;
+let sources: StatusSources;
+
+beforeEach(async () => {
+  now = Date.UTC(2026, 0, 1);
+  crl = { number: 1, thisUpdate: now - HOUR, nextUpdate: now + HOUR, entries: 0, der: Buffer.from('crl one') };
+  checks = [{ name: 'store', ok: true, detail: 'writes' }];
+  looks = 0;
+  log = createMemoryLog();
+  sources = {
+    describeAuthority: () => ({
+      rootCertificate: Buffer.from('root'),
+      intermediateCertificate: Buffer.from('intermediate'),
+    }),
+    latestCrl: () => {
+      looks += 1;
+      return Promise.resolve(crl);
+    },
+    checkHealth: () => Promise.resolve(checks),
+  };
+  door = await startStatusDoor(
+    { clock: { now: () => now, monotonic: systemClock.monotonic }, log, metrics: createPrometheusMetrics() },
+    { host: '127.0.0.1', port: 0 },
+  );
+});
+afterEach(() => door.close());
+
+function get(path: string, init: RequestInit = {}): Promise<Response> {
+  return fetch(`http://127.0.0.1:${door.address.port}${path}`, init);
+}
+
+test.each([STATUS_PATHS.crl, STATUS_PATHS.intermediate, STATUS_PATHS.rootPem, STATUS_PATHS.readyz])(
+  'answers 503 with Retry-After to %s until the gateway can serve, and at once when it can',
+  async (path) => {
+    const before = await get(path);
+    expect(before.status).toBe(503);
+    expect(before.headers.get('retry-after')).toBe('5');
+    door.setReady(sources);
+    expect((await get(path)).status).toBe(200);
+  },
+);
+
+test('is alive and shows metrics from the start', async () => {
+  expect((await get(STATUS_PATHS.healthz)).status).toBe(200);
+  const metrics = await get(STATUS_PATHS.metrics);
+  expect(metrics.headers.get('content-type')).toContain('text/plain');
+  expect(await metrics.text()).toContain('process_cpu_seconds_total');
+});
+
+test('serves the CRL with its type, its age and its tag', async () => {
+  door.setReady(sources);
+  const response = await get(STATUS_PATHS.crl);
+  expect(response.headers.get('content-type')).toBe('application/pkix-crl');
+  expect(response.headers.get('cache-control')).toBe('public, max-age=300');
+  expect(response.headers.get('expires')).toBe(new Date(now + 300_000).toUTCString());
+  expect(response.headers.get('last-modified')).toBe(new Date(now - HOUR).toUTCString());
+  expect(await response.text()).toBe('crl one');
+});
+
+test('never lets a cache keep the CRL past its nextUpdate', async () => {
+  door.setReady(sources);
+  now += HOUR - 60_000;
+  expect((await get(STATUS_PATHS.crl)).headers.get('cache-control')).toBe('public, max-age=60');
+  now += 2 * HOUR;
+  const stale = await get(STATUS_PATHS.crl);
+  expect(stale.status).toBe(200);
+  expect(stale.headers.get('cache-control')).toBe('public, max-age=0');
+});
+
+test('answers 304 to a client that has the CRL, and 200 once there is a newer one', async () => {
+  door.setReady(sources);
+  const first = await get(STATUS_PATHS.crl);
+  const etag = first.headers.get('etag') ?? '';
+  const modified = first.headers.get('last-modified') ?? '';
+  for (const headers of [
+    { 'If-None-Match': etag },
+    { 'If-None-Match': `"other", W/${etag}` },
+    { 'If-Modified-Since': modified },
+  ]) {
+    const response = await get(STATUS_PATHS.crl, { headers });
+    expect(response.status).toBe(304);
+    expect(response.headers.get('etag')).toBe(etag);
+  }
+  expect(
+    (await get(STATUS_PATHS.crl, { headers: { 'If-None-Match': '"other"', 'If-Modified-Since': modified } })).status,
+  ).toBe(200);
+  crl = { number: 2, thisUpdate: now, nextUpdate: now + HOUR, entries: 1, der: Buffer.from('crl two') };
+  await expect
+    .poll(async () => (await get(STATUS_PATHS.crl, { headers: { 'If-None-Match': etag } })).text(), { timeout: 3_000 })
+    .toBe('crl two');
+});
+
+test('answers HEAD with the headers of GET', async () => {
+  door.setReady(sources);
+  const response = await get(STATUS_PATHS.crl, { method: 'HEAD' });
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-length')).toBe('7');
+  expect(await response.text()).toBe('');
+});
+
+test('looks the CRL up once for a crowd', async () => {
+  door.setReady(sources);
+  await Promise.all(Array.from({ length: 50 }, () => get(STATUS_PATHS.crl)));
+  expect(looks).toBeLessThan(5);
+});
+
+test('serves the CA certificates as DER and as PEM', async () => {
+  door.setReady(sources);
+  const der = await get(STATUS_PATHS.intermediate);
+  expect(der.headers.get('content-type')).toBe('application/pkix-cert');
+  expect(await der.text()).toBe('intermediate');
+  const pem = await get(STATUS_PATHS.rootPem);
+  expect(pem.headers.get('content-type')).toBe('application/x-pem-file');
+  expect(await pem.text()).toContain('-----BEGIN CERTIFICATE-----\ncm9vdA==\n');
+});
+
+test('is not ready when a check fails, and names it', async () => {
+  checks = [
+    { name: 'store', ok: true, detail: 'writes' },
+    { name: 'authority', ok: false, detail: 'no answer', advice: 'start it' },
+  ];
+  door.setReady(sources);
+  const response = await get(STATUS_PATHS.readyz);
+  expect(response.status).toBe(503);
+  expect(await response.json()).toEqual({ ready: false, checks });
+});
+
+test('says 503, and why only in the log, when the store is broken', async () => {
+  door.setReady({ ...sources, latestCrl: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
+  const response = await get(STATUS_PATHS.crl);
+  expect(response.status).toBe(503);
+  expect(await response.text()).not.toContain('sdb');
+  expect(log.lines).toContainEqual(expect.objectContaining({ message: 'status request failed' }));
+});
+
+test.each([
+  ['GET', '/', 404],
+  ['GET', '/ca/../etc/passwd', 404],
+  ['POST', STATUS_PATHS.crl, 404],
+  ['GET', '/%zz', 400],
+])('answers %s %s with %i', async (method, path, status) => {
+  expect((await get(path, { method })).status).toBe(status);
+});
