@@ -3,6 +3,7 @@ import { IssuanceError } from '#ca/issuance/issuance-error.ts';
 import type { Issuer } from '#ca/issuance/issuer.ts';
 import { lintCertificate } from '#ca/issuance/lint-certificate.ts';
 import { prepareCertificate } from '#ca/issuance/prepare-certificate.ts';
+import { findProfile } from '#ca/issuance/profiles.ts';
 import { assembleCertificate, type CertificateTemplate } from '#ca/issuance/tbs-certificate.ts';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder } from '#ca/ports/issuance-order.ts';
@@ -23,14 +24,13 @@ export type IssueDeps = {
  * Prepare, lint, record the intent, sign, record the certificate, and only then give it away. The same order asked
  * again gives the same certificate; broken off in between, the very bytes of the recorded intent are signed. To be
  * called once at a time per serial.
+ * @param orderSha256 of hashOrder
  * @returns DER
  * @throws AuthorityError
  */
-export async function issueCertificate(deps: IssueDeps, order: IssuanceOrder): Promise<Buffer> {
+export async function issueCertificate(deps: IssueDeps, order: IssuanceOrder, orderSha256: string): Promise<Buffer> {
   const { journal, clock } = deps;
-  if (!isSerialNumber(order.serial)) throw new AuthorityError('ORDER_MALFORMED', 'the serial number is not one');
   const { serial } = order;
-  const orderSha256 = hashOrder(order);
   const known = await journal.find(serial);
   if (known !== undefined && known.orderSha256 !== orderSha256) {
     throw new AuthorityError('SERIAL_REUSED', `serial number ${serial} belongs to another order`);
@@ -74,8 +74,13 @@ function asAuthorityError<T>(work: () => T): T {
   }
 }
 
-/** SHA-256 of every field in a fixed order: two orders are the same when nothing in them differs. */
+/**
+ * SHA-256 of every field in a fixed order: two orders are the same when nothing in them differs.
+ * @throws AuthorityError ORDER_MALFORMED, PROFILE_UNKNOWN
+ */
 export function hashOrder(order: IssuanceOrder): string {
+  if (!isSerialNumber(order.serial)) throw new AuthorityError('ORDER_MALFORMED', 'the serial number is not one');
+  asAuthorityError(() => findProfile(order.profile));
   const fields = [
     order.serial,
     order.profile,

@@ -70,13 +70,14 @@ class LocalAuthority implements CertificateAuthority {
   async issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer> {
     signal?.throwIfAborted();
     const { serial } = order;
+    const orderSha256 = hashOrder(order);
     const joined = this.#underWay.get(serial);
     if (joined !== undefined) {
-      if (joined.orderSha256 === hashOrder(order)) return joined.certificate;
+      if (joined.orderSha256 === orderSha256) return joined.certificate;
       throw new AuthorityError('SERIAL_REUSED', `serial number ${serial} belongs to another order`);
     }
-    const certificate = issueCertificate(this.#issueDeps, order);
-    this.#underWay.set(serial, { orderSha256: hashOrder(order), certificate });
+    const certificate = issueCertificate(this.#issueDeps, order, orderSha256);
+    this.#underWay.set(serial, { orderSha256, certificate });
     try {
       return await certificate;
     } finally {

@@ -137,12 +137,13 @@ export function nullValue(): Der {
 
 /** RFC 5280 4.1.2.5: UTCTime through 2049, GeneralizedTime after; whole seconds. @param ms UTC. */
 export function time(ms: number): Der {
-  const digits = `${new Date(ms).toISOString().slice(0, 19).replace(/[-:T]/g, '')}Z`;
-  if (digits.length !== 15) throw new RangeError('a time is written for the years 0 to 9999');
-  const year = Number(digits.slice(0, 4));
-  return year >= 1950 && year < 2050
-    ? tlv(TAG.utcTime, Buffer.from(digits.slice(2), 'latin1'))
-    : tlv(TAG.generalizedTime, Buffer.from(digits, 'latin1'));
+  const iso = new Date(ms).toISOString();
+  if (iso.length !== 24) throw new RangeError('a time is written for the years 0 to 9999');
+  const clock = `${iso.slice(5, 7)}${iso.slice(8, 10)}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
+  const year = iso.slice(0, 4);
+  return year >= '1950' && year < '2050'
+    ? tlv(TAG.utcTime, Buffer.from(year.slice(2) + clock, 'latin1'))
+    : tlv(TAG.generalizedTime, Buffer.from(year + clock, 'latin1'));
 }
 
 /** [tag] EXPLICIT: the content is one whole element. */

@@ -1,12 +1,9 @@
 import type { TLSSocket } from 'node:tls';
-import mqttClient from 'mqtt/lib/client';
+import { MqttClient } from 'mqtt';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import type { ConnectOutcome, MqttConnector, MqttTarget } from '#device-agent/ports/mqtt-connector.ts';
 import { ClientSession } from './client-session.ts';
 import type { DialBroker } from './dial-broker.ts';
-
-// The client alone: the package's main module also loads its other transports.
-const MqttClient = mqttClient.default;
 
 const DIAL_TIMEOUT_MS = 15_000;
 const CONNACK_TIMEOUT_MS = 15_000;

@@ -52,6 +52,9 @@ export class SessionKeeper {
   #failures = 0;
   #pause = new AbortController();
   #delayMs = 0;
+  #isConnecting = false;
+  /** The session that ended while another one was being made: usually the gateway has closed it for that one. */
+  #endedMeanwhile: string | undefined;
   #running: Promise<void> | undefined;
 
   constructor(
@@ -98,6 +101,7 @@ export class SessionKeeper {
     this.#session = undefined;
     this.#delayMs = 0;
     this.#failures = 0;
+    if (session) this.#hooks.onSessionEnded('left for a new one');
     void session?.close();
     this.#pause.abort();
     this.#wakeup.wake();
@@ -133,6 +137,7 @@ export class SessionKeeper {
     const candidate = this.#candidate;
     const identity = candidate?.identity ?? this.#identity;
     const { config, trust } = this.#hooks.target();
+    this.#isConnecting = true;
     const outcome = await mqtt.connect(
       {
         address: config.mqtt,
@@ -144,6 +149,7 @@ export class SessionKeeper {
       },
       this.#stopped.signal,
     );
+    this.#isConnecting = false;
     if (this.#isStopped()) {
       if (outcome.kind === 'connected') await outcome.session.close();
       return;
@@ -155,6 +161,7 @@ export class SessionKeeper {
   async #take(session: MqttSession, identity: Identity, candidate: Candidate | undefined): Promise<void> {
     const before = this.#session;
     this.#session = session;
+    this.#endedMeanwhile = undefined;
     this.#sessionSince = this.#deps.clock.monotonic();
     void session.ended.then(({ detail }) => this.#onEnded(session, detail));
     // The gateway has closed it for this one; its end must not start another attempt.
@@ -176,6 +183,10 @@ export class SessionKeeper {
   #onEnded(session: MqttSession, detail: string): void {
     if (this.#session !== session) return;
     this.#session = undefined;
+    if (this.#isConnecting) {
+      this.#endedMeanwhile = detail;
+      return;
+    }
     const settled = this.#deps.clock.monotonic() - this.#sessionSince >= SETTLED_SESSION_MS;
     this.#failures = settled ? 0 : this.#failures + 1;
     this.#delayMs = reconnectDelay(settled ? 0 : this.#failures - 1, this.#deps.randomness.fraction());
@@ -188,6 +199,10 @@ export class SessionKeeper {
     identity: Identity,
     candidate: Candidate | undefined,
   ): Promise<void> {
+    if (this.#endedMeanwhile !== undefined) {
+      this.#hooks.onSessionEnded(this.#endedMeanwhile);
+      this.#endedMeanwhile = undefined;
+    }
     this.#failures += 1;
     this.#delayMs = reconnectDelay(this.#failures - 1, this.#deps.randomness.fraction());
     if (candidate && this.#candidate === candidate && (outcome.kind === 'refused' || outcome.kind === 'closed')) {

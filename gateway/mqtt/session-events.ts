@@ -21,16 +21,17 @@ const SUBSCRIBE_FAILED = 128;
 /** What aedes tells about its clients, turned into what happens to their sessions. */
 export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
   const { sessionOf, operations, log, onReady } = deps;
-  const guarded = <A extends unknown[]>(event: string, handler: (...args: A) => void) => {
-    return (...args: A): void => {
-      try {
-        handler(...args);
-      } catch (error) {
-        log.error('broker event failed', { event, error });
-      }
-    };
+  // An exception in a listener would end the process. The session it was about ends instead: half done is not done.
+  const guarded = (event: string, client: Client, handler: () => void): void => {
+    try {
+      handler();
+    } catch (error) {
+      log.error('broker event failed', { event, error });
+      const session = sessionOf(client);
+      if (session !== undefined) endSession(session, 'internal-error');
+    }
   };
-  const onClientReady = (client: Client) => {
+  const onAccepted = (client: Client) => {
     const session = sessionOf(client);
     const member = session?.member;
     if (session === undefined || member === undefined || session.socket.destroyed) return;
@@ -74,11 +75,16 @@ export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
     session.refused = true;
     operations.recordSessionRefused({ address: session.address, ...refusalOf(error) });
   };
-  aedes.on('clientReady', guarded('clientReady', onClientReady));
-  aedes.on('subscribe', guarded('subscribe', onSubscribe));
-  aedes.on('unsubscribe', guarded('unsubscribe', onUnsubscribe));
-  aedes.on('clientError', guarded('clientError', onClientError));
-  aedes.on('connectionError', guarded('connectionError', onConnectionError));
+  // Not `clientReady`: that comes a little after the client's first packets.
+  aedes.on('connackSent', ({ returnCode }, client) => {
+    if (returnCode === 0) guarded('connackSent', client, () => onAccepted(client));
+  });
+  aedes.on('subscribe', (filters, client) => guarded('subscribe', client, () => onSubscribe(filters, client)));
+  aedes.on('unsubscribe', (filters, client) => guarded('unsubscribe', client, () => onUnsubscribe(filters, client)));
+  aedes.on('clientError', (client, error) => guarded('clientError', client, () => onClientError(client, error)));
+  aedes.on('connectionError', (client, error) =>
+    guarded('connectionError', client, () => onConnectionError(client, error)),
+  );
   // Without a listener an 'error' event ends the process.
   const emitter: EventEmitter = aedes;
   emitter.on('error', (error: unknown) => log.error('broker failed', { error }));

@@ -104,26 +104,49 @@ function addGauges(registry: Registry, sources: MetricSources): void {
       help,
       registers,
       async collect() {
-        // NaN says "not known", as Prometheus has it: a broken look-up must not break the whole page.
-        const value = await Promise.resolve()
-          .then(read)
-          .catch(() => undefined);
+        // NaN says "not known", as Prometheus has it: a look-up that breaks or hangs must not break the whole page.
+        const value = await inTime(read).catch(() => undefined);
         this.set(value ?? Number.NaN);
       },
     });
   gauge('gatehouse_sessions', 'MQTT sessions open now', () => sources.sessions());
   gauge('gatehouse_unfinished_notices', 'Notices that devices have not finished', () => sources.unfinishedNotices());
   gauge('gatehouse_authority_up', '1 when the certificate authority answers', async () =>
-    (await sources.isAuthorityUp()) ? 1 : 0,
+    (await inTime(() => sources.isAuthorityUp()).catch(() => false)) ? 1 : 0,
   );
-  gauge('gatehouse_crl_number', 'CRL number', async () => (await sources.crl())?.number);
-  gauge('gatehouse_crl_entries', 'Revoked certificates on the CRL', async () => (await sources.crl())?.entries);
-  gauge('gatehouse_crl_this_update_timestamp_seconds', 'thisUpdate of the CRL', async () => {
-    const crl = await sources.crl();
-    return crl && crl.thisUpdate / 1000;
+  // A CRL is large and three gauges want it: those who ask while it is being read share the one read.
+  let reading: ReturnType<MetricSources['crl']> | undefined;
+  const crl = (): ReturnType<MetricSources['crl']> => {
+    reading ??= sources.crl().finally(() => {
+      reading = undefined;
+    });
+    return reading;
+  };
+  gauge('gatehouse_crl_number', 'CRL number', async () => (await crl())?.number);
+  gauge('gatehouse_crl_entries', 'Revoked certificates on the CRL', async () => (await crl())?.entries);
+  gauge('gatehouse_crl_this_update_timestamp_seconds', 'thisUpdate of the CRL', async () =>
+    inSeconds((await crl())?.thisUpdate),
+  );
+  gauge('gatehouse_crl_next_update_timestamp_seconds', 'nextUpdate of the CRL: alarm well before', async () =>
+    inSeconds((await crl())?.nextUpdate),
+  );
+}
+
+function inSeconds(milliseconds: number | undefined): number | undefined {
+  return milliseconds === undefined ? undefined : milliseconds / 1000;
+}
+
+/** Milliseconds for one look-up: well below the time a Prometheus server waits for the page. */
+const PATIENCE = 2_000;
+
+async function inTime<T>(look: () => T | Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the look-up takes too long')), PATIENCE);
   });
-  gauge('gatehouse_crl_next_update_timestamp_seconds', 'nextUpdate of the CRL: alarm well before', async () => {
-    const crl = await sources.crl();
-    return crl && crl.nextUpdate / 1000;
-  });
+  try {
+    return await Promise.race([look(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -19,6 +19,8 @@ import type { Timeline } from './timeline.ts';
 export const PRESS = 'press-07';
 export const MONITOR = 'monitor-1';
 const DEVICES = [PRESS, MONITOR] as const;
+/** Exit code of `gatehouse-agent` when it is the gateway that says no. */
+const REFUSED = 3;
 
 /** One device, its whole life: every step is done with the real programs, then verified from another side. */
 export async function liveOneLife(stage: DemoStage, timeline: Timeline): Promise<void> {

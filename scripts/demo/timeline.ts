@@ -14,6 +14,9 @@ export type TimelineStep = {
   failure?: { message: string; expected?: string; found?: string };
 };
 
+/** Times stand in one column behind the titles. */
+const TITLE_WIDTH = 56;
+
 /** The numbered steps of the demo: each does something, verifies it, and is shown with its times. */
 export class Timeline {
   readonly steps: TimelineStep[] = [];
@@ -56,7 +59,7 @@ export class Timeline {
     if (process.stdout.isTTY) process.stdout.write('\r\u001b[2K');
     const mark = step.ok ? style('green', '✓') : style('red', '✗');
     const times = `${formatSeconds(step.at).padStart(8)}  +${formatSeconds(step.ms)}`;
-    process.stdout.write(`${head(step.number, mark)}  ${style('bold', step.title)}  ${style('dim', times)}\n`);
+    process.stdout.write(`${head(step.number, mark)}  ${style('bold', step.title.padEnd(TITLE_WIDTH))}${style('dim', times)}\n`);
     for (const fact of step.facts) process.stdout.write(`         ${fact}\n`);
   }
 }

@@ -48,7 +48,7 @@ export async function installDebianPackages(missing) {
     for (const name of names) result = await aptInstall(prefix, [name]);
   }
   const still = missingPackages(missing);
-  if (still.length > 0) nameMissing(still, `apt-get failed: ${result.tail.split('\n').at(-1)}`);
+  if (still.length > 0) nameMissing(still, `apt-get failed: ${result.output.at(-1)}`);
   else say(`Debian packages ready in ${secondsSince(start)}`);
 }
 
@@ -77,7 +77,7 @@ function aptInstall(prefix, names) {
 function apt(prefix, args) {
   // Another apt at work is waited for, not an error. `env` carries the setting through sudo.
   const [command, ...rest] = [...prefix, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get'];
-  return runStep(command, [...rest, '-q', '-o', 'DPkg::Lock::Timeout=120', ...args], { show: false });
+  return runStep(command, [...rest, '-q', '-o', 'DPkg::Lock::Timeout=120', ...args]);
 }
 
 /** @param {string} path */

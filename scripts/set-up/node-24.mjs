@@ -26,7 +26,7 @@ export async function installNode24(root) {
   const folder = join(root, 'node_modules', 'node');
   const start = performance.now();
   say(`fetching Node ${WANTED} (npm package "node") ...`);
-  const result = await runStep(process.execPath, ['installArchSpecificPackage.js'], { cwd: folder, show: false });
+  const result = await runStep(process.execPath, ['installArchSpecificPackage.js'], { cwd: folder });
   const pinned = pinnedNode(root);
   if (result.ok && pinned && isWanted(pinned)) {
     linkIntoBin(root);
@@ -34,7 +34,7 @@ export async function installNode24(root) {
     return;
   }
   throw new SetUpError(
-    `Node ${WANTED} could not be fetched: ${result.tail.split('\n').at(-1)}`,
+    `Node ${WANTED} could not be fetched: ${result.output.at(-1)}`,
     `allow the install script of the npm package "node" (npm install-scripts), or start with Node ${WANTED} on PATH after removing node_modules/node`,
   );
 }

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { runStep, secondsSince } from './run-step.mjs';
 import { SetUpError, say } from './set-up-error.mjs';
 
+const SHOWN_LINES = 15;
+
 /**
  * Compares package-lock.json with what npm wrote into node_modules when it finished (an interrupted install has no such
  * file). Packages of other systems (`optional`) may be absent.
@@ -35,9 +37,10 @@ export async function installDependencies(root) {
   const args = [...first, 'ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
   const result = await runStep(command, args, { cwd: root });
   if (!result.ok) {
+    for (const line of result.output.slice(0, SHOWN_LINES)) say(line);
     throw new SetUpError(
-      `npm ci failed: ${result.tail.split('\n').at(-1)}`,
-      'read the lines above; most often the network or a proxy is the reason. Then run the same command again',
+      'npm ci failed; its reason stands above',
+      'most often the network, a proxy or the registry is the reason. Then run the same command again',
     );
   }
   if (!dependenciesAreFresh(root)) {

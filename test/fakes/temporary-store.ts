@@ -16,10 +16,14 @@ export type TemporaryStore = AsyncDisposable & {
 export async function openTemporaryStore(options: SqliteStoreOptions = {}): Promise<TemporaryStore> {
   const folder = await mkdtemp(join(tmpdir(), 'gatehouse-store-'));
   const path = join(folder, 'gatehouse.db');
-  const store = await openSqliteStore(path, options);
+  const remove = () => rm(folder, { recursive: true, force: true });
+  const store = await openSqliteStore(path, options).catch(async (error: unknown) => {
+    await remove();
+    throw error;
+  });
   const close = async () => {
     await store.close();
-    await rm(folder, { recursive: true, force: true });
+    await remove();
   };
   return { store, path, close, [Symbol.asyncDispose]: close };
 }

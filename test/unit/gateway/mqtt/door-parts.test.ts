@@ -85,14 +85,12 @@ describe('AdmissionGate', () => {
       gate,
       started,
       dropped,
-      arrive(name: string, address = 'a', now = 0) {
+      arrive: (name: string, address = 'a', now = 0) => {
         const arrival = { name };
         arrivals.set(name, arrival);
         gate.arrive(arrival, address, now);
       },
-      end(name: string, now = 0) {
-        gate.handshakeEnded(arrivals.get(name) ?? { name }, now);
-      },
+      end: (name: string, now = 0) => gate.handshakeEnded(arrivals.get(name) ?? { name }, now),
     };
   }
 
