@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { DemoStage } from './demo/demo-stage.ts';
-import { liveOneLife } from './demo/device-life.ts';
+import { liveOneLife, PRESS } from './demo/device-life.ts';
 import { printFailure } from './demo/print-failure.ts';
 import { printNextCommands } from './demo/print-next-commands.ts';
 import { Timeline } from './demo/timeline.ts';
@@ -55,16 +55,21 @@ if (options.json) {
   process.stdout.write(`${JSON.stringify({ ok: isVerified, folder, steps: timeline.steps }, null, 2)}\n`);
 }
 if (isVerified && !options.exit) {
+  // Its agent would knock for ever, and a running agent cannot be enrolled anew.
+  await stage.stopAgent(PRESS);
   if (!options.json) printNextCommands(stage);
   const alive = setInterval(() => undefined, 2 ** 30);
   await ended;
   clearInterval(alive);
 }
+const exitCode = isVerified ? 0 : ending.signal.aborted ? 130 : 1;
+// Commands of a step that was given up end, too.
+ending.abort();
 await stage.stop();
 if (options.keep) process.stderr.write(`kept ${folder}\n`);
 else await rm(folder, { recursive: true, force: true });
 // Explicit: a step that was given up may still wait for something.
-process.exit(isVerified ? 0 : ending.signal.aborted ? 130 : 1);
+process.exit(exitCode);
 
 /** @returns true only when every step was done and verified. */
 async function play(): Promise<boolean> {

@@ -169,9 +169,11 @@ export class FileJournal implements Journal {
   }
 
   #break(cause: unknown): void {
+    if (this.#broken !== undefined) return;
     this.#broken = new AuthorityError('JOURNAL_FAILED', 'the journal is broken until the authority starts again', {
       cause,
     });
+    this.#opened.onBroken?.(this.#broken);
   }
 
   async #readLine(offset: number): Promise<Buffer> {

@@ -1,4 +1,4 @@
-import { unlink } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
@@ -32,6 +32,7 @@ export async function listenAuthority(
   });
   server.maxConnections = MAX_CONNECTIONS;
   await listen(server, path);
+  server.on('error', (error) => log.error({ err: error }, 'authority socket failed'));
   return {
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -57,22 +58,25 @@ async function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-/** A file left by a crash: removed only when nobody answers on it. */
+/** A socket left by a crash: removed only when nobody answers on it. */
 async function removeStaleSocket(path: string): Promise<void> {
-  const state = await new Promise<'absent' | 'stale' | 'answers' | 'other'>((resolve) => {
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  // A plain file refuses connections just as a dead socket does.
+  if (!found.isSocket()) throw new AuthorityError('AUTHORITY_FAILED', `${path} is in the way and is not a socket`);
+  const isAnswering = await new Promise<boolean>((resolve, reject) => {
     const probe = connect(path);
     probe.once('connect', () => {
       probe.destroy();
-      resolve('answers');
+      resolve(true);
     });
-    probe.once('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.code === 'ENOENT' ? 'absent' : error.code === 'ECONNREFUSED' ? 'stale' : 'other');
+    probe.once('error', (cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'ECONNREFUSED' || cause.code === 'ENOENT') resolve(false);
+      else reject(new AuthorityError('AUTHORITY_FAILED', `the socket ${path} cannot be used`, { cause }));
     });
   });
-  if (state === 'answers') throw new AuthorityError('AUTHORITY_FAILED', `another authority answers on ${path}`);
-  if (state === 'other')
-    throw new AuthorityError('AUTHORITY_FAILED', `${path} is in the way and is not a socket of ours`);
-  if (state === 'stale') await unlink(path);
+  if (isAnswering) throw new AuthorityError('AUTHORITY_FAILED', `another authority answers on ${path}`);
+  await rm(path, { force: true });
 }
 
 class Connection {
@@ -80,6 +84,8 @@ class Connection {
   readonly #socket: Socket;
   readonly #log: Logger;
   readonly #reader = new FrameReader();
+  /** Read already, not begun. */
+  readonly #backlog: Frame[] = [];
   #inFlight = 0;
   #finishing = false;
 
@@ -92,23 +98,21 @@ class Connection {
     socket.on('error', (error) => log.debug({ err: error }, 'authority connection broke'));
   }
 
-  /** Answers what is under way, then hangs up. */
+  /** Answers what is under way, then hangs up, whether or not the peer does. */
   finish(): void {
     this.#finishing = true;
     this.#socket.pause();
-    if (this.#inFlight === 0) this.#socket.end();
+    if (this.#inFlight === 0) this.#socket.destroySoon();
   }
 
   #read(chunk: Buffer): void {
-    let frames: Frame[];
     try {
-      frames = this.#reader.read(chunk);
+      this.#backlog.push(...this.#reader.read(chunk));
     } catch (error) {
       this.#log.warn({ err: error }, 'authority connection sent no frame');
       this.#socket.destroy();
       return;
     }
-    for (const frame of frames) void this.#answer(frame);
     this.#flow();
   }
 
@@ -133,12 +137,19 @@ class Connection {
   }
 
   #flow(): void {
-    if (this.#finishing) {
-      if (this.#inFlight === 0) this.#socket.end();
-      return;
+    while (!this.#isFull()) {
+      const frame = this.#backlog.shift();
+      if (frame === undefined) break;
+      // Not awaited: it never rejects, and comes back here when it is done.
+      void this.#answer(frame);
     }
-    const isFull = this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > MAX_UNSENT_BYTES;
-    if (isFull) this.#socket.pause();
+    if (this.#finishing) {
+      if (this.#inFlight === 0) this.#socket.destroySoon();
+    } else if (this.#isFull()) this.#socket.pause();
     else this.#socket.resume();
+  }
+
+  #isFull(): boolean {
+    return this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > MAX_UNSENT_BYTES;
   }
 }

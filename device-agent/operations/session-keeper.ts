@@ -50,6 +50,7 @@ export class SessionKeeper {
   #session: MqttSession | undefined;
   #sessionSince = 0;
   #failures = 0;
+  #shortSessions = 0;
   #pause = new AbortController();
   #delayMs = 0;
   #isConnecting = false;
@@ -101,6 +102,7 @@ export class SessionKeeper {
     this.#session = undefined;
     this.#delayMs = 0;
     this.#failures = 0;
+    this.#shortSessions = 0;
     if (session) this.#hooks.onSessionEnded('left for a new one');
     void session?.close();
     this.#pause.abort();
@@ -162,6 +164,8 @@ export class SessionKeeper {
     const before = this.#session;
     this.#session = session;
     this.#endedMeanwhile = undefined;
+    this.#failures = 0;
+    this.#delayMs = 0;
     this.#sessionSince = this.#deps.clock.monotonic();
     void session.ended.then(({ detail }) => this.#onEnded(session, detail));
     // The gateway has closed it for this one; its end must not start another attempt.
@@ -188,8 +192,8 @@ export class SessionKeeper {
       return;
     }
     const settled = this.#deps.clock.monotonic() - this.#sessionSince >= SETTLED_SESSION_MS;
-    this.#failures = settled ? 0 : this.#failures + 1;
-    this.#delayMs = reconnectDelay(settled ? 0 : this.#failures - 1, this.#deps.randomness.fraction());
+    this.#shortSessions = settled ? 0 : this.#shortSessions + 1;
+    this.#delayMs = reconnectDelay(this.#shortSessions, this.#deps.randomness.fraction());
     this.#hooks.onSessionEnded(detail);
     this.#wakeup.wake();
   }

@@ -1,11 +1,11 @@
-import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from 'aedes';
+import type { AedesOptions, AuthenticateError, Client, PublishPacket } from 'aedes';
 import { mayPublish, mayReceive, maySubscribe, type TopicIdentity } from '#gateway/domain/topic-policy.ts';
-import { connackError } from './connack.ts';
+import type { Log } from '#gateway/ports/log.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
-import { endSession, type Session } from './session.ts';
-import { type AdmissionDeps, admitConnection, type SessionOf } from './session-admission.ts';
+import { endSession, type Session, type SessionOf } from './session.ts';
+import type { SessionTable } from './session-table.ts';
 
-export type AccessDeps = AdmissionDeps & { sessionOf: SessionOf; limits: MqttLimits };
+export type AccessDeps = { sessionOf: SessionOf; table: SessionTable; limits: MqttLimits; log: Log };
 
 type Hook =
   | 'preConnect'
@@ -24,34 +24,12 @@ const NOT_ALLOWED = new Error('not allowed');
 export function accessHooks(deps: AccessDeps): Required<Pick<AedesOptions, Hook>> {
   const failed = (hook: Hook, error: unknown) => deps.log.error('broker hook failed', { hook, error });
   return {
-    preConnect(client, packet, done) {
-      let accepted = false;
-      try {
-        accepted = readConnect(deps, client, packet);
-      } catch (error) {
-        failed('preConnect', error);
-      }
-      done(accepted ? null : NOT_ALLOWED, accepted);
+    // CONNECT is answered before aedes sees it: one that gets here has found a way around, and goes no further.
+    preConnect(_client, _packet, done) {
+      done(NOT_ALLOWED, false);
     },
-    authenticate(client, _username, _password, done) {
-      const session = deps.sessionOf(client);
-      if (session === undefined) {
-        done(connackError(undefined) as Error as AuthenticateError, false);
-        return;
-      }
-      const decide = async (): Promise<void> => {
-        let refusal: Error | null = connackError(undefined);
-        try {
-          if (await admitConnection(deps, session)) refusal = null;
-        } catch (error) {
-          refusal = error as Error;
-        }
-        done(refusal as AuthenticateError | null, refusal === null);
-      };
-      decide().catch((error: unknown) => {
-        failed('authenticate', error);
-        endSession(session, 'internal-error');
-      });
+    authenticate(_client, _username, _password, done) {
+      done(NOT_ALLOWED as AuthenticateError, false);
     },
     authorizePublish(client, packet, done) {
       let allowed = false;
@@ -84,34 +62,6 @@ export function accessHooks(deps: AccessDeps): Required<Pick<AedesOptions, Hook>
       done(null);
     },
   };
-}
-
-/** Notes what CONNECT asks for. @returns false when nobody has let this client in. */
-function readConnect({ sessionOf, operations }: AccessDeps, client: Client, packet: ConnectPacket): boolean {
-  const session = sessionOf(client);
-  if (session === undefined || session.connect !== undefined || session.member !== undefined) return false;
-  const { bridgeMode } = packet as { bridgeMode?: boolean };
-  const version: number = packet.protocolVersion ?? 0;
-  if (bridgeMode === true || (version !== 3 && version !== 4)) {
-    // aedes answers CONNACK 1, unacceptable protocol version, in the 3.1.1 form, and closes.
-    if (bridgeMode === true) Object.assign(packet, { protocolVersion: 0x80 + version });
-    session.refused = true;
-    const detail =
-      bridgeMode === true
-        ? 'bridges are not let in'
-        : `MQTT protocol level ${version} is not spoken here: use MQTT 3.1.1`;
-    operations.recordSessionRefused({ address: session.address, code: 'MQTT_VERSION_NOT_SUPPORTED', detail });
-    return true;
-  }
-  session.connect = {
-    clientId: packet.clientId,
-    clean: packet.clean === true,
-    keepalive: packet.keepalive ?? 0,
-    willTopic: packet.will?.topic,
-  };
-  // Nothing is kept between connections, whatever was asked: CONNACK says so (session present 0).
-  packet.clean = true;
-  return true;
 }
 
 function isPublishAllowed({ sessionOf, table, log }: AccessDeps, client: Client, packet: PublishPacket): boolean {

@@ -2,8 +2,7 @@ import { mayPublish } from '#gateway/domain/topic-policy.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Intercept } from './device-broker.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
-import { endSession, type Member, type Session } from './session.ts';
-import type { SessionOf } from './session-admission.ts';
+import { endSession, type Member, type Session, type SessionOf } from './session.ts';
 import type { ReportKind, SessionOperations } from './session-operations.ts';
 
 const REPORT_KINDS = new Set<string>(['ack', 'state', 'csr'] satisfies ReportKind[]);

@@ -4,13 +4,15 @@ import type { Broker } from '#gateway/ports/broker.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { accessHooks } from './access-hooks.ts';
+import { type BrokerClient, holdForConnect } from './broker-client.ts';
 import { ConnectionPersistence } from './connection-persistence.ts';
-import { assertKnownAedes, type BrokerClient, DeviceBroker } from './device-broker.ts';
+import { assertKnownAedes, DeviceBroker } from './device-broker.ts';
 import { interceptReports } from './device-reports.ts';
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.ts';
 import { guardPacketSize } from './packet-size-guard.ts';
 import { RefusalLimiter } from './refusal-limiter.ts';
 import { endSession, type Session, whenClosed } from './session.ts';
+import { answerConnect } from './session-admission.ts';
 import { sessionBroker } from './session-broker.ts';
 import { followBrokerEvents } from './session-events.ts';
 import type { SessionOperations } from './session-operations.ts';
@@ -57,12 +59,8 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
       concurrency: 0,
       drainTimeout: limits.drainTimeoutMs,
       connectTimeout: limits.connectTimeoutMs,
-      // Checked at CONNECT, with a code that MQTT 3.1.1 knows.
-      keepaliveLimit: 0,
-      queueLimit: 8,
       maxTopicLevels: 8,
       maxInflightInbound: 16,
-      maxClientsIdLength: 63,
     },
     interceptReports(shared),
   );
@@ -88,6 +86,7 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
     session.client = client;
     sessions.set(client, session);
     guardPacketSize(client, limits.maxPacketBytes);
+    holdForConnect(client, (packet) => answerConnect(admission, session, client, packet));
   };
   const door = new TlsDoor(options.tls, {
     limits,
@@ -95,26 +94,22 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
     log,
     events: { onSecure, onRefused: (address, refusal) => deps.recordSessionRefused({ address, ...refusal }) },
   });
-  followBrokerEvents(aedes, {
-    ...shared,
-    onReady({ address }, member) {
-      const { deviceId, serial, since } = member.live;
-      member.ready = true;
-      door.admitted(address);
-      limiter.admitted(serial);
-      deps.recordSessionOpened({ deviceId, serial, address, since });
-    },
-  });
+  const admission = { ...shared, onAdmitted: (address: string) => door.admitted(address) };
+  followBrokerEvents(aedes, shared);
 
   const address = await door.listen(options.listen).catch(async (error: unknown) => {
     await closeBroker(aedes);
     throw error;
   });
   const sweeper = setInterval(() => {
-    door.sweep();
-    limiter.sweep(clock.monotonic());
-    for (const session of table.takeExpired(clock.now())) endSession(session, 'certificate-expired');
-    for (const session of table.patrol(PATROL)) patrol(deps, session);
+    try {
+      door.sweep();
+      limiter.sweep(clock.monotonic());
+      for (const session of table.takeExpired(clock.now())) endSession(session, 'certificate-expired');
+      for (const session of table.patrol(PATROL)) patrol(deps, session);
+    } catch (error) {
+      log.error('mqtt sweep failed', { error });
+    }
   }, limits.sweepMs);
   sweeper.unref();
 
@@ -141,7 +136,7 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
 function closed(deps: MqttDoorDeps, table: SessionTable, session: Session): void {
   table.remove(session);
   const { member, client } = session;
-  if (member === undefined || !member.ready) return;
+  if (member === undefined) return;
   const { deviceId, serial, since } = member.live;
   const reason = session.endReason ?? (client?._disconnected === true ? 'disconnected' : 'connection-lost');
   deps.recordSessionClosed({ deviceId, serial, since }, reason);

@@ -1,4 +1,4 @@
-import type { BrokerClient } from './device-broker.ts';
+import type { BrokerClient } from './broker-client.ts';
 
 /** What the parser says when a packet announces more than is allowed; the session's end reason is found by it. */
 export const PACKET_TOO_LARGE = 'packet too large';

@@ -1,8 +1,12 @@
-import type { Client } from 'aedes';
+import type { ConnectPacket } from 'aedes';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { SessionGrant } from '#gateway/operations/admit-session.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
-import { connackError } from './connack.ts';
+import { type BrokerClient, welcomeClient } from './broker-client.ts';
+import { connackCodeOf } from './connack-codes.ts';
+import { type ConnectRequest, formatConnack, readConnect } from './connect-packet.ts';
+import type { MqttLimits } from './mqtt-limits.ts';
 import type { RefusalLimiter } from './refusal-limiter.ts';
 import { endSession, type Session } from './session.ts';
 import type { SessionOperations } from './session-operations.ts';
@@ -12,75 +16,111 @@ export type AdmissionDeps = {
   table: SessionTable;
   operations: SessionOperations;
   limiter: RefusalLimiter;
+  limits: Pick<MqttLimits, 'connectTimeoutMs'>;
   clock: Clock;
   log: Log;
+  /** The address of an admitted session gets its token back. */
+  onAdmitted: (address: string) => void;
 };
 
-/** MQTT 3.1.1 3.2.2.3: identifier rejected. */
-const IDENTIFIER_REJECTED = 2;
-
 /**
- * Judges a CONNECT and, when it is granted, makes the session its device's own.
- * @returns false when the client went away meanwhile.
- * @throws the error aedes answers with a CONNACK; the refusal is recorded
+ * Answers a CONNECT. From the registration to CONNACK nothing is awaited: a session that stands in the table has been
+ * let in, and one that was let in stands in the table.
+ * @returns true when the client was let in; false when it was refused or has gone. Never rejects.
  */
-export async function admitConnection(deps: AdmissionDeps, session: Session): Promise<boolean> {
+export async function answerConnect(
+  deps: AdmissionDeps,
+  session: Session,
+  client: BrokerClient,
+  packet: ConnectPacket,
+): Promise<boolean> {
   try {
-    return await admit(deps, session);
+    const request = readConnect(packet);
+    if ('returnCode' in request) {
+      const { returnCode, code, detail } = request;
+      refuse(deps, session, returnCode, { code, detail });
+      return false;
+    }
+    const grant = await ask(deps, session, request);
+    // Gone meanwhile, perhaps displaced by a newer connection of its own: it must not take that one's place.
+    if (client.closed || session.socket.destroyed) return false;
+    accept(deps, session, client, packet, grant);
+    return true;
   } catch (error) {
-    throw refuse(deps, session, error);
+    refuseBy(deps, session, error);
+    return false;
   }
 }
 
-async function admit(deps: AdmissionDeps, session: Session): Promise<boolean> {
-  const { table, operations, clock } = deps;
-  const { certificate, connect, address } = session;
-  if (certificate === undefined || connect === undefined) throw new Error('a CONNECT without its TLS session');
-  const { clientId, clean, keepalive, willTopic } = connect;
-  // MQTT 3.1.1 3.1.3-8: without a name there is no session to keep.
-  if (clientId === '' && !clean) throw new NamelessSession();
-  const grant = await operations.admitSession({
+function ask({ operations }: AdmissionDeps, session: Session, request: ConnectRequest): Promise<SessionGrant> {
+  const { certificate, address } = session;
+  if (certificate === undefined) throw new Error('a CONNECT without its client certificate');
+  const { clientId, keepalive, willTopic } = request;
+  return operations.admitSession({
     der: certificate,
     clientId,
     keepalive,
     address,
     ...(willTopic === undefined ? {} : { willTopic }),
   });
-  if (session.socket.destroyed) return false;
-  // A revocation adds to the deny set first and looks into the table second. Nothing is awaited from here to the
-  // registration, so either it is seen here, or it finds the session there.
-  if (!operations.isStillAdmitted(grant.serial)) {
-    const subject = { deviceId: grant.deviceId, serial: grant.serial };
+}
+
+function accept(
+  { table, operations, limiter, clock, onAdmitted }: AdmissionDeps,
+  session: Session,
+  client: BrokerClient,
+  packet: ConnectPacket,
+  grant: SessionGrant,
+): void {
+  const { deviceId, serial } = grant;
+  // A revocation adds to the deny set first and looks into the table second: either it is seen here, or it finds the
+  // session there.
+  if (!operations.isStillAdmitted(serial)) {
+    const subject = { deviceId, serial };
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', { subject });
   }
-  const older = table.register(session, grant, clock.now());
+  const { older, member } = table.register(session, grant, clock.now());
   if (older !== undefined) endSession(older, 'taken-over');
-  return true;
+  welcomeClient(client, deviceId, packet);
+  session.socket.write(formatConnack(0));
+  onAdmitted(session.address);
+  limiter.admitted(serial);
+  const { address, since } = member.live;
+  operations.recordSessionOpened({ deviceId, serial, address, since });
 }
 
-class NamelessSession extends Error {}
+function refuseBy(deps: AdmissionDeps, session: Session, error: unknown): void {
+  const { limiter, clock, log } = deps;
+  if (session.member !== undefined) {
+    // It was let in and then something broke: half done is not done.
+    log.error('session admission failed', { address: session.address, error });
+    endSession(session, 'internal-error');
+    return;
+  }
+  const { returnCode, refusesDevice } = connackCodeOf(error);
+  if (!(error instanceof GatewayError)) {
+    log.error('session admission failed', { address: session.address, error });
+    refuse(deps, session, returnCode, { code: 'INTERNAL', detail: 'internal error, see the log' });
+    return;
+  }
+  const { code, message, subject } = error;
+  if (refusesDevice && subject.serial !== undefined) limiter.refused(subject.serial, clock.monotonic());
+  refuse(deps, session, returnCode, { ...subject, code, detail: message });
+}
 
-function refuse(deps: AdmissionDeps, session: Session, error: unknown): Error {
-  const { operations, limiter, clock, log } = deps;
-  const { address } = session;
+function refuse(
+  { operations, limits }: AdmissionDeps,
+  session: Session,
+  returnCode: number,
+  refusal: { code: string; detail: string },
+): void {
+  const { socket, address } = session;
   session.refused = true;
   session.certificate = undefined;
-  if (error instanceof NamelessSession) {
-    const detail = 'an empty client id needs CleanSession 1';
-    operations.recordSessionRefused({ address, code: 'CLIENT_ID_REQUIRED', detail });
-    return Object.assign(new Error('connection refused'), { returnCode: IDENTIFIER_REJECTED });
+  if (!socket.destroyed) {
+    socket.write(formatConnack(returnCode), () => socket.destroy());
+    // A client that does not even take four bytes.
+    socket.setTimeout(limits.connectTimeoutMs, () => socket.destroy());
   }
-  const answer = connackError(error);
-  if (error instanceof GatewayError) {
-    const { code, message, subject } = error;
-    operations.recordSessionRefused({ ...subject, address, code, detail: message });
-    if (answer.refusesDevice && subject.serial !== undefined) limiter.refused(subject.serial, clock.monotonic());
-  } else {
-    log.error('session admission failed', { address, error });
-    operations.recordSessionRefused({ address, code: 'INTERNAL', detail: 'internal error, see the log' });
-  }
-  return answer;
+  operations.recordSessionRefused({ ...refusal, address });
 }
-
-/** The session of each of the broker's clients. */
-export type SessionOf = (client: Client) => Session | undefined;

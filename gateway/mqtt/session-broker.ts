@@ -32,8 +32,8 @@ export function sessionBroker({ table, aedes, limits, clock }: SessionBrokerDeps
     sendNotice(deviceId: DeviceId, token: string): boolean {
       const session = table.ofDevice(deviceId);
       if (session?.client === undefined || session.member === undefined) return false;
-      const { ready, listens, muted, noticeTopic } = session.member;
-      if (!ready || !listens || muted || session.socket.destroyed || !hasRoom(session, limits)) return false;
+      const { listens, muted, noticeTopic } = session.member;
+      if (!listens || muted || session.socket.destroyed || !hasRoom(session, limits)) return false;
       // To this one session, not through the subscription tree; brokerId null: aedes' duplicate filter compares
       // counters of unrelated messages and would drop a notice that overtakes another packet.
       session.client.deliverQoS(

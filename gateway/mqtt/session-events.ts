@@ -3,8 +3,7 @@ import type { Client, Subscription } from 'aedes';
 import type { Log } from '#gateway/ports/log.ts';
 import type { DeviceBroker } from './device-broker.ts';
 import { PACKET_TOO_LARGE } from './packet-size-guard.ts';
-import { endSession, type Member, type Session } from './session.ts';
-import type { SessionOf } from './session-admission.ts';
+import { endSession, type Member, type SessionOf } from './session.ts';
 import type { SessionOperations } from './session-operations.ts';
 import { filterCovers } from './topic-filter.ts';
 
@@ -12,7 +11,6 @@ export type EventDeps = {
   sessionOf: SessionOf;
   operations: SessionOperations;
   log: Log;
-  onReady: (session: Session, member: Member) => void;
 };
 
 /** SUBACK 0x80. */
@@ -20,7 +18,7 @@ const SUBSCRIBE_FAILED = 128;
 
 /** What aedes tells about its clients, turned into what happens to their sessions. */
 export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
-  const { sessionOf, operations, log, onReady } = deps;
+  const { sessionOf, operations, log } = deps;
   // An exception in a listener would end the process. The session it was about ends instead: half done is not done.
   const guarded = (event: string, client: Client, handler: () => void): void => {
     try {
@@ -30,17 +28,6 @@ export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
       const session = sessionOf(client);
       if (session !== undefined) endSession(session, 'internal-error');
     }
-  };
-  const onAccepted = (client: Client) => {
-    const session = sessionOf(client);
-    const member = session?.member;
-    if (session === undefined || member === undefined || session.socket.destroyed) return;
-    if (!operations.isStillAdmitted(member.live.serial) && !member.identity.revoked) {
-      member.muted = true;
-      endSession(session, 'revoked');
-      return;
-    }
-    onReady(session, member);
   };
   const onSubscribe = (subscriptions: Subscription[], client: Client) => {
     const session = sessionOf(client);
@@ -75,10 +62,6 @@ export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
     session.refused = true;
     operations.recordSessionRefused({ address: session.address, ...refusalOf(error) });
   };
-  // Not `clientReady`: that comes a little after the client's first packets.
-  aedes.on('connackSent', ({ returnCode }, client) => {
-    if (returnCode === 0) guarded('connackSent', client, () => onAccepted(client));
-  });
   aedes.on('subscribe', (filters, client) => guarded('subscribe', client, () => onSubscribe(filters, client)));
   aedes.on('unsubscribe', (filters, client) => guarded('unsubscribe', client, () => onUnsubscribe(filters, client)));
   aedes.on('clientError', (client, error) => guarded('clientError', client, () => onClientError(client, error)));

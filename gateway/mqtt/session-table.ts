@@ -4,7 +4,7 @@ import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { deviceTopics } from '#gateway/contract/topics.ts';
 import type { SessionGrant } from '#gateway/operations/admit-session.ts';
 import { ExpiryWheel } from './expiry-wheel.ts';
-import type { Session } from './session.ts';
+import type { Member, Session } from './session.ts';
 
 /**
  * Every connection that has finished TLS, by connection. This table, not the broker's list of clients, is what
@@ -30,7 +30,6 @@ export class SessionTable {
       address,
       client: undefined,
       certificate,
-      connect: undefined,
       member: undefined,
       refused: false,
       endReason: undefined,
@@ -42,13 +41,13 @@ export class SessionTable {
 
   /**
    * Makes the session the one of its device: from here on revocation and notices find it.
-   * @returns the session it displaces; the newest wins (MQTT 3.1.1 3.1.4-2), and the caller ends the older one.
+   * @returns the session it displaces too; the newest wins (MQTT 3.1.1 3.1.4-2), and the caller ends the older one.
    */
-  register(session: Session, grant: SessionGrant, now: number): Session | undefined {
+  register(session: Session, grant: SessionGrant, now: number): { older: Session | undefined; member: Member } {
     const { deviceId, serial, group, notAfter, readFrom } = grant;
     const older = this.#byDevice.get(deviceId);
     if (older !== undefined) this.#unregister(older);
-    session.member = {
+    const member: Member = {
       live: { id: session.id, deviceId, serial, address: session.address, since: now },
       identity: { deviceId, readFrom, revoked: false },
       group,
@@ -56,19 +55,18 @@ export class SessionTable {
       outPrefix: `v1/d/${deviceId}/out/`,
       noticeTopic: deviceTopics(deviceId).notice,
       filters: new Set(),
-      ready: false,
       revokedSince: undefined,
       listens: false,
       muted: false,
       pendingReports: 0,
       delivery: 'idle',
     };
+    session.member = member;
     session.certificate = undefined;
-    session.connect = undefined;
     this.#byDevice.set(deviceId, session);
     this.#bySerial.set(serial, session);
     this.#expiry.add(session, endOfValidity(notAfter));
-    return older;
+    return { older, member };
   }
 
   /** The socket is closed. */

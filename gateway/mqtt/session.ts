@@ -1,7 +1,8 @@
 import type { TLSSocket } from 'node:tls';
+import type { Client } from 'aedes';
 import type { TopicIdentity } from '#gateway/domain/topic-policy.ts';
 import type { LiveSession } from '#gateway/ports/broker.ts';
-import type { BrokerClient } from './device-broker.ts';
+import type { BrokerClient } from './broker-client.ts';
 
 /** One connection, from the end of its TLS handshake to the close of its socket. */
 export type Session = {
@@ -12,8 +13,6 @@ export type Session = {
   client: BrokerClient | undefined;
   /** The client certificate; dropped once it has been judged. */
   certificate: Buffer | undefined;
-  /** What CONNECT asked for; dropped once it has been judged. */
-  connect: { clientId: string; clean: boolean; keepalive: number; willTopic: string | undefined } | undefined;
   /** Set when CONNECT was granted. */
   member: Member | undefined;
   /** The refusal is in the log already. */
@@ -34,8 +33,6 @@ export type Member = {
   readonly outPrefix: string;
   readonly noticeTopic: string;
   readonly filters: Set<string>;
-  /** CONNACK is out, so the opening is recorded. */
-  ready: boolean;
   /** When it was marked as revoked. */
   revokedSince: number | undefined;
   /** A granted filter covers its notice topic. */
@@ -62,3 +59,6 @@ export function whenClosed(session: Session): Promise<void> {
     else session.socket.once('close', () => resolve());
   });
 }
+
+/** The session of each of the broker's clients. */
+export type SessionOf = (client: Client) => Session | undefined;

@@ -111,7 +111,11 @@ export function buildOperatorApp(
     // RFC 9110 11.6.1: a 401 names a scheme, also one that nobody has a token for yet.
     if (problem.status === 401) reply.header('WWW-Authenticate', 'Bearer realm="gatehouse"');
     if (refusal.retryAfter !== undefined) reply.header('Retry-After', String(Math.ceil(refusal.retryAfter)));
-    return reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
+    // As bytes: to text Fastify would add a charset, which this media type does not have.
+    return reply
+      .code(problem.status)
+      .type('application/problem+json')
+      .send(Buffer.from(JSON.stringify(problem)));
   }
 }
 

@@ -3,7 +3,7 @@ import type { Problem } from '#gateway/contract/operator-api.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
 
 /** Most of these are a device's errors and can reach an operator only by a mistake of ours; each is answered anyway. */
-export const OPERATOR_STATUS = {
+const OPERATOR_STATUS = {
   BODY_NOT_BASE64: 400,
   BODY_TOO_LARGE: 413,
   CONTENT_TYPE_UNSUPPORTED: 415,

@@ -6,7 +6,7 @@ import { REQUEST } from './request-schemas.ts';
 import type { ResponseName } from './response-schemas.ts';
 
 /** Who asks, and when the request arrived (monotonic milliseconds). */
-export type Caller = { actor: string; requestedAt: number };
+type Caller = { actor: string; requestedAt: number };
 
 type Parts = { params: unknown; query: unknown; body: unknown };
 

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { MAX_SOCKET_PATH } from '#gateway/contract/data-folder.ts';
 import { RuntimeError } from './runtime-error.ts';
@@ -19,7 +19,7 @@ export async function listenPrivately(server: Server, path: string): Promise<voi
   if (await isAnswered(path)) {
     throw new RuntimeError('SOCKET_IN_USE', `another process listens on ${path}: is the gateway running already?`);
   }
-  await rm(path, { force: true });
+  await removeSocket(path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.once('listening', () => {
@@ -33,6 +33,12 @@ export async function listenPrivately(server: Server, path: string): Promise<voi
       process.umask(umask);
     }
   });
+}
+
+/** Only a socket: whatever else stands there is not ours, and listening will say so. */
+async function removeSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() === true) await rm(path, { force: true });
 }
 
 function isAnswered(path: string): Promise<boolean> {

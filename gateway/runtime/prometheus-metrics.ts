@@ -2,7 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Metrics } from '#gateway/ports/metrics.ts';
 
 /** What is looked up when /metrics is asked for. A look-up that fails leaves its gauge out of the answer's next value. */
-export type MetricSources = {
+type MetricSources = {
   /** Sessions open now. */
   sessions(): number;
   unfinishedNotices(): Promise<number>;

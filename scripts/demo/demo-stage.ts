@@ -98,6 +98,11 @@ export class DemoStage {
     return this.#connected();
   }
 
+  /** Stops the daemon of one device. */
+  async stopAgent(deviceId: string): Promise<void> {
+    await this.processes.find(({ name }) => name === deviceId)?.stop();
+  }
+
   /** Ends all processes: the devices first, so that they see no dying gateway. */
   async stop(): Promise<void> {
     const [gateway, ...agents] = this.processes;

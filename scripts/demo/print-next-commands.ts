@@ -19,6 +19,7 @@ export function printNextCommands(stage: DemoStage): void {
     'Let the press in again (copy the join URL it prints)': [
       `npx gatehouse device add ${PRESS} --new-ticket ${data}`,
       `npx gatehouse-agent enroll --replace JOIN-URL --state ${stage.stateDir(PRESS)}`,
+      `npx gatehouse-agent run --state ${stage.stateDir(PRESS)}`,
     ],
     'Bring a device of your own, watched live': [`npm run technician -- my-device ${data}`],
     'Use other tools': [

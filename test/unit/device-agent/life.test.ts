@@ -240,18 +240,20 @@ describe('local programs', () => {
       gateway.published.some((message) => message.topic === topic && message.payload === '21.5'),
     );
     const heard: string[] = [];
-    const settled = Promise.withResolvers<void>();
+    const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const unlisten = await agent.listen('valve/+', (from, payload) => {
       heard.push(`${from} ${payload.toString()}`);
-      if (heard.length === 2) settled.resolve();
+      if (heard.length === 1) first.resolve();
+      else second.resolve();
     });
     gateway.send('v1/d/pump-17/in/data/valve/1', 'open');
+    await first.promise;
     const states = gateway.states().length;
     agent.reconnect();
     await gateway.until(() => gateway.states().length > states);
     gateway.send('v1/d/pump-17/in/data/other', 'no');
     gateway.send('v1/d/pump-17/in/data/valve/2', 'shut');
-    await settled.promise;
+    await second.promise;
     expect(heard).toEqual(['v1/d/pump-17/in/data/valve/1 open', 'v1/d/pump-17/in/data/valve/2 shut']);
     unlisten();
   });

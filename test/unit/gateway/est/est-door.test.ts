@@ -233,7 +233,7 @@ test('advises a P-256 key and ecdsa-with-SHA256, as two items that clients know'
   expect(response.status).toBe(200);
   expect(response.headers['content-type']).toBe('application/csrattrs');
   expect(parseEstBody(response.body)?.toString('hex')).toBe(
-    '3021' + '301506072a8648ce3d0201310a06082a8648ce3d030107' + '06082a8648ce3d040302',
+    ['3021', '301506072a8648ce3d0201310a06082a8648ce3d030107', '06082a8648ce3d040302'].join(''),
   );
 });
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import type { EstLimits } from '#gateway/est/est-deps.ts';
 import { createCsr } from '#test/fixtures/doors/certificates.ts';

@@ -126,16 +126,24 @@ describe('an exception in a hook is a refusal and does not end the process', () 
     expect(await client.subscribe('v1/d/press-2/in/#', 'v1/d/press-1/in/#')).toEqual([128, 1]);
   });
 
-  test('when a session becomes ready', async () => {
-    let asked = 0;
-    door.isAdmitted = () => {
-      asked += 1;
-      if (asked === 2) throw new Error('a bug');
-      return true;
+  test('when a session is let in: it ends, for half done is not done', async () => {
+    door.onOpened = () => {
+      throw new Error('a bug');
     };
-    const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
+    const client = await RawClient.open(door, press.credential);
+    await client.connect({ clientId: 'press-1' });
     await client.closed;
-    expect(door.opened).toEqual([]);
+    expect(door.lines.some(({ message }) => message === 'session admission failed')).toBe(true);
+    await expect.poll(() => door.door.broker.sessions()).toEqual([]);
+  });
+
+  test('when the sweep asks', async () => {
+    const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
+    door.isAdmitted = () => {
+      throw new Error('a bug');
+    };
+    await door.until(() => door.lines.some(({ message }) => message === 'mqtt sweep failed'));
+    expect(await client.ping()).toBe('acked');
   });
 });
 

@@ -35,7 +35,7 @@ beforeEach(async () => {
     checkHealth: () => Promise.resolve(checks),
   };
   door = await startStatusDoor(
-    { clock: { now: () => now, monotonic: systemClock.monotonic }, log, metrics: createPrometheusMetrics() },
+    { clock: { now: () => now, monotonic: () => systemClock.monotonic() }, log, metrics: createPrometheusMetrics() },
     { host: '127.0.0.1', port: 0 },
   );
 });

@@ -44,14 +44,8 @@ const CONNACK_CODES = {
   INTERNAL: SERVER_UNAVAILABLE,
 } as const satisfies Record<GatewayErrorCode, number>;
 
-/** aedes puts `returnCode` into the CONNACK. */
-export type ConnackError = Error & { returnCode: number; refusesDevice: boolean };
-
-/** The refusal in the form aedes turns into a CONNACK. Whatever is not a GatewayError is our fault, not the device's. */
-export function connackError(error: unknown): ConnackError {
+/** Whatever is not a GatewayError is our fault, not the device's. */
+export function connackCodeOf(error: unknown): { returnCode: number; refusesDevice: boolean } {
   const returnCode = error instanceof GatewayError ? CONNACK_CODES[error.code] : SERVER_UNAVAILABLE;
-  return Object.assign(new Error('connection refused'), {
-    returnCode,
-    refusesDevice: returnCode === NOT_AUTHORIZED,
-  });
+  return { returnCode, refusesDevice: returnCode === NOT_AUTHORIZED };
 }

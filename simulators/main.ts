@@ -1,0 +1,101 @@
+import { randomBytes } from 'node:crypto';
+import { nameDevices } from './fleet/device-names.ts';
+import { requireOpenFiles } from './fleet/file-limit.ts';
+import { planPhases } from './fleet/plan-phases.ts';
+import { type FleetOutcome, runFleet } from './fleet/run-fleet.ts';
+import { SimulatedDevice } from './fleet/simulated-device.ts';
+import { parseSimulationOptions, type SimulationOptions, USAGE } from './fleet/simulation-options.ts';
+import { type FoundGateway, findGateway, findGatewayByReadyFile } from './gateway/find-gateway.ts';
+import { OperatorClient } from './gateway/operator-client.ts';
+import { OwnGateway } from './gateway/own-gateway.ts';
+import { createProgress } from './report/live-progress.ts';
+import { buildReport, formatReport, type Interruption } from './report/simulation-report.ts';
+import { SimulatorError } from './simulator-error.ts';
+
+/** How long the devices get to leave cleanly when the run is ended. */
+const LEAVE_MS = 5000;
+
+try {
+  const options = parseSimulationOptions(process.argv.slice(2));
+  if (options === 'help') process.stdout.write(`${USAGE}\n`);
+  else process.exitCode = await simulate(options);
+} catch (error) {
+  if (!(error instanceof SimulatorError)) throw error;
+  process.stderr.write(`${error.message}\n${error.advice === undefined ? '' : `next: ${error.advice}\n`}`);
+  process.exitCode = error.code === 'USAGE' ? 2 : error.code === 'INTERRUPTED' ? 130 : 1;
+}
+// Sockets and timers of devices that were given up may linger.
+process.exit();
+
+/** @returns exit code: 0 when everything that was planned was done. @throws SimulatorError */
+async function simulate(options: SimulationOptions): Promise<number> {
+  await requireOpenFiles(options.devices);
+  const ending = endOnSignalOrTime(options.timeLimitMs);
+  const own =
+    options.gateway === undefined && options.readyFile === undefined
+      ? await OwnGateway.start(ending.signal)
+      : undefined;
+  try {
+    const found = own?.found ?? (await findNamed(options));
+    const startedAt = performance.now();
+    const outcome = await run(options, found, ending.signal);
+    const seconds = (performance.now() - startedAt) / 1000;
+    const report = buildReport(options, { ...outcome, seconds, interrupted: ending.reason() });
+    process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : formatReport(report)}\n`);
+    return report.interrupted === 'signal' ? 130 : report.ok ? 0 : 1;
+  } finally {
+    await own?.gateway.stop({ keep: options.keep });
+    if (own && options.keep) process.stderr.write(`kept ${own.gateway.folder}\n`);
+  }
+}
+
+async function findNamed({ gateway, readyFile }: SimulationOptions): Promise<FoundGateway> {
+  return readyFile === undefined ? findGateway(gateway ?? '') : findGatewayByReadyFile(readyFile);
+}
+
+async function run(options: SimulationOptions, gateway: FoundGateway, signal: AbortSignal): Promise<FleetOutcome> {
+  const operator = new OperatorClient(gateway.operatorSocket, options.concurrency);
+  const name = randomBytes(3).toString('hex');
+  const fleet = nameDevices(name, options.devices).map((deviceId) => new SimulatedDevice(deviceId));
+  try {
+    return await runFleet({
+      fleet,
+      phases: planPhases(options.scenario, options),
+      operator,
+      gatewayPid: gateway.pid,
+      settings: options,
+      concurrency: options.concurrency,
+      stepMs: options.stepMs,
+      progress: createProgress(process.stderr),
+      signal,
+    });
+  } finally {
+    const left = Promise.all(fleet.filter(({ isStarted }) => isStarted).map((device) => device.stop()));
+    await Promise.race([left, new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);
+    operator.close();
+  }
+}
+
+/** Within this time two signals are one Ctrl-C: the terminal and npm may both deliver it. */
+const ONE_CTRL_C_MS = 500;
+
+/** The first Ctrl-C and the time limit end the run in order; a later Ctrl-C ends the process. */
+function endOnSignalOrTime(timeLimitMs: number): { signal: AbortSignal; reason(): Interruption | null } {
+  const ending = new AbortController();
+  let reason: Interruption | null = null;
+  let signalledAt: number | undefined;
+  const onTime = () => {
+    reason ??= 'time-limit';
+    ending.abort();
+  };
+  const onSignal = () => {
+    const now = performance.now();
+    if (signalledAt !== undefined && now - signalledAt > ONE_CTRL_C_MS) process.exit(130);
+    signalledAt ??= now;
+    reason ??= 'signal';
+    ending.abort();
+  };
+  setTimeout(onTime, timeLimitMs).unref();
+  for (const event of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(event, onSignal);
+  return { signal: ending.signal, reason: () => reason };
+}

@@ -1,0 +1,103 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
+import { enrollDevice } from '#device-agent/operations/enroll-device.ts';
+import { runAgent } from '#device-agent/operations/run-agent.ts';
+import type { AgentDeps, RunningAgent } from '#device-agent/operations/running-agent.ts';
+import { FileStateStore } from '#device-agent/state/file-state-store.ts';
+import { InMemoryGateway } from '#test/fixtures/device-agent/in-memory-gateway.ts';
+import { memoryAgent, quiet } from '#test/fixtures/device-agent/memory-agent.ts';
+import { PowerCutDisk, REMAINS, type Remains } from '#test/fixtures/device-agent/power-cut-disk.ts';
+import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
+
+let newGateway: () => InMemoryGateway;
+beforeAll(async () => {
+  const authority = await TestAuthority.create();
+  const signer = await authority.issueNoticeSigner();
+  newGateway = () => new InMemoryGateway(authority, signer);
+});
+
+function bootOn(disk: PowerCutDisk, gateway: InMemoryGateway): AgentDeps {
+  const { clock } = memoryAgent();
+  return memoryAgent({
+    store: new FileStateStore('/', disk),
+    est: gateway.est(disk),
+    mqtt: gateway.mqtt(disk),
+    clock: { ...clock, wait: (ms, signal) => clock.wait(Math.min(ms, 5), signal) },
+  });
+}
+
+function enroll(disk: PowerCutDisk, gateway: InMemoryGateway): Promise<{ serial: string }> {
+  return enrollDevice(
+    bootOn(disk, gateway),
+    { join: gateway.join, keyKind: 'ec-p256', confirm: true, replace: false },
+    quiet,
+  );
+}
+
+/** Runs until the renewal that a notice ordered has been answered, or the power goes. */
+async function renewByNotice(disk: PowerCutDisk, gateway: InMemoryGateway, noticeId: string): Promise<void> {
+  disk.onCut = () => gateway.look();
+  let agent: RunningAgent | undefined;
+  try {
+    agent = await runAgent(bootOn(disk, gateway));
+    const memory = async () => parseNoticeMemory(await bootOn(disk, gateway).store.readRecord('notices'));
+    await gateway.until(
+      () => disk.isOff || (gateway.acks.get(noticeId)?.includes('done') === true && gateway.reported !== ''),
+    );
+    // The last words of the agent: the notice is answered, remembered, and older generations are gone.
+    while (!disk.isOff && !(await memory())?.handled.every(({ acknowledged }) => acknowledged))
+      await new Promise(setImmediate);
+  } catch (error) {
+    if (!disk.isOff) throw error;
+  }
+  await agent?.stop();
+}
+
+async function everyCut(run: (cutAt: number) => Promise<'cut' | 'through'>): Promise<number> {
+  for (let cutAt = 1; ; cutAt += 1) if ((await run(cutAt)) === 'through') return cutAt;
+}
+
+describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) => {
+  test('an enrollment can be started again and gets the one certificate made for its key', {
+    timeout: 20_000,
+  }, async () => {
+    const cuts = await everyCut(async (cutAt) => {
+      const gateway = newGateway();
+      const disk = new PowerCutDisk();
+      disk.cutAfter(cutAt);
+      const first = await enroll(disk, gateway).catch((error: unknown) => error);
+      if (!disk.isOff) return 'through';
+      expect(first, `cut at ${cutAt}`).toBeInstanceOf(Error);
+      const next = disk.afterCut(remains);
+      const { serial } = await enroll(next, gateway);
+      expect(gateway.issued.size, `cut at ${cutAt}`).toBe(1);
+      expect(gateway.sessions.at(-1)).toBe(serial);
+      return 'cut';
+    });
+    expect(cuts).toBeGreaterThan(25);
+  });
+
+  test('a renewal starts again with a working identity and is done once', { timeout: 20_000 }, async () => {
+    const cuts = await everyCut(async (cutAt) => {
+      const where = `cut at ${cutAt}`;
+      const gateway = newGateway();
+      const disk = new PowerCutDisk();
+      const { serial } = await enroll(disk, gateway);
+      const noticeId = gateway.orderRenewal(serial);
+      disk.cutAfter(cutAt);
+      await renewByNotice(disk, gateway, noticeId);
+      const isCut = disk.isOff;
+      const next = isCut ? disk.afterCut(remains) : disk;
+      next.cutAfter(Number.POSITIVE_INFINITY);
+      await renewByNotice(next, gateway, noticeId);
+      // Never back with a certificate that the gateway has let go.
+      expect(gateway.refusals, where).toEqual([]);
+      expect(gateway.issued.size, where).toBe(2);
+      const [, renewed] = [...gateway.issued.values()];
+      expect(gateway.reported, where).toBe(renewed?.serial);
+      expect(gateway.acks.get(noticeId), where).toContain('done');
+      return isCut ? 'cut' : 'through';
+    });
+    expect(cuts).toBeGreaterThan(30);
+  });
+});
