@@ -1,28 +1,22 @@
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { join } from 'node:path';
 import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
-import type { AuthorityDescription, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
-import { connectAuthority } from '#ca/socket/authority-client.ts';
 import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
-import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
 import { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
 import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
-import { ensureDefaultGroup } from '#gateway/operations/manage-groups.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
-import { type ReconcileDeps, reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
+import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { recordSessionClosed, recordSessionOpened, recordSessionRefused } from '#gateway/operations/session-records.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import type { Log } from '#gateway/ports/log.ts';
-import { AuthorityProcess, runCeremony } from './authority-process.ts';
 import { bindOperatorOperations } from './bind-operator-operations.ts';
 import { type GatewayConfig, inDataFolder, serverNames } from './config.ts';
 import { startEstDoor } from './est/est-door.ts';
@@ -30,6 +24,7 @@ import { LateBroker } from './late-broker.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
 import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-doors.ts';
 import { OwnIdentities } from './own-identities.ts';
+import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { writeDurableFile } from './runtime/durable-file.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
@@ -39,6 +34,7 @@ import { listenPrivately } from './runtime/private-socket.ts';
 import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { prepareSockets } from './socket-folder.ts';
+import { startAuthority, waitForAuthority } from './start-authority.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import { mqttTls, serverTls } from './tls-material.ts';
 import { startStatusDoor } from './validation/status-door.ts';
@@ -51,7 +47,6 @@ const SWEEP_EVERY_MS = 2_000;
 const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
 const HOUR_MS = 3_600_000;
-const AUTHORITY_START_MS = 15_000;
 
 /**
  * Joins ports to adapters and opens the doors, in an order in which each part finds what it needs; whatever was
@@ -170,10 +165,6 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       { name: 'server', notAfter: identities.server.certificate.notAfter },
       { name: 'notice-signer', notAfter: identities.noticeSigner.certificate.notAfter },
     ],
-    doors: () => [
-      { name: 'est', listening: true },
-      { name: 'mqtt', listening: true },
-    ],
   };
   const operations = bindOperatorOperations({
     ...shared,
@@ -231,6 +222,12 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   };
 }
 
+async function writeRunFile(config: GatewayConfig, content: RunFile, stops: (() => Promise<void>)[]): Promise<void> {
+  const path = inDataFolder(config, DATA_FOLDER.runFile);
+  await writeDurableFile(path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
+  stops.push(() => rm(path, { force: true }));
+}
+
 /** Two gateways on one folder would each believe to know all sessions. */
 function lockDataFolder(config: GatewayConfig): { release(): void } {
   try {
@@ -242,75 +239,10 @@ function lockDataFolder(config: GatewayConfig): { release(): void } {
   }
 }
 
-type AuthorityStart = { socket: string; statusUrl: string; stops: (() => Promise<void>)[] };
-
-/** The authority this gateway runs itself, after the ceremony when there is no CA yet; or the one it was pointed to. */
-async function startAuthority(
-  config: GatewayConfig,
-  log: Log,
-  { socket, statusUrl, stops }: AuthorityStart,
-): Promise<CertificateAuthority> {
-  if (config.caSocket === undefined) {
-    const dir = inDataFolder(config, DATA_FOLDER.ca);
-    if (!(await exists(join(dir, 'authority.json')))) {
-      log.info('making root and intermediate', { dir, trustDomain: config.trustDomain });
-      await runCeremony({ dir, trustDomain: config.trustDomain });
-    }
-    const process = new AuthorityProcess({ dir, socket, statusUrl, log });
-    stops.push(() => process.stop());
-    await process.start();
-  }
-  const authority = connectAuthority(config.caSocket ?? socket);
-  stops.push(() => authority.close());
-  return authority;
-}
-
-async function waitForAuthority(authority: CertificateAuthority): Promise<AuthorityDescription> {
-  const giveUp = performance.now() + AUTHORITY_START_MS;
-  for (;;) {
-    try {
-      return await authority.describe();
-    } catch (error) {
-      if (performance.now() > giveUp) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-}
-
-type Recovery = ReconcileDeps & { denySet: DenySet };
-
-/** What a crash left open is closed before any door opens. */
-async function recover(deps: Recovery): Promise<void> {
-  const { store, clock, log, denySet } = deps;
-  const now = clock.now();
-  await ensureDefaultGroup(deps);
-  denySet.add(await store.read.revocations.listUnexpiredSerials(now));
-  const cut = await store.write(async (tables) => {
-    const ended = await tables.sessions.endAll(now, 'gateway-restarted');
-    await tables.audit.append(auditEntry({ at: now, actor: 'gateway', action: 'gateway.started', subject: 'gateway' }));
-    return ended;
-  });
-  if (cut > 0) log.info('sessions of the last run ended', { sessions: cut });
-  await reconcileEnrollments(deps, { settled: true });
-}
-
-async function writeRunFile(config: GatewayConfig, content: RunFile, stops: (() => Promise<void>)[]): Promise<void> {
-  const path = inDataFolder(config, DATA_FOLDER.runFile);
-  await writeDurableFile(path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
-  stops.push(() => rm(path, { force: true }));
-}
-
 function addressOf(scheme: string, { publicHost }: GatewayConfig, port: number): DoorAddress {
   return {
     host: publicHost,
     port,
     url: `${scheme}://${publicHost.includes(':') ? `[${publicHost}]` : publicHost}:${port}`,
   };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

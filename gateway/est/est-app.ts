@@ -11,9 +11,9 @@ import {
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { attemptIdOf } from './attempt-id.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
+import { CallerLimits } from './caller-limits.ts';
 import type { EnrollmentAnswer, EstDeps, EstLimits } from './est-deps.ts';
 import type { EstServer } from './est-server.ts';
-import { callerNetwork, FailureLimiter } from './failure-limiter.ts';
 import { InFlightGate } from './in-flight-gate.ts';
 import { peerCertificateOf } from './peer-certificate.ts';
 import { checkCsrContentType, parseCsrBody } from './read-csr-body.ts';
@@ -34,28 +34,11 @@ const PATHS: Record<string, 'GET' | 'POST'> = {
 /** A client may go on sending what was already refused; past this it is cut, so that it cannot send for ever. */
 const MAX_DISCARDED_BYTES = 8 * 1024 * 1024;
 
-/** Refusals that are not the caller's fault, or the ordinary first step of a client that waits for the challenge. */
-const FREE_REFUSALS: readonly string[] = [
-  'CREDENTIALS_MISSING',
-  'NOT_FOUND',
-  'RATE_LIMITED',
-  'AUTHORITY_UNAVAILABLE',
-  'OVERLOADED',
-  'INTERNAL',
-];
-
 /** The EST operations (RFC 7030) over an HTTPS server that somebody else listens with. */
 export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits): FastifyInstance<EstServer> {
   const { clock, log } = deps;
   const gate = new InFlightGate(limits.inFlight);
-  const byIdentity = new FailureLimiter({
-    burst: limits.failuresPerIdentity,
-    forgivenAfter: limits.identityForgivenAfter,
-  });
-  const byAddress = new FailureLimiter({
-    burst: limits.failuresPerAddress,
-    forgivenAfter: limits.addressForgivenAfter,
-  });
+  const callers = new CallerLimits(limits);
   const startedAt = new WeakMap<object, number>();
 
   const app = Fastify<EstServer>({
@@ -103,7 +86,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   // Who asks, and what kind of body, is judged before the body is read.
   app.post(`${EST_BASE_PATH}/simpleenroll`, {
     onRequest: (request, _reply, done) => {
-      checkFailures(request);
+      callers.check(request, clock.monotonic());
       credentialsOf(request);
       checkCsrContentType(request.headers['content-type']);
       done();
@@ -116,7 +99,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
 
   app.post(`${EST_BASE_PATH}/simplereenroll`, {
     onRequest: (request, _reply, done) => {
-      checkFailures(request);
+      callers.check(request, clock.monotonic());
       currentCertificateOf(request);
       checkCsrContentType(request.headers['content-type']);
       done();
@@ -156,9 +139,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     const refusal = asGatewayError(error);
     const { code } = refusal;
     const kind = kindOf(request);
-    if (!FREE_REFUSALS.includes(code)) {
-      for (const [limiter, caller] of callersOf(request)) limiter.recordFailure(caller, clock.monotonic());
-    }
+    callers.recordRefusal(request, code, clock.monotonic());
     if (judged === 'here' && kind !== undefined) deps.metrics.enrollment(kind, code, elapsed(request) / 1000);
     const told = { ...facts(request), code, detail: refusal.message };
     if (code === 'INTERNAL') log.error('est request failed', { ...told, error: refusal.cause ?? refusal });
@@ -188,22 +169,6 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     reply.hijack();
     const closing = server.listening ? {} : { Connection: 'close' };
     sendAnswer(reply.raw, request.id, { ...rest, headers: { ...headers, ...closing } });
-  }
-
-  function checkFailures(request: FastifyRequest): void {
-    const now = clock.monotonic();
-    for (const [limiter, caller] of callersOf(request)) limiter.check(caller, now);
-  }
-
-  function callersOf(request: FastifyRequest): [FailureLimiter, string][] {
-    const network = callerNetwork(request.ip);
-    const identity =
-      kindOf(request) === 'reenroll'
-        ? peerCertificateOf(request.raw.socket)?.fingerprint
-        : parseBasicCredentials(request.headers.authorization)?.deviceId.slice(0, 64);
-    const callers: [FailureLimiter, string][] = [[byAddress, network]];
-    if (identity !== undefined) callers.push([byIdentity, `${network} ${identity}`]);
-    return callers;
   }
 
   function elapsed(request: FastifyRequest): number {

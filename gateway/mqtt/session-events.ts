@@ -112,7 +112,10 @@ function refusalOf(error: NodeJS.ErrnoException): { code: string; detail: string
     return { code: 'PACKET_TOO_LARGE', detail: 'the first packet announces more bytes than are allowed' };
   if (error.message === 'connect did not arrive in time')
     return { code: 'CONNECT_TIMEOUT', detail: 'TLS was finished, but no CONNECT came in time' };
-  return { code: 'MQTT_MALFORMED', detail: `the first packet is not a CONNECT of MQTT 3.1.1: ${textOf(error)}` };
+  return {
+    code: 'MQTT_MALFORMED',
+    detail: `the connection does not begin with a CONNECT of MQTT 3.1.1: ${textOf(error)}`,
+  };
 }
 
 function textOf(error: Error): string {

@@ -9,7 +9,6 @@ export type HealthDeps = {
   clock: Clock;
   /** Milliseconds UTC at which the gateway's own certificates end, by name. */
   ownCertificates: () => { name: string; notAfter: number }[];
-  doors: () => { name: string; listening: boolean }[];
 };
 
 /** A check that hangs is a check that failed. */
@@ -41,9 +40,6 @@ export async function checkHealth(deps: HealthDeps): Promise<HealthCheck[]> {
       detail: `${ok ? 'ends' : 'ended'} ${new Date(notAfter).toISOString()}`,
       ...(ok ? {} : { advice: 'it renews by itself once the authority answers' }),
     });
-  }
-  for (const { name, listening } of deps.doors()) {
-    checks.push({ name: `door ${name}`, ok: listening, detail: listening ? 'listening' : 'not listening' });
   }
   return checks;
 }

@@ -1,7 +1,6 @@
 import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { isDeviceId } from '#gateway/contract/device-id.ts';
-import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -9,9 +8,10 @@ import type { Group } from '#gateway/domain/group.ts';
 import { hashTicket, isTicketSecret, type Ticket, ticketState } from '#gateway/domain/ticket.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { formatOrder, issueRecorded, PROOF_OF_THIS_VERSION } from './issue-recorded.ts';
+import { issueRecorded, PROOF_OF_THIS_VERSION } from './issue-recorded.ts';
 import { type AcceptedCsr, readCsr, requireOwnName } from './read-csr.ts';
 import { type AttemptDeps, type AttemptFacts, recordAttempt } from './record-attempt.ts';
+import { recordIntent } from './record-intent.ts';
 
 export type EnrollDeps = AttemptDeps & {
   store: Store;
@@ -147,43 +147,18 @@ async function bindTicket(
         { subject: { deviceId: device.deviceId } },
       );
     }
-    const serial = deps.random.serialNumber();
-    const order = {
-      profile: 'device' as const,
-      serial,
-      publicKey: csr.request.publicKey,
-      lifetimeSeconds: group.policy.lifetimeSeconds,
-      deviceId: device.deviceId,
-      ...(device.hardwareSerial === null ? {} : { hardwareSerial: device.hardwareSerial }),
-    };
-    const enrollment: Enrollment = {
-      id: await freeAttemptId(tables, deps.random, request.attemptId),
-      deviceId: device.deviceId,
+    const enrollment = await recordIntent(tables, deps.random, {
       kind: 'enroll',
-      door: 'est',
+      attemptId: request.attemptId,
       address: request.address,
-      keyKind: csr.keyKind,
-      spkiSha256: csr.spkiSha256,
+      actor: `ticket:${ticket.id}`,
+      device,
+      csr,
       ticketId: ticket.id,
-      replacesSerial: null,
-      serial,
-      order: formatOrder(order),
-      state: 'approved',
-      createdAt: now,
-      updatedAt: now,
-    };
-    await tables.enrollments.insert(enrollment);
-    await tables.tickets.update(ticket.id, { boundSpkiSha256: csr.spkiSha256, boundSerial: serial });
-    await tables.audit.append(
-      auditEntry({
-        at: now,
-        actor: `ticket:${ticket.id}`,
-        action: 'enrollment.approved',
-        subject: device.deviceId,
-        attemptId: request.attemptId,
-        detail: `${csr.keyKind} key from ${request.address}`,
-      }),
-    );
+      lifetimeSeconds: group.policy.lifetimeSeconds,
+      now,
+    });
+    await tables.tickets.update(ticket.id, { boundSpkiSha256: csr.spkiSha256, boundSerial: enrollment.serial });
     return { enrollment, again: undefined };
   });
 }
@@ -207,9 +182,4 @@ async function findBegun(
 async function isHeld(tables: Tables, serial: string): Promise<boolean> {
   const certificate = await tables.certificates.find(serial);
   return certificate === undefined || certificate.state !== 'revoked';
-}
-
-/** The client may name its attempt; a name used before is not used for another enrollment. */
-export async function freeAttemptId(tables: Tables, random: Randomness, wanted: string): Promise<string> {
-  return (await tables.enrollments.find(wanted)) === undefined ? wanted : random.id('a');
 }

@@ -45,7 +45,13 @@ export async function issueOwnCertificate(deps: OwnCertificateDeps, order: OwnCe
       der,
     });
     await tables.audit.append(
-      auditEntry({ at: now, actor: 'gateway', action: 'certificate.issued', subject: order.profile, detail: `serial ${serial}` }),
+      auditEntry({
+        at: now,
+        actor: 'gateway',
+        action: 'certificate.issued',
+        subject: order.profile,
+        detail: `serial ${serial}`,
+      }),
     );
   });
   return der;

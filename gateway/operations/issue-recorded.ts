@@ -9,6 +9,7 @@ import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { markRevoked } from './mark-revoked.ts';
 
 export type IssueDeps = { store: Store; authority: CertificateAuthority; clock: Clock };
 
@@ -106,24 +107,8 @@ async function takeBack(
   record: CertificateRecord,
   now: number,
 ): Promise<CertificateRecord> {
-  const reason = 'cessationOfOperation';
-  const revoked: CertificateRecord = {
-    ...record,
-    state: 'revoked',
-    lapseAt: null,
-    revokedAt: now,
-    revocationReason: reason,
-  };
-  await tables.certificates.insert(revoked);
-  await tables.revocations.insert({
-    serial: record.serial,
-    deviceId: enrollment.deviceId,
-    reason,
-    revokedAt: now,
-    notAfter: record.notAfter,
-    requestedBy: 'gateway',
-    closedAfterMs: null,
-  });
+  await tables.certificates.insert({ ...record, lapseAt: null });
+  await markRevoked(tables, record, { reason: 'cessationOfOperation', now, requestedBy: 'gateway' });
   await tables.enrollments.update(enrollment.id, { state: 'abandoned', updatedAt: now });
   await tables.audit.append(
     auditEntry({
@@ -135,7 +120,7 @@ async function takeBack(
       detail: `serial ${record.serial}: the device was revoked before its certificate was handed out`,
     }),
   );
-  return revoked;
+  return { ...record, state: 'revoked' };
 }
 
 function recordOf(der: Buffer, enrollment: Enrollment, now: number, lapseSeconds: number): CertificateRecord {

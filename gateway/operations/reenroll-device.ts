@@ -1,16 +1,16 @@
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { CertificateRequest } from '#ca/pkix/csr.ts';
-import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { activateCertificate } from './activate-certificate.ts';
-import { type EnrollDeps, type Enrolled, freeAttemptId } from './enroll-device.ts';
+import { type EnrollDeps, type Enrolled } from './enroll-device.ts';
 import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
-import { formatOrder, issueRecorded } from './issue-recorded.ts';
+import { issueRecorded } from './issue-recorded.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
 import { type AttemptFacts, recordAttempt } from './record-attempt.ts';
+import { recordIntent } from './record-intent.ts';
 
 export type ReenrollRequest = {
   attemptId: string;
@@ -49,7 +49,7 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
     if (identity.certificate.state === 'pending') {
       await activateCertificate(deps, identity.certificate.serial, identity.policy.overlapSeconds);
     }
-    const { enrollment, again } = await recordIntent(deps, request, identity, csr);
+    const { enrollment, again } = await beginRenewal(deps, request, identity, csr);
     if (again !== undefined) return { certificate: again, givenAgain: true };
     const certificate = await issueRecorded(deps, enrollment, identity.policy.pendingLapseSeconds);
     return { certificate: certificate.der, givenAgain: false };
@@ -73,7 +73,7 @@ function requireSameName(csr: CertificateRequest, certificate: CertificateRecord
   }
 }
 
-async function recordIntent(
+async function beginRenewal(
   deps: EnrollDeps,
   request: ReenrollRequest,
   { deviceId, policy, certificate }: PeerIdentity,
@@ -107,41 +107,17 @@ async function recordIntent(
         },
       );
     }
-    const serial = deps.random.serialNumber();
-    const enrollment: Enrollment = {
-      id: await freeAttemptId(tables, deps.random, request.attemptId),
-      deviceId,
+    const enrollment = await recordIntent(tables, deps.random, {
       kind: 'reenroll',
-      door: 'est',
+      attemptId: request.attemptId,
       address: request.address,
-      keyKind: csr.keyKind,
-      spkiSha256: csr.spkiSha256,
-      ticketId: null,
+      actor: `device:${deviceId}`,
+      device,
+      csr,
       replacesSerial: certificate.serial,
-      serial,
-      order: formatOrder({
-        profile: 'device',
-        serial,
-        publicKey: csr.request.publicKey,
-        lifetimeSeconds: policy.lifetimeSeconds,
-        deviceId,
-        ...(device.hardwareSerial === null ? {} : { hardwareSerial: device.hardwareSerial }),
-      }),
-      state: 'approved',
-      createdAt: now,
-      updatedAt: now,
-    };
-    await tables.enrollments.insert(enrollment);
-    await tables.audit.append(
-      auditEntry({
-        at: now,
-        actor: `device:${deviceId}`,
-        action: 'enrollment.approved',
-        subject: deviceId,
-        attemptId: enrollment.id,
-        detail: `renewal of ${certificate.serial}, ${csr.keyKind} key from ${request.address}`,
-      }),
-    );
+      lifetimeSeconds: policy.lifetimeSeconds,
+      now,
+    });
     return { enrollment, again: undefined };
   });
 }

@@ -9,6 +9,7 @@ import type { Broker, LiveSession } from '#gateway/ports/broker.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { type DeliverDeps, deliverPendingNotices } from './deliver-notices.ts';
+import { markRevoked } from './mark-revoked.ts';
 import type { NoticeAcks } from './notice-acks.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 import { type QueueNoticeDeps, queueNotice } from './queue-notice.ts';
@@ -71,17 +72,9 @@ async function recordRevocation(
   const standing = (await tables.certificates.listByDevice(deviceId)).filter(
     ({ state, notAfter }) => (state === 'pending' || state === 'active' || state === 'superseded') && notAfter >= now,
   );
-  for (const { serial, notAfter } of standing) {
-    await tables.certificates.update(serial, { state: 'revoked', revokedAt: now, revocationReason: reason });
-    await tables.revocations.insert({
-      serial,
-      deviceId,
-      reason,
-      revokedAt: now,
-      notAfter,
-      requestedBy: actor,
-      closedAfterMs: null,
-    });
+  for (const certificate of standing) {
+    const { serial } = certificate;
+    await markRevoked(tables, certificate, { reason, now, requestedBy: actor });
     await tables.audit.append(
       auditEntry({
         at: now,

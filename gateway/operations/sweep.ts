@@ -5,6 +5,7 @@ import type { DenySet } from '#gateway/domain/deny-set.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { markRevoked } from './mark-revoked.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 
 export type SweepDeps = { store: Store; clock: Clock; log: Log; denySet: DenySet; revocations: RevocationPublisher };
@@ -72,18 +73,8 @@ async function advance(tables: Tables, serial: SerialNumber, now: number): Promi
 
 /** Issued and never used: nobody proved to have it, so nobody may have it. The ticket is free for another try. */
 async function lapse(tables: Tables, certificate: CertificateRecord, now: number): Promise<void> {
-  const { serial, deviceId, notAfter, enrollmentId } = certificate;
-  const reason = 'cessationOfOperation';
-  await tables.certificates.update(serial, { state: 'revoked', revokedAt: now, revocationReason: reason });
-  await tables.revocations.insert({
-    serial,
-    deviceId,
-    reason,
-    revokedAt: now,
-    notAfter,
-    requestedBy: 'gateway',
-    closedAfterMs: null,
-  });
+  const { serial, enrollmentId } = certificate;
+  await markRevoked(tables, certificate, { reason: 'cessationOfOperation', now, requestedBy: 'gateway' });
   if (enrollmentId === null) return;
   const enrollment = await tables.enrollments.find(enrollmentId);
   await tables.enrollments.update(enrollmentId, { state: 'abandoned', updatedAt: now });

@@ -3,11 +3,8 @@ import pretty from 'pino-pretty';
 import type { Log, LogFacts } from '#gateway/ports/log.ts';
 import { redactFacts } from './redact.ts';
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-
-export type PinoLogOptions = {
-  level: LogLevel;
+type PinoLogOptions = {
+  level: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** For people (colours, one line an entry) instead of JSON Lines. Default: when stderr is a terminal. */
   pretty?: boolean;
   /** Stands in every line, to tell processes apart. */

@@ -1,0 +1,21 @@
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { DenySet } from '#gateway/domain/deny-set.ts';
+import { ensureDefaultGroup } from '#gateway/operations/manage-groups.ts';
+import { type ReconcileDeps, reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
+
+export type RecoverDeps = ReconcileDeps & { denySet: DenySet };
+
+/** What a crash left open is closed before any door opens. */
+export async function recover(deps: RecoverDeps): Promise<void> {
+  const { store, clock, log, denySet } = deps;
+  const now = clock.now();
+  await ensureDefaultGroup(deps);
+  denySet.add(await store.read.revocations.listUnexpiredSerials(now));
+  const cut = await store.write(async (tables) => {
+    const ended = await tables.sessions.endAll(now, 'gateway-restarted');
+    await tables.audit.append(auditEntry({ at: now, actor: 'gateway', action: 'gateway.started', subject: 'gateway' }));
+    return ended;
+  });
+  if (cut > 0) log.info('sessions of the last run ended', { sessions: cut });
+  await reconcileEnrollments(deps, { settled: true });
+}
