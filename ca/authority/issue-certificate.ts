@@ -94,7 +94,12 @@ export function hashOrder(order: IssuanceOrder): string {
 function subjectFields(order: IssuanceOrder): (string | null | string[])[] {
   switch (order.profile) {
     case 'device':
-      return [order.deviceId, order.hardwareSerial ?? null];
+      // Appended only when there is one: an order journaled before there were proof levels keeps its hash.
+      return [
+        order.deviceId,
+        order.hardwareSerial ?? null,
+        ...(order.proofLevel === undefined ? [] : [order.proofLevel]),
+      ];
     case 'gateway-server':
       return [order.dnsNames, order.ipAddresses];
     case 'notice-signer':

@@ -5,6 +5,7 @@ import { readText } from '#ca/pkix/der-values.ts';
 import { parseIpAddress } from '#ca/pkix/ip-address.ts';
 import { parseName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
+import { type CertifiedProofLevel, readPolicies } from '#ca/pkix/proof-level.ts';
 import { describePublicKey, keyIdentifier } from '#ca/pkix/public-key.ts';
 import { IssuanceError } from './issuance-error.ts';
 import type { Issuer } from './issuer.ts';
@@ -29,7 +30,8 @@ export function lintCertificate(tbs: Uint8Array, ordered: Ordered, issuer: Issue
   lintFields(certificate, ordered, issuer, check);
   lintKey(certificate, profile, ordered, issuer, check);
   lintValidity(certificate, profile, issuer, check);
-  lintExtensions(certificate, profile, issuer, check);
+  const proofLevel = ordered.profile === 'device' ? ordered.proofLevel : undefined;
+  lintExtensions(certificate, { profile, proofLevel }, issuer, check);
   lintNames(certificate, ordered, issuer, check);
   if (findings.length > 0)
     throw new IssuanceError('LINT_FAILED', `the certificate would be wrong: ${findings.join('; ')}`);
@@ -84,8 +86,19 @@ function lintValidity(certificate: TbsCertificate, profile: Profile, issuer: Iss
   check(notAfter - notBefore <= profile.lifetime.most * 1000 + slack, 'it lives longer than its profile allows');
 }
 
+/** Written a second time, so that the lint does not believe the code it checks. */
+const PROOF_POLICIES: Record<CertifiedProofLevel, readonly string[]> = {
+  tpm: ['2.23.133.11.1.1', '2.23.133.11.1.2'],
+  'tpm-endorsed': ['2.23.133.11.1.1', '2.23.133.11.1.2', OID.gatehouseTpmEndorsed],
+};
+
 /** Present or absent, critical or not: there is nothing in between and nothing else. */
-function lintExtensions(certificate: TbsCertificate, profile: Profile, issuer: Issuer, check: Check): void {
+function lintExtensions(
+  certificate: TbsCertificate,
+  { profile, proofLevel }: { profile: Profile; proofLevel: CertifiedProofLevel | undefined },
+  issuer: Issuer,
+  check: Check,
+): void {
   const expected = new Map<string, boolean>([
     [OID.basicConstraints, true],
     [OID.keyUsage, true],
@@ -95,6 +108,7 @@ function lintExtensions(certificate: TbsCertificate, profile: Profile, issuer: I
   ]);
   if (profile.hasSubjectAltName) expected.set(OID.subjectAltName, false);
   if (issuer.status !== undefined) expected.set(OID.crlDistributionPoints, false).set(OID.authorityInfoAccess, false);
+  if (proofLevel !== undefined) expected.set(OID.certificatePolicies, false);
   const { extensions } = certificate;
   for (const [type, critical] of expected) {
     const extension = extensions.get(type);
@@ -112,6 +126,12 @@ function lintExtensions(certificate: TbsCertificate, profile: Profile, issuer: I
   );
   const keyId = certificate.subjectKeyId;
   check(keyId === keyIdentifier(certificate.publicKey).toString('hex'), 'the subject key id is not that of the key');
+  const policies = value(OID.certificatePolicies);
+  const expectedPolicies = proofLevel === undefined ? [] : PROOF_POLICIES[proofLevel];
+  check(
+    isSameList(policies === undefined ? [] : readPolicies(policies), expectedPolicies),
+    'the policies are not those of the proof level',
+  );
   const authorityKeyId = value(OID.authorityKeyIdentifier)?.toString('hex');
   check(authorityKeyId === `30168014${issuer.keyId}`, 'the authority key id is not our subject key id');
   if (issuer.status === undefined) return;

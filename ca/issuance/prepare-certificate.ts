@@ -43,5 +43,14 @@ export function prepareCertificate(
   if (now < issuer.certificate.notBefore)
     throw new IssuanceError('PROFILE_REFUSED', 'the issuing CA is not valid yet: check the clock');
   const names = formatSubjectNames(order, issuer.trustDomain);
-  return formatTbs({ profile: order.profile, serial, names, publicKey, notBefore, notAfter });
+  const proofLevel = order.profile === 'device' ? order.proofLevel : undefined;
+  return formatTbs({
+    profile: order.profile,
+    serial,
+    names,
+    publicKey,
+    notBefore,
+    notAfter,
+    ...(proofLevel !== undefined && { proofLevel }),
+  });
 }

@@ -2,11 +2,12 @@ import type { Der } from '#ca/pkix/der.ts';
 import { implicit, isPrintable, sequence } from '#ca/pkix/der.ts';
 import { parseIpAddress } from '#ca/pkix/ip-address.ts';
 import { formatName } from '#ca/pkix/name.ts';
+import type { CertifiedProofLevel } from '#ca/pkix/proof-level.ts';
 import { IssuanceError } from './issuance-error.ts';
 
 /** Who is to be certified. */
 export type Subject =
-  | { profile: 'device'; deviceId: string; hardwareSerial?: string }
+  | { profile: 'device'; deviceId: string; hardwareSerial?: string; proofLevel?: CertifiedProofLevel }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
   | { profile: 'notice-signer' };
 

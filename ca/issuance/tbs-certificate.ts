@@ -2,6 +2,7 @@ import type { Der } from '#ca/pkix/der.ts';
 import { bitString, explicit, implicit, integer, octetString, oid, sequence, time } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
 import { OID } from '#ca/pkix/oids.ts';
+import { type CertifiedProofLevel, formatProofPolicies } from '#ca/pkix/proof-level.ts';
 import { keyIdentifier } from '#ca/pkix/public-key.ts';
 import type { Issuer } from './issuer.ts';
 import { PROFILES, type ProfileName } from './profiles.ts';
@@ -18,6 +19,8 @@ export type CertificateTemplate = {
   /** Milliseconds UTC, written in whole seconds. */
   notBefore: number;
   notAfter: number;
+  /** Goes into certificatePolicies; left out: the certificate has none. */
+  proofLevel?: CertifiedProofLevel;
 };
 
 const VERSION_3 = explicit(0, integer(2));
@@ -25,6 +28,12 @@ const VERSION_3 = explicit(0, integer(2));
 const END_ENTITY = formatExtension(OID.basicConstraints, true, sequence());
 /** RFC 5280 4.2.1.3: bit 0 alone. Every profile here signs and does nothing else. */
 const DIGITAL_SIGNATURE = formatExtension(OID.keyUsage, true, bitString(Buffer.of(0x80), 7));
+
+/** Not critical: whoever does not know TPMs may use the certificate all the same. */
+const PROOF: Record<CertifiedProofLevel, Der> = {
+  tpm: formatExtension(OID.certificatePolicies, false, formatProofPolicies('tpm')),
+  'tpm-endorsed': formatExtension(OID.certificatePolicies, false, formatProofPolicies('tpm-endorsed')),
+};
 
 /** @returns a function that writes TBSCertificates (RFC 5280 4.1); what never changes for this issuer is written once. */
 export function tbsCertificateFormatter(issuer: Issuer): (template: CertificateTemplate) => Der {
@@ -42,12 +51,13 @@ export function tbsCertificateFormatter(issuer: Issuer): (template: CertificateT
   const { signatureAlgorithm } = issuer;
   const issuerName = issuer.certificate.subject;
 
-  return ({ profile, serial, names, publicKey, notBefore, notAfter }) => {
+  return ({ profile, serial, names, publicKey, notBefore, notAfter, proofLevel }) => {
     const { subjectAltName } = names;
     const subjectKeyId = formatExtension(OID.subjectKeyIdentifier, false, octetString(keyIdentifier(publicKey)));
     const extensions = [END_ENTITY, DIGITAL_SIGNATURE, purposes[profile], subjectKeyId, authorityKeyId];
     // Not critical: the subject is never empty (RFC 5280 4.2.1.6).
     if (subjectAltName !== undefined) extensions.push(formatExtension(OID.subjectAltName, false, subjectAltName));
+    if (proofLevel !== undefined) extensions.push(PROOF[proofLevel]);
     return sequence(
       VERSION_3,
       integer(Buffer.from(serial, 'hex')),

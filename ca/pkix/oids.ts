@@ -60,9 +60,28 @@ export const OID = {
   cmcRa: '1.3.6.1.5.5.7.3.28',
   /** Ours, from a random UUID (X.667): a certificate with it signs notices to devices and is good for nothing else. */
   gatehouseNoticeSigner: '2.25.39168885299225097680806717534582045669',
+  // TPM 2.0 (TCG EK Credential Profile; TPM 2.0 Keys for Device Identity and Attestation)
+  tpmManufacturer: '2.23.133.2.1',
+  tpmModel: '2.23.133.2.2',
+  tpmVersion: '2.23.133.2.3',
+  /** Extended key usage of an endorsement key certificate. */
+  ekCertificate: '2.23.133.8.1',
+  /** Certificate policies: the key was shown to live in a TPM, and to be unable to leave it. */
+  tpmResidencyVerified: '2.23.133.11.1.1',
+  tpmFixedTpmVerified: '2.23.133.11.1.2',
+  /** Ours, from a random UUID (X.667), a certificate policy: that TPM's endorsement key is one we were told to trust. */
+  gatehouseTpmEndorsed: '2.25.139825788037211363300448920720595359436',
   // PKCS#9 attributes (RFC 2985, 7030)
   challengePassword: '1.2.840.113549.1.9.7',
   extensionRequest: '1.2.840.113549.1.9.14',
+  /** Attestation of the CSR's key (draft-ietf-lamps-csr-attestation). */
+  aaAttestation: '1.2.840.113549.1.9.16.2.59',
+  // TPM (TCG EK Credential Profile; TCG OID registry)
+  tpmManufacturer: '2.23.133.2.1',
+  tpmModel: '2.23.133.2.2',
+  tpmVersion: '2.23.133.2.3',
+  ekCertificate: '2.23.133.8.1',
+  attestCertify: '2.23.133.20.1',
   // CMS (RFC 5652)
   data: '1.2.840.113549.1.7.1',
   signedData: '1.2.840.113549.1.7.2',

@@ -11,6 +11,8 @@ export type PathOptions = {
   at?: number;
   /** The leaf must name this purpose; that it names none at all is not enough. */
   extendedKeyUsage?: string;
+  /** Leaf and anchor counted; 4 when left out. TPM makers have longer paths. */
+  maxCertificates?: number;
 };
 
 /** Leaf, two intermediates, anchor. */
@@ -54,7 +56,7 @@ function extend(path: Certificate[], search: Search): Certificate[] | undefined 
   if (last === undefined) return undefined;
   if (search.anchors.some((anchor) => anchor.der.equals(last.der)))
     return isInValidity(path, search) ? path : undefined;
-  if (path.length === MAX_PATH_CERTIFICATES) return undefined;
+  if (path.length === (search.maxCertificates ?? MAX_PATH_CERTIFICATES)) return undefined;
   for (const issuer of [...search.anchors, ...search.intermediates]) {
     if (!mayIssue(issuer, last, path.length - 1) || path.some((seen) => seen.der.equals(issuer.der))) continue;
     if (search.checksLeft === 0) return undefined;

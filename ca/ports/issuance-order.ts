@@ -1,3 +1,4 @@
+import type { CertifiedProofLevel } from '#ca/pkix/proof-level.ts';
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 
 export { isSerialNumber, type SerialNumber } from '#ca/pkix/serial-number.ts';
@@ -16,7 +17,13 @@ export type IssuanceOrder = {
 } & OrderedSubject;
 
 export type OrderedSubject =
-  | { profile: 'device'; deviceId: string; hardwareSerial?: string }
+  | {
+      profile: 'device';
+      deviceId: string;
+      hardwareSerial?: string;
+      /** What the registration authority verified about the key; left out for a software key. */
+      proofLevel?: CertifiedProofLevel;
+    }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
   | { profile: 'notice-signer' };
 

@@ -17,6 +17,7 @@ const orderSchema = z.discriminatedUnion('profile', [
     profile: z.literal('device'),
     deviceId: name,
     hardwareSerial: name.exactOptional(),
+    proofLevel: z.enum(['tpm', 'tpm-endorsed']).exactOptional(),
     ...orderFields,
   }),
   z.strictObject({
