@@ -15,7 +15,7 @@ type Layer = { files: string[]; local: string[]; packages: string[] };
 
 const layers: Layer[] = [
   { files: ['ca/pkix/**'], local: [], packages: ['node:crypto', 'node:buffer', ...asn1Packages] },
-  { files: ['ca/tpm2/**'], local: [], packages: ['node:crypto', 'node:buffer'] },
+  { files: ['ca/tpm2/**'], local: ['#ca/pkix/der.ts'], packages: ['node:crypto', 'node:buffer'] },
   { files: ['ca/issuance/**', 'ca/revocation/**'], local: ['#ca/pkix/**'], packages: ['node:crypto', ...asn1Packages] },
   { files: ['ca/ports/**'], local: caRules, packages: ['node:crypto'] },
   { files: ['ca/authority/**'], local: caRulesAndPorts, packages: ['node:crypto'] },

@@ -66,6 +66,8 @@ export const OID = {
   tpmVersion: '2.23.133.2.3',
   /** Extended key usage of an endorsement key certificate. */
   ekCertificate: '2.23.133.8.1',
+  /** What TPM2_Certify states, as evidence in a CSR. */
+  attestCertify: '2.23.133.20.1',
   /** Certificate policies: the key was shown to live in a TPM, and to be unable to leave it. */
   tpmResidencyVerified: '2.23.133.11.1.1',
   tpmFixedTpmVerified: '2.23.133.11.1.2',
@@ -76,12 +78,6 @@ export const OID = {
   extensionRequest: '1.2.840.113549.1.9.14',
   /** Attestation of the CSR's key (draft-ietf-lamps-csr-attestation). */
   aaAttestation: '1.2.840.113549.1.9.16.2.59',
-  // TPM (TCG EK Credential Profile; TCG OID registry)
-  tpmManufacturer: '2.23.133.2.1',
-  tpmModel: '2.23.133.2.2',
-  tpmVersion: '2.23.133.2.3',
-  ekCertificate: '2.23.133.8.1',
-  attestCertify: '2.23.133.20.1',
   // CMS (RFC 5652)
   data: '1.2.840.113549.1.7.1',
   signedData: '1.2.840.113549.1.7.2',
