@@ -23,7 +23,7 @@ const layers: Layer[] = [
   { files: ['gateway/contract/**'], local: [], packages: [] },
   {
     files: ['gateway/domain/**'],
-    local: ['#gateway/contract/**', ...caFormats, '#ca/revocation/**'],
+    local: ['#gateway/domain/**', '#gateway/contract/**', ...caFormats, '#ca/revocation/**'],
     packages: ['node:crypto'],
   },
   {
@@ -71,7 +71,7 @@ const layers: Layer[] = [
     local: ['#device-agent/domain/**', '#device-agent/ports/**', '#gateway/contract/**', ...caFormats],
     packages: ['node:crypto'],
   },
-  ...['est', 'mqtt', 'state', 'keys', 'control', 'runtime'].map((folder) => ({
+  ...['est', 'mqtt', 'state', 'keys', 'tpm', 'control', 'runtime'].map((folder) => ({
     files: [`device-agent/${folder}/**`],
     local: [
       `#device-agent/${folder}/**`,

@@ -18,6 +18,8 @@ export type Enrollment = {
   /** The certificate that was shown to ask for this one. */
   replacesSerial: string | null;
   serial: SerialNumber;
+  /** Of the attestation attribute the CSR carried: the very same evidence sent again is the same request. */
+  evidenceSha256: string | null;
   /** The order sent to the authority, JSON, so that the same one can be asked again after a crash. */
   order: string;
   state: 'approved' | 'issued' | 'confirmed' | 'abandoned';

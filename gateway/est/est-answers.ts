@@ -13,6 +13,9 @@ export type EstRefusal = {
 
 const NEW_TICKET = 'Ask the operator for a new ticket (gatehouse device add).';
 const OTHER_CERTIFICATE = 'Enroll again with a new ticket, or ask the operator.';
+const NEW_CHALLENGE = 'Ask for a new challenge (tpm-challenge) and certify the key with its secret.';
+const TRUST_MAKER =
+  'Ask the operator to trust the maker of this TPM (gatehouse tpm root add) or to allow its endorsement key.';
 const OUR_SIDE = 'Try again later.';
 
 /** RFC 7030 4.2.3, RFC 8951 5: refusals are 4xx with readable text; 5xx only when it is our fault. */
@@ -48,9 +51,50 @@ export const EST_REFUSALS = {
   CLIENT_ID_MISMATCH: { status: 403, advice: 'Use the name in the certificate.' },
   KEEPALIVE_REQUIRED: { status: 400, advice: 'This concerns MQTT only.' },
   WILL_NOT_ALLOWED: { status: 400, advice: 'This concerns MQTT only.' },
+  ATTESTATION_REQUIRED: { status: 403, advice: 'Enroll with a key in the TPM (gatehouse-agent enroll --key tpm).' },
+  ATTESTATION_MALFORMED: {
+    status: 400,
+    advice: 'Send id-aa-attestation with one TPM2_Certify statement of three fields.',
+  },
+  ATTESTATION_CHALLENGE_UNKNOWN: { status: 403, advice: NEW_CHALLENGE },
+  ATTESTATION_CHALLENGE_USED: { status: 403, advice: NEW_CHALLENGE },
+  ATTESTATION_CHALLENGE_EXPIRED: { status: 403, advice: NEW_CHALLENGE },
+  ATTESTATION_CHALLENGE_OF_ANOTHER: { status: 403, advice: 'Use the same ticket or certificate for both round trips.' },
+  TPM_KEY_UNREADABLE: {
+    status: 400,
+    advice: 'Send TPMT_PUBLIC of an RSA or ECC key, without the size of TPM2B_PUBLIC.',
+  },
+  AK_NOT_CHALLENGED: { status: 403, advice: NEW_CHALLENGE },
+  AK_NOT_RESTRICTED: {
+    status: 403,
+    advice:
+      'Make the attestation key restricted, fixed to its TPM, signing only (00050472), ECDSA or RSASSA with SHA-256.',
+  },
+  ATTESTATION_NOT_FROM_TPM: { status: 403, advice: 'Send the TPMS_ATTEST that TPM2_Certify gave.' },
+  ATTESTATION_OF_ANOTHER_KIND: { status: 403, advice: 'Send what TPM2_Certify gave, no quote and nothing else.' },
+  ATTESTATION_SIGNATURE_INVALID: { status: 403, advice: 'Certify with the attestation key that was challenged.' },
+  ATTESTED_KEY_DIFFERS: { status: 403, advice: 'Send the TPMT_PUBLIC of the very key that was certified.' },
+  ATTESTED_KEY_NOT_BOUND: {
+    status: 403,
+    advice: 'Make the key in the TPM: fixedTPM, fixedParent, sensitiveDataOrigin, sign, not restricted (00040472).',
+  },
+  ATTESTED_KEY_WEAK: { status: 403, advice: 'Make an ECC P-256 key, or RSA of 2048 bits or more.' },
+  ATTESTED_KEY_NOT_OF_CSR: { status: 403, advice: 'Certify the key of this CSR.' },
+  EK_UNSUPPORTED: { status: 400, advice: 'Show an RSA-2048, P-256 or P-384 endorsement key of the TCG templates.' },
+  EK_CERTIFICATE_MALFORMED: { status: 400, advice: 'Send the EK certificates as DER, cut to their own length.' },
+  EK_CERTIFICATE_NOT_FOR_EK: { status: 403, advice: 'Send the certificate of the endorsement key.' },
+  EK_CERTIFICATE_UNTRUSTED: { status: 403, advice: TRUST_MAKER },
+  EK_CERTIFICATE_EXPIRED: { status: 403, advice: TRUST_MAKER },
+  EK_MISMATCH: { status: 400, advice: 'Show certificate and public area of one endorsement key.' },
+  EK_NOT_ALLOWED: { status: 403, advice: 'Ask the operator to allow this endorsement key (gatehouse tpm ek allow).' },
+  EK_BELONGS_TO_ANOTHER: { status: 409, advice: 'Ask the operator which device this hardware is.' },
+  EK_CHANGED: { status: 409, advice: 'Ask the operator about the hardware (gatehouse device replace-hardware).' },
   RATE_LIMITED: { status: 429, advice: 'Wait as Retry-After says, then correct the request.', retryAfter: 30 },
   ALREADY_EXISTS: { status: 409, advice: 'Ask the operator.' },
-  NOT_FOUND: { status: 404, advice: 'This gateway offers cacerts, simpleenroll, simplereenroll and csrattrs.' },
+  NOT_FOUND: {
+    status: 404,
+    advice: 'This gateway offers cacerts, csrattrs, simpleenroll, simplereenroll, tpm-challenge and nonce.',
+  },
   STATE_CONFLICT: { status: 409, advice: 'Try again; if it stays, ask the operator.' },
   OPERATOR_NOT_AUTHENTICATED: { status: 403, advice: 'This door is for devices.' },
   AUTHORITY_UNAVAILABLE: {

@@ -1,4 +1,5 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import { highestProof } from '#gateway/domain/attestation/proof.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -23,8 +24,12 @@ export async function activateCertificate(
     const { deviceId, enrollmentId } = certificate;
     await tables.certificates.update(serial, { state: 'active', activatedAt: now, lapseAt: null });
     const device = await tables.devices.find(deviceId);
-    if (device?.state === 'registered' || device?.state === 'revoked') {
-      await tables.devices.update(deviceId, { state: 'enrolled', proofLevel: certificate.proofLevel ?? 'software' });
+    if (device !== undefined) {
+      // Only upwards: what was proved once is asked for from then on.
+      const proofLevel = highestProof(device.proofLevel, certificate.proofLevel ?? 'software');
+      const isComing = device.state === 'registered' || device.state === 'revoked';
+      if (isComing || proofLevel !== device.proofLevel)
+        await tables.devices.update(deviceId, { proofLevel, ...(isComing && { state: 'enrolled' }) });
     }
     for (const older of await tables.certificates.listByDevice(deviceId)) {
       if (older.state === 'active' && older.serial !== serial && older.supersedeAt === null) {

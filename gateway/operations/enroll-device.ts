@@ -1,17 +1,18 @@
 import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
-import type { DeviceId } from '#gateway/contract/device-id.ts';
-import { isDeviceId } from '#gateway/contract/device-id.ts';
 import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Group } from '#gateway/domain/group.ts';
-import { hashTicket, isTicketSecret, type Ticket, ticketState } from '#gateway/domain/ticket.ts';
+import type { Ticket } from '#gateway/domain/ticket.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { issueRecorded, PROOF_OF_THIS_VERSION } from './issue-recorded.ts';
+import { acceptProof } from './accept-proof.ts';
+import { findDevice, findTicket, requireOpen } from './authorize-ticket.ts';
+import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
 import { type AcceptedCsr, readCsr, requireOwnName } from './read-csr.ts';
-import { type AttemptDeps, type AttemptFacts, recordAttempt } from './record-attempt.ts';
+import { type AttemptDeps, type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
 import { recordIntent } from './record-intent.ts';
+import { type KeyProof, proveKey } from './verify-attestation.ts';
 
 export type EnrollDeps = AttemptDeps & {
   store: Store;
@@ -26,8 +27,10 @@ export type EnrollRequest = {
   /** As sent; empty means the device the ticket is for (RFC 7030 3.2.3: an empty user name is legal). */
   deviceId: string;
   ticket: string;
-  /** PKCS#10, DER. */
+  /** PKCS#10, DER; with the attestation attribute when the key is in a TPM. */
   csr: Buffer;
+  /** The unused nonce of this TLS session, if it asked for one. */
+  nonce?: Buffer;
 };
 
 export type Enrolled = { certificate: Buffer; givenAgain: boolean };
@@ -44,83 +47,30 @@ export async function enrollDevice(deps: EnrollDeps, request: EnrollRequest): Pr
     kind: 'enroll',
     deviceId: undefined,
   };
-  return recordAttempt(deps, facts, async () => {
+  const enrolled = async (): Promise<Enrolled> => {
     const ticket = await findTicket(deps.store, request);
     facts.deviceId = ticket.deviceId;
     requireOpen(ticket, deps.clock.now());
     const { device, group } = await findDevice(deps.store, ticket.deviceId);
     const csr = readCsr(request.csr, group.policy);
     requireOwnName(csr.request, device.deviceId, deps.trustDomain);
-    if (!meetsProof(PROOF_OF_THIS_VERSION, group.policy.proof)) {
-      throw new GatewayError(
-        'PROOF_TOO_LOW',
-        `the group "${group.name}" requires proof level ${group.policy.proof}; a software key has none`,
-      );
-    }
+    const proof = await proveKey(deps, {
+      device,
+      group: { name: group.name, proof: group.policy.proof },
+      csr,
+      askedBy: `ticket:${ticket.id}`,
+      nonce: request.nonce,
+    });
 
-    const { enrollment, again } = await bindTicket(deps, request, { ticket, device, group, csr });
+    const { enrollment, again } = await bindTicket(deps, request, { ticket, device, group, csr, proof });
     if (again !== undefined) return { certificate: again, givenAgain: true };
     const certificate = await issueRecorded(deps, enrollment, group.policy.pendingLapseSeconds);
     return { certificate: certificate.der, givenAgain: false };
-  });
+  };
+  return recordAttempt(deps, facts, enrolled, issuedOrAgain);
 }
 
-async function findTicket(store: Pick<Store, 'read'>, request: EnrollRequest): Promise<Ticket> {
-  const secretSha256 = hashTicket(request.ticket);
-  const ticket = await store.read.tickets.findBySecret(secretSha256);
-  if (ticket === undefined || !isTicketSecret(ticket, secretSha256)) {
-    throw new GatewayError(
-      'TICKET_UNKNOWN',
-      'this ticket is not known here; check for a typing error or ask for a new one',
-    );
-  }
-  if (request.deviceId !== '' && request.deviceId !== ticket.deviceId) {
-    throw new GatewayError(
-      'TICKET_OF_ANOTHER_DEVICE',
-      'this ticket was made for another device; use the device id it was printed with',
-      {
-        subject: isDeviceId(request.deviceId) ? { deviceId: ticket.deviceId } : {},
-      },
-    );
-  }
-  return ticket;
-}
-
-function requireOpen(ticket: Ticket, now: number): void {
-  const subject = { deviceId: ticket.deviceId };
-  switch (ticketState(ticket, now)) {
-    case 'open':
-    case 'bound':
-      return;
-    case 'spent':
-      throw new GatewayError(
-        'TICKET_SPENT',
-        'this ticket was used already; the device has its certificate, or an operator makes a new ticket',
-        { subject },
-      );
-    case 'expired':
-      throw new GatewayError('TICKET_EXPIRED', 'this ticket has expired; ask an operator for a new one', { subject });
-    case 'revoked':
-      throw new GatewayError('TICKET_REVOKED', 'this ticket was revoked; ask an operator for a new one', { subject });
-  }
-}
-
-async function findDevice(store: Pick<Store, 'read'>, deviceId: DeviceId): Promise<{ device: Device; group: Group }> {
-  const device = await store.read.devices.find(deviceId);
-  if (device === undefined) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered');
-  if (device.state === 'retired' || device.state === 'quarantined') {
-    throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject: { deviceId } });
-  }
-  const group = await store.read.groups.find(device.group);
-  if (group === undefined) {
-    throw new GatewayError('DEVICE_NOT_ALLOWED', `the group "${device.group}" does not exist`, {
-      subject: { deviceId },
-    });
-  }
-  return { device, group };
-}
-
-type Grounds = { ticket: Ticket; device: Device; group: Group; csr: AcceptedCsr };
+type Grounds = { ticket: Ticket; device: Device; group: Group; csr: AcceptedCsr; proof: KeyProof };
 
 /**
  * One transaction: the ticket is bound to this key, the serial is reserved and the intent recorded; or the key is the
@@ -129,7 +79,7 @@ type Grounds = { ticket: Ticket; device: Device; group: Group; csr: AcceptedCsr 
 async function bindTicket(
   deps: EnrollDeps,
   request: EnrollRequest,
-  { ticket, device, group, csr }: Grounds,
+  { ticket, device, group, csr, proof }: Grounds,
 ): Promise<{ enrollment: Enrollment; again: Buffer | undefined }> {
   const now = deps.clock.now();
   return deps.store.write(async (tables) => {
@@ -139,7 +89,11 @@ async function bindTicket(
     requireOpen(current, now);
     if (current.boundSpkiSha256 === csr.spkiSha256) {
       const begun = await findBegun(tables, current, csr.spkiSha256);
-      if (begun !== undefined) return begun;
+      // What was begun with less than is proved now is left to lapse.
+      if (begun !== undefined && meetsProof(proofLevelOf(begun.enrollment), proof.level)) {
+        await acceptProof(tables, { proof, begun: begun.enrollment, device, now });
+        return begun;
+      }
     } else if (current.boundSerial !== null && (await isHeld(tables, current.boundSerial))) {
       throw new GatewayError(
         'TICKET_SPENT',
@@ -147,6 +101,7 @@ async function bindTicket(
         { subject: { deviceId: device.deviceId } },
       );
     }
+    await acceptProof(tables, { proof, begun: undefined, device, now });
     const enrollment = await recordIntent(tables, deps.random, {
       kind: 'enroll',
       attemptId: request.attemptId,
@@ -154,6 +109,7 @@ async function bindTicket(
       actor: `ticket:${ticket.id}`,
       device,
       csr,
+      proof,
       ticketId: ticket.id,
       lifetimeSeconds: group.policy.lifetimeSeconds,
       now,

@@ -8,6 +8,7 @@ import {
   type CertificateRefusal,
   judgeCertificate,
 } from '#gateway/domain/certificate-record.ts';
+import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
@@ -16,6 +17,7 @@ export type IdentifyDeps = { store: Pick<Store, 'read'>; clock: Clock };
 
 export type PeerIdentity = {
   deviceId: DeviceId;
+  device: Device;
   group: string;
   policy: GroupPolicy;
   proofLevel: ProofLevel;
@@ -36,7 +38,7 @@ const REFUSALS = {
  * issuer, its profile and its name need no second look, and a foreign certificate with a copied serial is nobody.
  * The caller has seen TLS prove possession of the key.
  * @param der the client certificate as TLS showed it
- * @throws GatewayError with a CERTIFICATE_* code, PROFILE_NOT_A_DEVICE, DEVICE_UNKNOWN or DEVICE_NOT_ALLOWED
+ * @throws GatewayError with a CERTIFICATE_* code, PROFILE_NOT_A_DEVICE, DEVICE_UNKNOWN, DEVICE_NOT_ALLOWED or PROOF_TOO_LOW
  */
 export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<PeerIdentity> {
   const serial = readSerial(der);
@@ -57,6 +59,15 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
   if (device.state === 'retired' || device.state === 'quarantined') {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject });
   }
+  const proofLevel = certificate.proofLevel ?? 'software';
+  // A certificate that was asked for before a better one came into use: using it now would be a step down.
+  if (certificate.state === 'pending' && !meetsProof(proofLevel, device.proofLevel)) {
+    throw new GatewayError(
+      'PROOF_TOO_LOW',
+      `this device has proof level ${device.proofLevel}; a new certificate with ${proofLevel} is not let in`,
+      { subject },
+    );
+  }
   const group = await deps.store.read.groups.find(device.group);
   if (group === undefined) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `the group "${device.group}" of this device does not exist`, {
@@ -65,9 +76,10 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
   }
   return {
     deviceId: device.deviceId,
+    device,
     group: device.group,
     policy: group.policy,
-    proofLevel: certificate.proofLevel ?? 'software',
+    proofLevel,
     certificate,
   };
 }

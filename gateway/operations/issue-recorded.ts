@@ -1,4 +1,5 @@
 import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import { spkiSha256 } from '#ca/pkix/public-key.ts';
 import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
@@ -23,6 +24,11 @@ export function formatOrder(order: DeviceOrder): string {
 export function parseOrder(text: string): DeviceOrder {
   const order = JSON.parse(text) as Omit<DeviceOrder, 'publicKey'> & { publicKey: string };
   return { ...order, publicKey: Buffer.from(order.publicKey, 'base64') };
+}
+
+/** What was verified about the key before the order was recorded. */
+export function proofLevelOf(enrollment: Pick<Enrollment, 'order'>): ProofLevel {
+  return parseOrder(enrollment.order).proofLevel ?? 'software';
 }
 
 /**
@@ -77,7 +83,7 @@ export async function recordIssued(
         action: 'certificate.issued',
         subject: enrollment.deviceId,
         attemptId: enrollment.id,
-        detail: `serial ${record.serial}, key ${enrollment.keyKind}${enrollment.replacesSerial === null ? '' : `, to replace ${enrollment.replacesSerial}`}`,
+        detail: `serial ${record.serial}, key ${enrollment.keyKind}, proof ${record.proofLevel ?? 'software'}${enrollment.replacesSerial === null ? '' : `, to replace ${enrollment.replacesSerial}`}`,
       }),
     );
     return record;
@@ -125,7 +131,12 @@ async function takeBack(
 
 function recordOf(der: Buffer, enrollment: Enrollment, now: number, lapseSeconds: number): CertificateRecord {
   const certificate = parseCertificate(der);
-  if (certificate.serial !== enrollment.serial || spkiSha256(certificate.publicKey) !== enrollment.spkiSha256) {
+  const proofLevel = proofLevelOf(enrollment);
+  if (
+    certificate.serial !== enrollment.serial ||
+    spkiSha256(certificate.publicKey) !== enrollment.spkiSha256 ||
+    readProofLevel(certificate) !== proofLevel
+  ) {
     throw new GatewayError('INTERNAL', 'the authority answered with another certificate than was ordered');
   }
   return {
@@ -136,7 +147,7 @@ function recordOf(der: Buffer, enrollment: Enrollment, now: number, lapseSeconds
     spkiSha256: enrollment.spkiSha256,
     sha256: certificate.sha256,
     state: 'pending',
-    proofLevel: PROOF_OF_THIS_VERSION,
+    proofLevel,
     notBefore: certificate.notBefore,
     notAfter: certificate.notAfter,
     issuedAt: now,
@@ -149,6 +160,3 @@ function recordOf(der: Buffer, enrollment: Enrollment, now: number, lapseSeconds
     der: certificate.der,
   };
 }
-
-/** Keys are software keys until attestation says otherwise. */
-export const PROOF_OF_THIS_VERSION: ProofLevel = 'software';

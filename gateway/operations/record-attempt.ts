@@ -12,32 +12,41 @@ export type AttemptDeps = { store: Store; clock: Clock; log: Log; metrics: Metri
 export type AttemptFacts = {
   attemptId: string;
   address: string;
-  kind: 'enroll' | 'reenroll';
+  kind: 'enroll' | 'reenroll' | 'challenge';
   deviceId: string | undefined;
 };
+
+const SUCCESS = {
+  issued: 'certificate issued',
+  'given-again': 'certificate given again',
+  challenged: 'attestation challenge made',
+} as const;
+
+export type AttemptOutcome = keyof typeof SUCCESS;
+
+export function issuedOrAgain({ givenAgain }: { givenAgain: boolean }): AttemptOutcome {
+  return givenAgain ? 'given-again' : 'issued';
+}
 
 /**
  * Runs one attempt and makes sure that, however it ends, its id stands in the log, the metrics and the audit with the
  * reason. Refusals of somebody unknown are logged and counted, not audited: a stranger must not fill the disk.
  */
-export async function recordAttempt<T extends { givenAgain: boolean }>(
+export async function recordAttempt<T>(
   deps: AttemptDeps,
   facts: AttemptFacts,
   work: () => Promise<T>,
+  outcomeOf: (result: T) => AttemptOutcome,
 ): Promise<T> {
   const started = deps.clock.monotonic();
   const seconds = () => (deps.clock.monotonic() - started) / 1000;
   try {
     const result = await work();
     const { attemptId, kind, deviceId, address } = facts;
-    deps.metrics.enrollment(kind, result.givenAgain ? 'given-again' : 'issued', seconds());
-    deps.log.info(result.givenAgain ? 'certificate given again' : 'certificate issued', {
-      attemptId,
-      kind,
-      deviceId,
-      address,
-    });
-    if (result.givenAgain && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
+    const outcome = outcomeOf(result);
+    deps.metrics.enrollment(kind, outcome, seconds());
+    deps.log.info(SUCCESS[outcome], { attemptId, kind, deviceId, address });
+    if (outcome === 'given-again' && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
     return result;
   } catch (error) {
     const refusal = error instanceof GatewayError ? error : undefined;

@@ -5,6 +5,7 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { formatOrder } from './issue-recorded.ts';
 import type { AcceptedCsr } from './read-csr.ts';
+import type { KeyProof } from './verify-attestation.ts';
 
 export type Intent = {
   attemptId: string;
@@ -13,6 +14,7 @@ export type Intent = {
   actor: string;
   device: Device;
   csr: AcceptedCsr;
+  proof: KeyProof;
   lifetimeSeconds: number;
   now: number;
 } & ({ kind: 'enroll'; ticketId: string } | { kind: 'reenroll'; replacesSerial: string });
@@ -22,7 +24,7 @@ export type Intent = {
  * happens in between, the certificate can be found again. Inside the caller's transaction.
  */
 export async function recordIntent(tables: Tables, random: Randomness, intent: Intent): Promise<Enrollment> {
-  const { device, csr, kind, address, now } = intent;
+  const { device, csr, proof, kind, address, now } = intent;
   const { deviceId, hardwareSerial } = device;
   const serial = random.serialNumber();
   const enrollment: Enrollment = {
@@ -37,6 +39,7 @@ export async function recordIntent(tables: Tables, random: Randomness, intent: I
     ticketId: kind === 'enroll' ? intent.ticketId : null,
     replacesSerial: kind === 'reenroll' ? intent.replacesSerial : null,
     serial,
+    evidenceSha256: proof.evidenceSha256,
     order: formatOrder({
       profile: 'device',
       serial,
@@ -44,6 +47,7 @@ export async function recordIntent(tables: Tables, random: Randomness, intent: I
       lifetimeSeconds: intent.lifetimeSeconds,
       deviceId,
       ...(hardwareSerial === null ? {} : { hardwareSerial }),
+      ...(proof.level === 'software' ? {} : { proofLevel: proof.level }),
     }),
     state: 'approved',
     createdAt: now,
@@ -57,8 +61,12 @@ export async function recordIntent(tables: Tables, random: Randomness, intent: I
       action: 'enrollment.approved',
       subject: deviceId,
       attemptId: enrollment.id,
-      detail: `${kind === 'reenroll' ? `renewal of ${intent.replacesSerial}, ` : ''}${csr.keyKind} key from ${address}`,
+      detail: `${kind === 'reenroll' ? `renewal of ${intent.replacesSerial}, ` : ''}${csr.keyKind} key from ${address}, proof ${describeProof(proof)}`,
     }),
   );
   return enrollment;
+}
+
+function describeProof(proof: KeyProof): string {
+  return proof.ekSha256 === null ? proof.level : `${proof.level} (EK ${proof.ekSha256})`;
 }

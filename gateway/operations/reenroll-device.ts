@@ -4,13 +4,15 @@ import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { acceptProof } from './accept-proof.ts';
 import { activateCertificate } from './activate-certificate.ts';
 import { type EnrollDeps, type Enrolled } from './enroll-device.ts';
 import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
-import { issueRecorded } from './issue-recorded.ts';
+import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
-import { type AttemptFacts, recordAttempt } from './record-attempt.ts';
+import { type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
 import { recordIntent } from './record-intent.ts';
+import { type KeyProof, proveKey } from './verify-attestation.ts';
 
 export type ReenrollRequest = {
   attemptId: string;
@@ -18,6 +20,8 @@ export type ReenrollRequest = {
   /** The certificate shown in TLS, DER: the one to be renewed. */
   peer: Buffer;
   csr: Buffer;
+  /** The unused nonce of this TLS session, if it asked for one. */
+  nonce?: Buffer;
 };
 
 /** Unused certificates a device may hold at once; past it the device is asking in a loop with new keys. */
@@ -35,25 +39,27 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
     kind: 'reenroll',
     deviceId: undefined,
   };
-  return recordAttempt(deps, facts, async () => {
+  const renewed = async (): Promise<Enrolled> => {
     const identity = await identifyPeer(deps, request.peer);
     facts.deviceId = identity.deviceId;
     const csr = readCsr(request.csr, identity.policy);
     requireSameName(csr.request, identity.certificate);
-    if (!meetsProof(identity.proofLevel, identity.policy.proof)) {
-      throw new GatewayError(
-        'PROOF_TOO_LOW',
-        `the group "${identity.group}" now requires proof level ${identity.policy.proof}`,
-      );
-    }
+    const proof = await proveKey(deps, {
+      device: identity.device,
+      group: { name: identity.group, proof: identity.policy.proof },
+      csr,
+      askedBy: `certificate:${identity.certificate.serial}`,
+      nonce: request.nonce,
+    });
     if (identity.certificate.state === 'pending') {
       await activateCertificate(deps, identity.certificate.serial, identity.policy.overlapSeconds);
     }
-    const { enrollment, again } = await beginRenewal(deps, request, identity, csr);
+    const { enrollment, again } = await beginRenewal(deps, request, identity, { csr, proof });
     if (again !== undefined) return { certificate: again, givenAgain: true };
     const certificate = await issueRecorded(deps, enrollment, identity.policy.pendingLapseSeconds);
     return { certificate: certificate.der, givenAgain: false };
-  });
+  };
+  return recordAttempt(deps, facts, renewed, issuedOrAgain);
 }
 
 /** RFC 7030 4.2.2: subject and subjectAltName equal those of the certificate being renewed, as DER. */
@@ -76,17 +82,21 @@ function requireSameName(csr: CertificateRequest, certificate: CertificateRecord
 async function beginRenewal(
   deps: EnrollDeps,
   request: ReenrollRequest,
-  { deviceId, policy, certificate }: PeerIdentity,
-  csr: AcceptedCsr,
+  identity: PeerIdentity,
+  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
 ): Promise<{ enrollment: Enrollment; again: Buffer | undefined }> {
+  const { deviceId, policy, certificate } = identity;
   const now = deps.clock.now();
   return deps.store.write(async (tables) => {
     for (const enrollment of await tables.enrollments.listByKey(deviceId, csr.spkiSha256)) {
       if (enrollment.kind !== 'reenroll' || enrollment.state === 'abandoned' || enrollment.state === 'confirmed')
         continue;
       const begun = await tables.certificates.find(enrollment.serial);
-      if (begun === undefined) return { enrollment, again: undefined };
-      if (begun.state === 'pending') return { enrollment, again: begun.der };
+      // What was begun with less than is proved now is left to lapse.
+      if ((begun !== undefined && begun.state !== 'pending') || !meetsProof(proofLevelOf(enrollment), proof.level))
+        continue;
+      await acceptProof(tables, { proof, begun: enrollment, device: identity.device, now });
+      return { enrollment, again: begun?.der };
     }
     const device = await tables.devices.find(deviceId);
     const held = await tables.certificates.listByDevice(deviceId);
@@ -107,6 +117,7 @@ async function beginRenewal(
         },
       );
     }
+    await acceptProof(tables, { proof, begun: undefined, device, now });
     const enrollment = await recordIntent(tables, deps.random, {
       kind: 'reenroll',
       attemptId: request.attemptId,
@@ -114,6 +125,7 @@ async function beginRenewal(
       actor: `device:${deviceId}`,
       device,
       csr,
+      proof,
       replacesSerial: certificate.serial,
       lifetimeSeconds: policy.lifetimeSeconds,
       now,

@@ -1,8 +1,11 @@
 import type {
   AuditTable,
   CertificateTable,
+  ChallengeTable,
   CrlTable,
   DeviceTable,
+  EkAllowListTable,
+  EndorsementTable,
   EnrollmentTable,
   GroupTable,
   LeaseTable,
@@ -11,6 +14,7 @@ import type {
   SessionTable,
   SettingTable,
   TicketTable,
+  TpmRootTable,
 } from './tables.ts';
 
 export type Tables = {
@@ -23,6 +27,10 @@ export type Tables = {
   crls: CrlTable;
   sessions: SessionTable;
   notices: NoticeTable;
+  endorsements: EndorsementTable;
+  challenges: ChallengeTable;
+  ekAllowList: EkAllowListTable;
+  tpmRoots: TpmRootTable;
   audit: AuditTable;
   leases: LeaseTable;
   settings: SettingTable;

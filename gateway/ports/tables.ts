@@ -1,6 +1,9 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { AuditEvent, DeviceState } from '#gateway/contract/operator-api.ts';
+import type { AttestationChallenge } from '#gateway/domain/attestation/challenge.ts';
+import type { Endorsement } from '#gateway/domain/attestation/endorsement.ts';
+import type { AllowedEk, TpmRoot } from '#gateway/domain/attestation/trusted-tpm.ts';
 import type { AuditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Device } from '#gateway/domain/device.ts';
@@ -117,6 +120,46 @@ export interface NoticeTable {
   /** Marks unfinished ones past their end as expired. @returns how many. */
   expire(now: number): Promise<number>;
   countUnfinished(): Promise<number>;
+}
+
+export interface EndorsementTable {
+  find(deviceId: DeviceId): Promise<Endorsement | undefined>;
+  findByEk(ekSha256: string): Promise<Endorsement | undefined>;
+  /** One row a device: a second one takes the place of the first. CONFLICT when the EK stands for another device. */
+  put(endorsement: Endorsement): Promise<void>;
+  remove(deviceId: DeviceId): Promise<void>;
+}
+
+export interface ChallengeTable {
+  insert(challenge: AttestationChallenge): Promise<void>;
+  /** Newest first, used and expired ones too. */
+  listByDevice(deviceId: DeviceId): Promise<AttestationChallenge[]>;
+  /** @returns false when it was used before, or is not there. */
+  use(id: string, usedAt: number): Promise<boolean>;
+  remove(id: string): Promise<void>;
+  removeByDevice(deviceId: DeviceId): Promise<void>;
+  /** Whether at least this many neither used nor expired ones are there; costs what is counted. */
+  hasOutstanding(count: number, now: number): Promise<boolean>;
+  /** @returns how many went. */
+  removeExpired(now: number): Promise<number>;
+}
+
+export interface EkAllowListTable {
+  find(ekSha256: string): Promise<AllowedEk | undefined>;
+  /** @returns false when the same stood there already. */
+  put(allowed: AllowedEk): Promise<boolean>;
+  /** @returns false when there was none. */
+  remove(ekSha256: string): Promise<boolean>;
+  list(page: PageOrder): Promise<AllowedEk[]>;
+}
+
+export interface TpmRootTable {
+  insert(root: TpmRoot): Promise<void>;
+  find(sha256: string): Promise<TpmRoot | undefined>;
+  listBySubject(subjectSha256: string): Promise<TpmRoot[]>;
+  list(page: PageOrder): Promise<TpmRoot[]>;
+  /** @returns false when there was none. */
+  remove(sha256: string): Promise<boolean>;
 }
 
 export interface AuditTable {

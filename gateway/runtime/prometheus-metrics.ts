@@ -28,7 +28,7 @@ export function createPrometheusMetrics(): PrometheusMetrics {
 
   const enrollments = new Counter({
     name: 'gatehouse_enrollments_total',
-    help: 'Enrollment requests by kind and outcome (issued, given-again, or the code of the refusal)',
+    help: 'Enrollment requests by kind and outcome (issued, given-again, challenged, or the code of the refusal)',
     labelNames: ['kind', 'outcome'] as const,
     registers,
   });

@@ -17,6 +17,7 @@ const COLUMNS = {
   ticketId: 'ticket_id',
   replacesSerial: 'replaces_serial',
   serial: 'serial',
+  evidenceSha256: 'evidence_sha256',
   order: 'issuance_order',
   state: 'state',
   createdAt: 'created_at',

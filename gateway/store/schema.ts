@@ -9,6 +9,8 @@ import type {
   NoticeState,
   ProofLevel,
 } from '#gateway/contract/operator-api.ts';
+import type { TpmProofLevel } from '#gateway/domain/attestation/endorsement.ts';
+import type { TpmRoot } from '#gateway/domain/attestation/trusted-tpm.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 
 /**
@@ -27,6 +29,10 @@ export interface Database {
   crls: { number: number; this_update: number; next_update: number; entries: number; der: Buffer };
   sessions: SessionColumns;
   notices: NoticeColumns;
+  tpm_endorsements: EndorsementColumns;
+  attestation_challenges: ChallengeColumns;
+  ek_allow_list: EkAllowListColumns;
+  tpm_roots: TpmRootColumns;
   audit_events: AuditColumns;
   leases: { name: string; holder: string; expires_at: number };
   settings: { name: string; value: string };
@@ -67,6 +73,7 @@ export type EnrollmentColumns = {
   ticket_id: string | null;
   replaces_serial: string | null;
   serial: SerialNumber;
+  evidence_sha256: string | null;
   issuance_order: string;
   state: Enrollment['state'];
   created_at: number;
@@ -130,6 +137,51 @@ export type NoticeColumns = {
   sent_at: number | null;
   acked_at: number | null;
   detail: string | null;
+};
+
+export type EndorsementColumns = {
+  device_id: DeviceId;
+  ek_sha256: string;
+  ak_name: string;
+  proof_level: TpmProofLevel;
+  first_seen: number;
+  updated_at: number;
+  ak_public: Buffer;
+  ek_certificate: Buffer | null;
+  /** DER, a SEQUENCE of certificates. */
+  ek_chain: Buffer;
+};
+
+export type ChallengeColumns = {
+  id: string;
+  device_id: DeviceId;
+  asked_by: string;
+  ek_sha256: string;
+  proof_level: TpmProofLevel;
+  ak_name: string;
+  ak_public: Buffer;
+  secret: Buffer;
+  created_at: number;
+  expires_at: number;
+  used_at: number | null;
+  ek_certificate: Buffer | null;
+  ek_chain: Buffer;
+};
+
+export type EkAllowListColumns = {
+  ek_sha256: string;
+  note: string | null;
+  device_id: DeviceId | null;
+  added_at: number;
+};
+
+export type TpmRootColumns = {
+  sha256: string;
+  subject_sha256: string;
+  kind: TpmRoot['kind'];
+  note: string | null;
+  added_at: number;
+  der: Buffer;
 };
 
 export type AuditColumns = {

@@ -1,8 +1,11 @@
 import type { Tables } from '#gateway/ports/store.ts';
 import { auditTable } from './audit-table.ts';
 import { certificateTable } from './certificate-table.ts';
+import { challengeTable } from './challenge-table.ts';
 import { crlTable } from './crl-table.ts';
 import { deviceTable } from './device-table.ts';
+import { ekAllowListTable } from './ek-allow-list-table.ts';
+import { endorsementTable } from './endorsement-table.ts';
 import { enrollmentTable } from './enrollment-table.ts';
 import { groupTable } from './group-table.ts';
 import { leaseTable } from './lease-table.ts';
@@ -12,8 +15,9 @@ import { revocationTable } from './revocation-table.ts';
 import { sessionTable } from './session-table.ts';
 import { settingTable } from './setting-table.ts';
 import { ticketTable } from './ticket-table.ts';
+import { tpmRootTable } from './tpm-root-table.ts';
 
-/** All tables over one scope. Each is made when first asked for: a transaction uses two or three of the twelve. */
+/** All tables over one scope. Each is made when first asked for: a transaction uses a few of them. */
 export function sqlTables(scope: QueryScope): Tables {
   return new SqlTables(scope);
 }
@@ -52,6 +56,18 @@ class SqlTables implements Tables {
   }
   get notices() {
     return (this.#made.notices ??= noticeTable(this.#scope));
+  }
+  get endorsements() {
+    return (this.#made.endorsements ??= endorsementTable(this.#scope));
+  }
+  get challenges() {
+    return (this.#made.challenges ??= challengeTable(this.#scope));
+  }
+  get ekAllowList() {
+    return (this.#made.ekAllowList ??= ekAllowListTable(this.#scope));
+  }
+  get tpmRoots() {
+    return (this.#made.tpmRoots ??= tpmRootTable(this.#scope));
   }
   get audit() {
     return (this.#made.audit ??= auditTable(this.#scope));

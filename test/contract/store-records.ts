@@ -71,6 +71,7 @@ export function enrollmentOf(deviceId: DeviceId, n: number, change: Partial<Enro
     ticketId: null,
     replacesSerial: null,
     serial: serialOf(n),
+    evidenceSha256: null,
     order: '{"profile":"device"}',
     state: 'approved',
     createdAt: T0 + n,
