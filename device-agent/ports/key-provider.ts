@@ -14,8 +14,41 @@ export interface DeviceKey {
   sign(message: Uint8Array): Promise<Buffer>;
 }
 
+export type KeyProviderName = 'software' | 'tpm';
+
+/** Who a TPM says it is. All but the certificates is TPMT_PUBLIC. */
+export type TpmIdentity = {
+  /** DER; absent when the TPM carries none. */
+  ekCertificate?: Buffer;
+  /** Intermediates that the TPM carries, DER. */
+  ekChain: Buffer[];
+  ekPublic: Buffer;
+  akPublic: Buffer;
+};
+
+/** What TPM2_Certify says of a key, without the size octets of TPM2B types. */
+export type TpmEvidence = {
+  /** TPMS_ATTEST */
+  attest: Buffer;
+  /** TPMT_SIGNATURE by the attestation key. */
+  signature: Buffer;
+  /** TPMT_PUBLIC of the certified key. */
+  publicArea: Buffer;
+};
+
+/** The TPM's side of an attested enrollment. All fail with an AgentError that says what to do. */
+export interface Attester {
+  identify(): Promise<TpmIdentity>;
+  /** TPM2_ActivateCredential. @returns the secret of the challenge. */
+  activate(challenge: { credentialBlob: Buffer; encryptedSecret: Buffer }): Promise<Buffer>;
+  /** @param pem of a key of this provider. */
+  certify(pem: string, qualifyingData: Buffer): Promise<TpmEvidence>;
+}
+
 export interface KeyProvider {
-  readonly name: 'software';
+  readonly name: KeyProviderName;
+  /** Present when the provider can prove where its keys live. Then every request for a certificate carries that proof. */
+  readonly attester?: Attester;
   generate(kind: KeyKind): Promise<DeviceKey>;
   /** @throws when the PEM is no key of this provider. */
   load(pem: string): DeviceKey;

@@ -17,4 +17,5 @@ export const RECORD_FILES = {
   notices: 'notices.json',
   status: 'status.json',
   'time-floor': 'time-floor.json',
+  tpm: 'tpm.json',
 } as const satisfies Record<RecordName, string>;

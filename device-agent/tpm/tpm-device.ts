@@ -1,0 +1,144 @@
+import type { EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
+import { type EccPublicArea, formatPublicArea } from '#ca/tpm2/public-area.ts';
+import type { Attester, TpmEvidence, TpmIdentity } from '#device-agent/ports/key-provider.ts';
+import type { StateStore } from '#device-agent/ports/state-store.ts';
+import { activateCredential, type SealedCredential } from './activate-credential.ts';
+import { chooseHandles, createAttestationKey, formatName, readAttestationKey } from './attestation-key.ts';
+import { certifyDeviceKey, createDeviceKey, signWithDeviceKey } from './device-key.ts';
+import { type Endorsement, readEndorsement } from './endorsement-key.ts';
+import { ensureStorageKey } from './storage-key.ts';
+import { TpmError } from './tpm-error.ts';
+import { parseTpmRecord, type TpmRecord } from './tpm-record.ts';
+import { type TpmBench, TpmWorkbench } from './tpm-workbench.ts';
+import { parseTss2Pem } from './tss2-key.ts';
+
+export type TpmDeviceOptions = {
+  /** Where its record is kept; nothing else of it. */
+  store: Pick<StateStore, 'readRecord' | 'writeRecord'>;
+  tcti: string;
+  /**
+   * Whether storage key and attestation key may be made: at an enrollment. Else what the record names must be there,
+   * for a TPM without them is not the TPM of this device.
+   */
+  create: boolean;
+  endorsement?: EndorsementKind;
+};
+
+type Ready = { record: TpmRecord; ak: EccPublicArea };
+
+/** The TPM as this device uses it: storage key, attestation key, endorsement, and device keys that live wrapped in files. */
+export class TpmDevice implements Attester {
+  readonly tcti: string;
+  readonly #options: TpmDeviceOptions;
+  readonly #workbench: TpmWorkbench;
+  #ready: Promise<Ready> | undefined;
+  #endorsement: Promise<Endorsement> | undefined;
+
+  constructor(options: TpmDeviceOptions) {
+    this.tcti = options.tcti;
+    this.#options = options;
+    this.#workbench = new TpmWorkbench(options.tcti);
+  }
+
+  /** TSS2 PRIVATE KEY, PEM. @throws TpmError */
+  async createKey(): Promise<string> {
+    await this.#open();
+    return this.#workbench.use(createDeviceKey);
+  }
+
+  /** @returns ECDSA-Sig-Value over SHA-256, DER. @throws TpmError */
+  sign(pem: string, message: Uint8Array): Promise<Buffer> {
+    const key = parseTss2Pem(pem);
+    return this.#workbench.use((bench) => signWithDeviceKey(bench, key, message));
+  }
+
+  async identify(): Promise<TpmIdentity> {
+    const { ak } = await this.#open();
+    const { area, certificate, chain } = await this.#readEndorsement();
+    return {
+      ekPublic: formatPublicArea(area),
+      ...(certificate ? { ekCertificate: certificate } : {}),
+      ekChain: chain,
+      akPublic: formatPublicArea(ak),
+    };
+  }
+
+  async activate(credential: SealedCredential): Promise<Buffer> {
+    const { record } = await this.#open();
+    const endorsement = await this.#readEndorsement();
+    return this.#workbench.use((bench) => activateCredential(bench, endorsement, record.akHandle, credential));
+  }
+
+  async certify(pem: string, qualifyingData: Buffer): Promise<TpmEvidence> {
+    const { record } = await this.#open();
+    const key = parseTss2Pem(pem);
+    const { akHandle, scratchHandle } = record;
+    const certified = await this.#workbench.use((bench) =>
+      certifyDeviceKey(bench, { key, akHandle, scratchHandle, qualifyingData }),
+    );
+    return { ...certified, publicArea: Buffer.from(key.publicArea.subarray(2)) };
+  }
+
+  /** Asks the TPM for something small. @throws TpmError when it does not answer */
+  async probe(): Promise<void> {
+    await this.#workbench.use((bench) => bench.handles('handles-transient'));
+  }
+
+  #open(): Promise<Ready> {
+    this.#ready ??= this.#workbench.use((bench) => this.#prepare(bench));
+    // What failed once may work the next time.
+    this.#ready.catch(() => {
+      this.#ready = undefined;
+    });
+    return this.#ready;
+  }
+
+  #readEndorsement(): Promise<Endorsement> {
+    this.#endorsement ??= this.#workbench.use((bench) => readEndorsement(bench, this.#options.endorsement));
+    this.#endorsement.catch(() => {
+      this.#endorsement = undefined;
+    });
+    return this.#endorsement;
+  }
+
+  async #prepare(bench: TpmBench): Promise<Ready> {
+    const { store, create } = this.#options;
+    await ensureStorageKey(bench, { create });
+    const known = parseTpmRecord(await store.readRecord('tpm'));
+    const found = known && (await readAttestationKey(bench, known.akHandle));
+    // Without a name it was about to be made when the agent ended: whatever of our shape is at that handle is it.
+    if (known && found && (known.akName === undefined || known.akName === formatName(found))) {
+      return { ak: found, record: await this.#keep({ ...known, akName: formatName(found) }, known) };
+    }
+    if (!create) {
+      throw new TpmError('WRONG_TPM', 'the TPM does not hold the attestation key of this device', {
+        advice:
+          'the TPM was cleared or replaced: if that was on purpose, the operator runs `gatehouse device replace-hardware` and this device enrolls again with --replace',
+      });
+    }
+    return this.#createAttestationKey(bench);
+  }
+
+  /** The choice is on the disk before the TPM holds anything: a run that ends in between is completed, not repeated. */
+  async #createAttestationKey(bench: TpmBench): Promise<Ready> {
+    const { tcti } = this.#options;
+    for (;;) {
+      const [akHandle = 0, scratchHandle = 0] = await chooseHandles(bench, 2);
+      const record: TpmRecord = { version: 1, tcti, akHandle, scratchHandle };
+      await this.#keep(record, undefined);
+      try {
+        const ak = await createAttestationKey(bench, akHandle);
+        return { ak, record: await this.#keep({ ...record, akName: formatName(ak) }, record) };
+      } catch (error) {
+        // Another agent on the same TPM was faster: the next free handle.
+        if (!(error instanceof TpmError) || error.tpmCode !== 'HANDLE_TAKEN') throw error;
+      }
+    }
+  }
+
+  async #keep(record: TpmRecord, before: TpmRecord | undefined): Promise<TpmRecord> {
+    const now = { ...record, tcti: this.#options.tcti };
+    if (JSON.stringify(now) !== JSON.stringify(before)) await this.#options.store.writeRecord('tpm', now);
+    return now;
+  }
+}
