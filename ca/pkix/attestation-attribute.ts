@@ -5,7 +5,7 @@ import { OID } from './oids.ts';
 import { PkixError } from './pkix-error.ts';
 
 /** What TPM2_Certify states about the key of a CSR, in TPM structures without TPM2B sizes. Nothing is verified yet. */
-export type AttestationStatement = {
+type AttestationStatement = {
   /** TPMS_ATTEST. */
   attest: Buffer;
   /** ECDSA: DER or TPMT_SIGNATURE; RSA: the bare value. */

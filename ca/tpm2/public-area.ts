@@ -6,9 +6,7 @@ import { formatAttributes, type ObjectAttributes, parseAttributes } from './obje
 import { Tpm2Error } from './tpm-error.ts';
 
 /** TPMT_RSA_SCHEME and TPMT_ECC_SCHEME: what the key is bound to, if to anything. */
-export type KeyScheme =
-  | { algorithm: 'rsassa' | 'rsapss' | 'oaep' | 'ecdsa' | 'ecdh'; hash: TpmHash }
-  | { algorithm: 'rsaes' };
+type KeyScheme = { algorithm: 'rsassa' | 'rsapss' | 'oaep' | 'ecdsa' | 'ecdh'; hash: TpmHash } | { algorithm: 'rsaes' };
 
 type PublicAreaOfAnyType = {
   nameAlg: TpmHash;

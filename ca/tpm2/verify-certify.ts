@@ -69,7 +69,8 @@ export function verifyCertifyEvidence(evidence: CertifyEvidence): void {
   check(isOfCsr, 'CSR_KEY_MISMATCH', 'the attested key is not the key of the CSR');
 }
 
-function checkAttestationKey(ak: PublicArea): void {
+/** Lines 3 and 4 alone: whether this key may attest at all. @throws Tpm2Error AK_ATTRIBUTES, AK_ALGORITHM */
+export function checkAttestationKey(ak: PublicArea): void {
   const missing = missingAttributes(ak.attributes, [...RESIDENT, 'restricted', 'sign']);
   check(missing.length === 0, 'AK_ATTRIBUTES', `the attestation key is not ${missing.join(', ')}`);
   check(!ak.attributes.has('decrypt'), 'AK_ATTRIBUTES', 'the attestation key may decrypt');

@@ -31,7 +31,7 @@ export type SimulatedMaker = {
 };
 
 /** TCG EK Credential Profile 2.5, 3.5.6: RSA keys encipher, ECC keys agree. */
-export type EkUse = 'keyEncipherment' | 'keyAgreement';
+type EkUse = 'keyEncipherment' | 'keyAgreement';
 
 const ALGORITHM_NAME = 'ecdsa-sha256';
 const ALGORITHM = formatSignatureAlgorithm(ALGORITHM_NAME);

@@ -10,7 +10,7 @@ import { createEndorsementKey } from './endorsement-key.ts';
 import type { SimulatedMaker } from './simulated-maker.ts';
 import { TpmRefusal } from './tpm-refusal.ts';
 
-export type SimulatedKey = {
+type SimulatedKey = {
   /** TPMT_PUBLIC. */
   publicArea: Buffer;
   name: Buffer;

@@ -7,6 +7,7 @@ import {
   nameOf,
   parsePublicArea,
   parseSizedPublicArea,
+  type RsaPublicArea,
 } from '#ca/tpm2/public-area.ts';
 import { formatSpki } from '#ca/tpm2/public-area-key.ts';
 import {
@@ -71,6 +72,22 @@ describe('parsePublicArea', () => {
     ['nothing', Buffer.alloc(0), 'PUBLIC_AREA_MALFORMED'],
   ])('refuses %s', (_what, bytes, code) => {
     expect(() => parsePublicArea(bytes)).toThrow(expect.objectContaining({ code }));
+  });
+
+  const rsa = parseSizedPublicArea(RECORDED_RSA_AK) as RsaPublicArea;
+
+  it.each([
+    ['an even exponent', { exponent: 65_538 }, 'PUBLIC_AREA_MALFORMED'],
+    ['exponent 1', { exponent: 1 }, 'PUBLIC_AREA_MALFORMED'],
+    [
+      'a modulus with a leading zero',
+      { modulus: Buffer.concat([Buffer.of(0), rsa.modulus.subarray(1)]) },
+      'PUBLIC_AREA_MALFORMED',
+    ],
+    ['a modulus of another size than it says', { modulus: rsa.modulus.subarray(1) }, 'PUBLIC_AREA_MALFORMED'],
+    ['a size no TPM has', { keyBits: 2056, modulus: Buffer.alloc(257, 0xff) }, 'PUBLIC_AREA_UNSUPPORTED'],
+  ])('refuses an RSA key with %s', (_what, change, code) => {
+    expect(() => parsePublicArea(formatPublicArea({ ...rsa, ...change }))).toThrow(expect.objectContaining({ code }));
   });
 
   it('refuses a size that is not that of the area', () => {

@@ -56,9 +56,9 @@ const flip = (bytes: Uint8Array, at: number) => {
 const start = (bytes: Uint8Array, head: Buffer) => Buffer.concat([head, bytes.subarray(head.length)]);
 const onP521 = (area: EccPublicArea): PublicArea => ({ ...area, curve: 'P-521', ...makeEccKey('P-521').point });
 
-/** TPMT_SIGNATURE of ECDSA with SHA-384. */
-function signNamingSha384(message: Buffer, key: KeyObject): Buffer {
-  const value = sign('sha384', message, { key, dsaEncoding: 'ieee-p1363' });
+/** TPMT_SIGNATURE that says SHA-384. */
+function signNamingSha384(message: Buffer, key: KeyObject, digest: 'sha256' | 'sha384'): Buffer {
+  const value = sign(digest, message, { key, dsaEncoding: 'ieee-p1363' });
   const writer = new ByteWriter().u16(ALGORITHM.ecdsa).u16(HASHES.sha384.id);
   return writer.sized(value.subarray(0, 32)).sized(value.subarray(32)).toBuffer();
 }
@@ -106,6 +106,22 @@ describe('verifyCertifyEvidence accepts', () => {
 
   it('what the TPM in memory certifies', () => {
     expect(refusalOf(evidenceOfNewTpm().evidence)).toBe('accepted');
+  });
+
+  it('an attestation key on P-384 that signs with SHA-384', () => {
+    const { privateKey, point } = makeEccKey('P-384');
+    const ak = (area: EccPublicArea): PublicArea => ({
+      ...area,
+      scheme: { algorithm: 'ecdsa', hash: 'sha384' },
+      curve: 'P-384',
+      ...point,
+    });
+    expect(refusalOf(makeEvidence({ ak, signature: (message) => sign('sha384', message, privateKey) }))).toBe(
+      'accepted',
+    );
+    expect(refusalOf(makeEvidence({ ak, signature: (message) => sign('sha256', message, privateKey) }))).toBe(
+      'SIGNATURE_INVALID',
+    );
   });
 
   it('a device key on P-521 and one of RSA with 2048 bits', () => {
@@ -216,6 +232,11 @@ describe('verifyCertifyEvidence refuses, though rightly signed,', () => {
       () => makeEvidence({ ak: (area) => ({ ...area, scheme: undefined }) }),
     ],
     [
+      'an attestation key bound to no scheme, before anything it states is read',
+      'AK_ALGORITHM',
+      () => makeEvidence({ ak: (area) => ({ ...area, scheme: undefined }), attestBytes: () => Buffer.alloc(0) }),
+    ],
+    [
       'an attestation key that signs SHA-1',
       'AK_ALGORITHM',
       () =>
@@ -235,9 +256,14 @@ describe('verifyCertifyEvidence refuses, though rightly signed,', () => {
       () => makeEvidence({ signature: (message, key) => sign('sha384', message, key) }),
     ],
     [
-      'a TPM signature that names another hash than the key, though over that hash it were right',
+      'a TPM signature that names another hash than the key, and is by that hash',
       'SIGNATURE_INVALID',
-      () => makeEvidence({ signature: signNamingSha384 }),
+      () => makeEvidence({ signature: (message, key) => signNamingSha384(message, key, 'sha384') }),
+    ],
+    [
+      'a TPM signature that names another hash than the key, though it is by the right one',
+      'SIGNATURE_INVALID',
+      () => makeEvidence({ signature: (message, key) => signNamingSha384(message, key, 'sha256') }),
     ],
     ['a signature that is none', 'SIGNATURE_MALFORMED', () => makeEvidence({ signature: () => Buffer.of(0, 0x18, 0) })],
     ['an empty signature', 'SIGNATURE_MALFORMED', () => makeEvidence({ signature: () => Buffer.alloc(0) })],
@@ -253,6 +279,19 @@ describe('verifyCertifyEvidence refuses, though rightly signed,', () => {
       'an attestation cut short',
       'ATTEST_MALFORMED',
       () => makeEvidence({ attestBytes: (bytes) => bytes.subarray(0, -1) }),
+    ],
+    [
+      'a flag that is neither yes nor no',
+      'ATTEST_MALFORMED',
+      () =>
+        makeEvidence({
+          attestBytes: (bytes) => {
+            // After it come the firmware version and two names of SHA-256.
+            const at = bytes.length - 2 * (2 + 34) - 8 - 1;
+            expect(bytes[at]).toBe(1);
+            return Buffer.concat([bytes.subarray(0, at), Buffer.of(2), bytes.subarray(at + 1)]);
+          },
+        }),
     ],
     [
       'empty qualifying data',
