@@ -3,9 +3,12 @@ import { checkHealth, type HealthDeps } from '#gateway/operations/check-health.t
 import { describeCa } from '#gateway/operations/describe-ca.ts';
 import { listCertificates, showCertificate } from '#gateway/operations/list-certificates.ts';
 import { listDevices, showDevice } from '#gateway/operations/list-devices.ts';
+import { allowEks, listAllowedEks, removeAllowedEk } from '#gateway/operations/manage-allowed-eks.ts';
 import { addGroup, listGroups, setGroup, showGroup } from '#gateway/operations/manage-groups.ts';
 import { listTickets, revokeTicket } from '#gateway/operations/manage-tickets.ts';
+import { addTpmRoot, listTpmRoots, removeTpmRoot } from '#gateway/operations/manage-tpm-roots.ts';
 import { type OrderRenewalDeps, orderRenewal } from '#gateway/operations/order-renewal.ts';
+import { replaceHardware } from '#gateway/operations/replace-hardware.ts';
 import { type RevokeDeps, revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { listAudit, showProgress } from '#gateway/operations/show-progress.ts';
 import type { OperatorOperations } from './operator/operator-operations.ts';
@@ -30,6 +33,13 @@ export function bindOperatorOperations(deps: BoundDeps): OperatorOperations {
     setGroup: (order) => setGroup(deps, order),
     listTickets: (query) => listTickets(deps, query),
     revokeTicket: (order) => revokeTicket(deps, order),
+    replaceHardware: (order) => replaceHardware(deps, order),
+    addTpmRoot: (order) => addTpmRoot(deps, order),
+    listTpmRoots: (query) => listTpmRoots(deps, query),
+    removeTpmRoot: (order) => removeTpmRoot(deps, order),
+    allowEks: (order) => allowEks(deps, order),
+    listAllowedEks: (query) => listAllowedEks(deps, query),
+    removeAllowedEk: (order) => removeAllowedEk(deps, order),
     listAudit: (query) => listAudit(deps, query),
     describeCa: () => describeCa(deps),
     checkHealth: () => checkHealth(deps),

@@ -7,6 +7,7 @@ import { DenySet } from '#gateway/domain/deny-set.ts';
 import { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
 import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
+import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
 import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
@@ -132,6 +133,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       randomness: random,
       enrollDevice: (request) => enrollDevice(shared, request),
       reenrollDevice: (request) => reenrollDevice(shared, request),
+      createTpmChallenge: (order) => createTpmChallenge(shared, order),
       describeAuthority: () => description,
       mqttAddress: () => ({ port: mqtt.address.port }),
     },

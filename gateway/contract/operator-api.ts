@@ -60,11 +60,25 @@ export type DeviceDetail = {
   owner: string | null;
   hardwareSerial: string | null;
   createdAt: number;
+  /** The TPM it has proved to hold. */
+  tpm: DeviceTpm | null;
   certificates: CertificateSummary[];
   session: SessionSummary | null;
   /** The session before, or the one that just ended, and why. */
   lastSession: (SessionSummary & { endedAt: number; endReason: string }) | null;
   notices: NoticeSummary[];
+};
+
+export type DeviceTpm = {
+  /** SHA-256 of the SubjectPublicKeyInfo of its endorsement key, lower-case hexadecimal. */
+  ekSha256: string;
+  /** From the EK certificate, when it has one: manufacturer, model and firmware version as the maker wrote them. */
+  maker: { manufacturer: string; model: string | null; version: string | null } | null;
+  proofLevel: ProofLevel;
+  /** Name of its attestation key, lower-case hexadecimal. */
+  akName: string;
+  firstSeen: number;
+  updatedAt: number;
 };
 
 export type DeviceRevoked = {
@@ -74,6 +88,30 @@ export type DeviceRevoked = {
   /** From the request's arrival to the last socket closed; 0 when no session was open. */
   closedAfterMs: number;
 };
+
+/** A new ticket for the device, and what of its old hardware ended. */
+export type HardwareReplaced = DeviceAdded & {
+  serials: string[];
+  sessionsClosed: number;
+  /** Of the old TPM; null when it had shown none. */
+  previousEkSha256: string | null;
+};
+
+/** A TPM maker's CA certificate. A root is trusted; an intermediate only helps to find the way to one. */
+export type TpmRootSummary = {
+  /** SHA-256 of the DER, lower-case hexadecimal. */
+  sha256: string;
+  kind: 'root' | 'intermediate';
+  subject: string;
+  notAfter: number;
+  note: string | null;
+  addedAt: number;
+};
+
+/** An endorsement key that counts as endorsed without a maker's certificate. */
+export type AllowedEkSummary = { ekSha256: string; deviceId: string | null; note: string | null; addedAt: number };
+
+export type EksAllowed = { items: { ekSha256: string; outcome: 'added' | 'changed' | 'unchanged' }[] };
 
 export type RenewOrdered = { deviceId: string; noticeId: string; serial: string; delivered: boolean };
 
@@ -89,6 +127,8 @@ export type GroupPolicy = {
   keys: KeyKind[];
   /** Lowest proof level a device of this group may enroll and renew with. */
   proof: ProofLevel;
+  /** Lowest proof level with which a device of this group may publish telemetry (`out/data`); left out: any. */
+  publishProof?: ProofLevel;
   /** Groups whose devices' telemetry (`out/data`) the devices of this group may read. */
   readFrom: string[];
   owner: string | null;

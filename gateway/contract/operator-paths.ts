@@ -1,4 +1,5 @@
 import type {
+  AllowedEkSummary,
   AuditEvent,
   CaDescription,
   CertificateDetail,
@@ -7,12 +8,15 @@ import type {
   DeviceDetail,
   DeviceRevoked,
   DeviceSummary,
+  EksAllowed,
   EnrollmentProgress,
   GroupDetail,
+  HardwareReplaced,
   HealthCheck,
   Page,
   RenewOrdered,
   TicketSummary,
+  TpmRootSummary,
 } from './operator-api.ts';
 
 /** The operator API by name. `:word` is a path parameter. */
@@ -23,6 +27,7 @@ export const OPERATOR_ROUTES = {
   revokeDevice: { method: 'POST', path: '/v1/devices/:deviceId/revoke' },
   retireDevice: { method: 'POST', path: '/v1/devices/:deviceId/retire' },
   renewDevice: { method: 'POST', path: '/v1/devices/:deviceId/renew' },
+  replaceHardware: { method: 'POST', path: '/v1/devices/:deviceId/replace-hardware' },
   addTicket: { method: 'POST', path: '/v1/devices/:deviceId/tickets' },
   showProgress: { method: 'GET', path: '/v1/devices/:deviceId/progress' },
   listCertificates: { method: 'GET', path: '/v1/certificates' },
@@ -33,6 +38,12 @@ export const OPERATOR_ROUTES = {
   setGroup: { method: 'PATCH', path: '/v1/groups/:name' },
   listTickets: { method: 'GET', path: '/v1/tickets' },
   revokeTicket: { method: 'POST', path: '/v1/tickets/:ticketId/revoke' },
+  addTpmRoot: { method: 'POST', path: '/v1/tpm/roots' },
+  listTpmRoots: { method: 'GET', path: '/v1/tpm/roots' },
+  removeTpmRoot: { method: 'POST', path: '/v1/tpm/roots/:sha256/remove' },
+  allowEks: { method: 'POST', path: '/v1/tpm/allowed-eks' },
+  listAllowedEks: { method: 'GET', path: '/v1/tpm/allowed-eks' },
+  removeAllowedEk: { method: 'POST', path: '/v1/tpm/allowed-eks/:sha256/remove' },
   listAudit: { method: 'GET', path: '/v1/audit' },
   describeCa: { method: 'GET', path: '/v1/ca' },
   checkHealth: { method: 'GET', path: '/v1/health' },
@@ -48,6 +59,7 @@ export type OperatorResponses = {
   revokeDevice: DeviceRevoked;
   retireDevice: DeviceRevoked;
   renewDevice: RenewOrdered;
+  replaceHardware: HardwareReplaced;
   addTicket: DeviceAdded;
   showProgress: EnrollmentProgress;
   listCertificates: Page<CertificateSummary & { deviceId: string | null }>;
@@ -58,6 +70,12 @@ export type OperatorResponses = {
   setGroup: GroupDetail;
   listTickets: Page<TicketSummary>;
   revokeTicket: TicketSummary;
+  addTpmRoot: TpmRootSummary;
+  listTpmRoots: Page<TpmRootSummary>;
+  removeTpmRoot: TpmRootSummary;
+  allowEks: EksAllowed;
+  listAllowedEks: Page<AllowedEkSummary>;
+  removeAllowedEk: AllowedEkSummary;
   listAudit: Page<AuditEvent>;
   describeCa: CaDescription;
   checkHealth: { checks: HealthCheck[] };

@@ -1,4 +1,6 @@
+import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import { FLEET_TOPICS, parseDeviceTopic } from '#gateway/contract/topics.ts';
+import { meetsProof } from './device.ts';
 
 /** Who asks, as far as topics are concerned. */
 export type TopicIdentity = {
@@ -7,6 +9,10 @@ export type TopicIdentity = {
   readFrom: readonly string[];
   /** Its certificate was revoked while it is connected: it may acknowledge notices and nothing else. */
   revoked: boolean;
+  /** Of the certificate it came in with; left out: software. */
+  proofLevel?: ProofLevel;
+  /** What its group asks of those who publish telemetry; left out: nothing. */
+  publishProof?: ProofLevel | undefined;
 };
 
 const REPORTS = new Set(['csr', 'ack', 'state']);
@@ -19,7 +25,12 @@ export function mayPublish(identity: TopicIdentity, topic: string): boolean {
   if (parsed?.deviceId !== identity.deviceId || parsed.direction !== 'out') return false;
   const [first = '', ...more] = parsed.rest;
   if (identity.revoked) return first === 'ack' && more.length === 0;
-  return first === 'data' ? more.length > 0 : REPORTS.has(first) && more.length === 0;
+  if (first === 'data') return more.length > 0 && mayPublishData(identity);
+  return REPORTS.has(first) && more.length === 0;
+}
+
+function mayPublishData({ proofLevel = 'software', publishProof = 'software' }: TopicIdentity): boolean {
+  return meetsProof(proofLevel, publishProof);
 }
 
 /**

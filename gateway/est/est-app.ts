@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { formatCertsOnly } from '#ca/pkix/cms.ts';
+import { NONCE_PATH, TPM_CHALLENGE_PATH } from '#gateway/contract/attestation.ts';
 import {
   ATTEMPT_HEADER,
   CONTENT_TYPE,
@@ -10,24 +11,28 @@ import {
 } from '#gateway/contract/est.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { attemptIdOf } from './attempt-id.ts';
+import { addAttestationRoutes } from './attestation-routes.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { CallerLimits } from './caller-limits.ts';
-import type { EnrollmentAnswer, EstDeps, EstLimits } from './est-deps.ts';
+import type { EnrollmentAnswer, EstDeps, EstLimits, TpmChallengeOrder } from './est-deps.ts';
 import type { EstServer } from './est-server.ts';
 import { InFlightGate } from './in-flight-gate.ts';
 import { peerCertificateOf } from './peer-certificate.ts';
 import { checkCsrContentType, parseCsrBody } from './read-csr-body.ts';
 import { asGatewayError, refusalAnswer } from './refusal-answer.ts';
 import { derAnswer, type EstAnswer, needsLines, sendAnswer } from './send-answer.ts';
+import { SessionNonces } from './session-nonce.ts';
 import { WANTED_CSR_ATTRIBUTES } from './wanted-csr-attributes.ts';
 
-type Kind = 'enroll' | 'reenroll';
+type Kind = 'enroll' | 'reenroll' | 'challenge';
 
-const PATHS: Record<string, 'GET' | 'POST'> = {
+const PATHS: Record<string, 'GET' | 'POST' | 'GET, POST'> = {
   [`${EST_BASE_PATH}/cacerts`]: 'GET',
   [`${EST_BASE_PATH}/csrattrs`]: 'GET',
   [`${EST_BASE_PATH}/simpleenroll`]: 'POST',
   [`${EST_BASE_PATH}/simplereenroll`]: 'POST',
+  [TPM_CHALLENGE_PATH]: 'POST',
+  [NONCE_PATH]: 'GET, POST',
   [DIRECTORY_PATH]: 'GET',
 };
 
@@ -39,6 +44,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   const { clock, log } = deps;
   const gate = new InFlightGate(limits.inFlight);
   const callers = new CallerLimits(limits);
+  const nonces = new SessionNonces();
   const startedAt = new WeakMap<object, number>();
 
   const app = Fastify<EstServer>({
@@ -93,7 +99,9 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     },
     handler: (request, reply) => {
       const { deviceId, ticket } = credentialsOf(request);
-      return issue(request, reply, (csr) => deps.enrollDevice({ ...asked(request), deviceId, ticket, csr }));
+      return issue(request, reply, (csr) =>
+        deps.enrollDevice({ ...asked(request), ...nonceOf(request), deviceId, ticket, csr }),
+      );
     },
   });
 
@@ -106,11 +114,25 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     },
     handler: (request, reply) => {
       const { der: peer } = currentCertificateOf(request);
-      return issue(request, reply, (csr) => deps.reenrollDevice({ ...asked(request), peer, csr }));
+      return issue(request, reply, (csr) => deps.reenrollDevice({ ...asked(request), ...nonceOf(request), peer, csr }));
     },
   });
 
+  addAttestationRoutes(app, {
+    deps,
+    nonces,
+    checkCaller: (request) => callers.check(request, clock.monotonic()),
+    challengeCredentialsOf,
+    operate,
+    answer,
+  });
+
   return app;
+
+  function nonceOf(request: FastifyRequest): { nonce?: Buffer } {
+    const nonce = nonces.take(request.raw.socket, clock.monotonic());
+    return nonce === undefined ? {} : { nonce };
+  }
 
   async function issue(
     request: FastifyRequest,
@@ -118,15 +140,21 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     work: (csr: Buffer) => Promise<EnrollmentAnswer>,
   ): Promise<void> {
     const { csr, hadLines } = parseCsrBody(request.body);
-    const [outcome] = await gate.pass(() => Promise.allSettled([work(csr)]));
+    await operate(request, reply, async () => {
+      const { certificate } = await work(csr);
+      // RFC 7030 4.2.3: the answer holds the issued certificate only.
+      const lines = hadLines || needsLines(request.headers['user-agent']);
+      return derAnswer(formatCertsOnly([certificate]), CONTENT_TYPE.certsOnly, lines);
+    });
+  }
+
+  async function operate(request: FastifyRequest, reply: FastifyReply, work: () => Promise<EstAnswer>): Promise<void> {
+    const [outcome] = await gate.pass(() => Promise.allSettled([work()]));
     if (outcome.status === 'rejected') {
       refuse(request, reply, outcome.reason, 'by the operation');
       return;
     }
-    // RFC 7030 4.2.3: the answer holds the issued certificate only.
-    const lines = hadLines || needsLines(request.headers['user-agent']);
-    const bundle = formatCertsOnly([outcome.value.certificate]);
-    answer(request, reply, derAnswer(bundle, CONTENT_TYPE.certsOnly, lines));
+    answer(request, reply, outcome.value);
     log.debug('est request granted', facts(request));
   }
 
@@ -194,13 +222,21 @@ function asked(request: FastifyRequest): { attemptId: string; address: string } 
 
 function kindOf(request: FastifyRequest): Kind | undefined {
   if (request.url.startsWith(`${EST_BASE_PATH}/simpleenroll`)) return 'enroll';
-  return request.url.startsWith(`${EST_BASE_PATH}/simplereenroll`) ? 'reenroll' : undefined;
+  if (request.url.startsWith(`${EST_BASE_PATH}/simplereenroll`)) return 'reenroll';
+  return request.url.startsWith(TPM_CHALLENGE_PATH) ? 'challenge' : undefined;
 }
 
 function credentialsOf(request: FastifyRequest): { deviceId: string; ticket: string } {
   const credentials = parseBasicCredentials(request.headers.authorization);
   if (credentials !== undefined) return credentials;
   throw new GatewayError('CREDENTIALS_MISSING', 'the first enrollment needs a ticket');
+}
+
+/** The ticket when one is sent, as for simpleenroll; else the certificate, as for simplereenroll. */
+function challengeCredentialsOf(request: FastifyRequest): TpmChallengeOrder['credentials'] {
+  if (request.headers.authorization !== undefined) return credentialsOf(request);
+  const peer = peerCertificateOf(request.raw.socket);
+  return peer === undefined ? credentialsOf(request) : { peer: peer.der };
 }
 
 /** RFC 7030 3.3.2: the certificate to be renewed authenticates the TLS session. */

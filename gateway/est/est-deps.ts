@@ -8,6 +8,25 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 /** DER of the certificate; `givenAgain` when the same key had asked before. */
 export type EnrollmentAnswer = { certificate: Buffer; givenAgain: boolean };
 
+/** The first round trip of an attested enrollment, its binary fields decoded; see contract/attestation.ts. */
+export type TpmChallengeOrder = {
+  attemptId: string;
+  address: string;
+  credentials: { deviceId: string; ticket: string } | { peer: Buffer };
+  ekCertificate?: Buffer;
+  ekChain: Buffer[];
+  ekPublic?: Buffer;
+  akPublic: Buffer;
+};
+
+export type TpmChallengeMade = {
+  challengeId: string;
+  credentialBlob: Buffer;
+  encryptedSecret: Buffer;
+  /** Seconds. */
+  expiresIn: number;
+};
+
 /** The operations behind this door, bound to their own dependencies. They throw GatewayError and write the audit. */
 export type EstDeps = {
   enrollDevice(request: {
@@ -16,14 +35,23 @@ export type EstDeps = {
     deviceId: string;
     ticket: string;
     csr: Buffer;
+    /** Given to this TLS session and not used since. */
+    nonce?: Buffer;
   }): Promise<EnrollmentAnswer>;
   /** peer: DER of the certificate whose key the client proved in this TLS session. */
-  reenrollDevice(request: { attemptId: string; address: string; peer: Buffer; csr: Buffer }): Promise<EnrollmentAnswer>;
+  reenrollDevice(request: {
+    attemptId: string;
+    address: string;
+    peer: Buffer;
+    csr: Buffer;
+    nonce?: Buffer;
+  }): Promise<EnrollmentAnswer>;
+  createTpmChallenge(order: TpmChallengeOrder): Promise<TpmChallengeMade>;
   describeAuthority(): { rootCertificate: Buffer; intermediateCertificate: Buffer; trustDomain: string };
   /** Where the MQTT door listens; host is left out when it is the host of this door. */
   mqttAddress(): Directory['mqtt'];
   clock: Clock;
-  randomness: Pick<Randomness, 'id'>;
+  randomness: Pick<Randomness, 'id' | 'bytes'>;
   log: Log;
   /** Only what this door refuses itself is counted here; the operations count the rest. */
   metrics: Pick<Metrics, 'enrollment'>;

@@ -44,12 +44,12 @@ export class SessionTable {
    * @returns the session it displaces too; the newest wins (MQTT 3.1.1 3.1.4-2), and the caller ends the older one.
    */
   register(session: Session, grant: SessionGrant, now: number): { older: Session | undefined; member: Member } {
-    const { deviceId, serial, group, notAfter, readFrom } = grant;
+    const { deviceId, serial, group, notAfter, readFrom, proofLevel, publishProof } = grant;
     const older = this.#byDevice.get(deviceId);
     if (older !== undefined) this.#unregister(older);
     const member: Member = {
       live: { id: session.id, deviceId, serial, address: session.address, since: now },
-      identity: { deviceId, readFrom, revoked: false },
+      identity: { deviceId, readFrom, revoked: false, proofLevel, publishProof },
       group,
       notAfter,
       outPrefix: `v1/d/${deviceId}/out/`,

@@ -28,6 +28,8 @@ export type SessionGrant = {
   notAfter: number;
   readFrom: string[];
   proofLevel: ProofLevel;
+  /** Lowest proof level for telemetry; left out: any. */
+  publishProof?: ProofLevel;
 };
 
 /** A connection that is never pinged is never noticed to be dead; a longer interval hides a dead device too long. */
@@ -71,6 +73,7 @@ export async function admitSession(deps: AdmitDeps, request: SessionRequest): Pr
     notAfter: certificate.notAfter,
     readFrom: identity.policy.readFrom,
     proofLevel: identity.proofLevel,
+    ...(identity.policy.publishProof === undefined ? {} : { publishProof: identity.policy.publishProof }),
   };
 }
 

@@ -4,8 +4,10 @@ import type {
   DeviceDetail,
   DeviceState,
   DeviceSummary,
+  DeviceTpm,
   Page,
 } from '#gateway/contract/operator-api.ts';
+import { type Endorsement, parseEkCertificate, readTpmMaker } from '#gateway/domain/attestation/endorsement.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Broker } from '#gateway/ports/broker.ts';
@@ -34,10 +36,11 @@ export async function showDevice(deps: ReadDeps, deviceId: DeviceId): Promise<De
   const { read } = deps.store;
   const device = await read.devices.find(deviceId);
   if (device === undefined) throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
-  const [certificates, record, notices] = await Promise.all([
+  const [certificates, record, notices, endorsement] = await Promise.all([
     read.certificates.listByDevice(deviceId),
     read.sessions.find(deviceId),
     read.notices.listByDevice(deviceId, 20),
+    read.endorsements.find(deviceId),
   ]);
   // The session table of the process says who is connected; the database only remembers.
   const live = deps.broker.sessionsOf(deviceId)[0];
@@ -50,11 +53,18 @@ export async function showDevice(deps: ReadDeps, deviceId: DeviceId): Promise<De
     owner,
     hardwareSerial,
     createdAt,
+    tpm: endorsement === undefined ? null : summariseTpm(endorsement),
     certificates: certificates.map(summarise),
     session: live === undefined ? null : { since: live.since, address: live.address, serial: live.serial },
     lastSession: record?.last ?? null,
     notices: notices.map(({ id, kind, seq, state }) => ({ id, kind, seq, state })),
   };
+}
+
+function summariseTpm(endorsement: Endorsement): DeviceTpm {
+  const { ekSha256, ekCertificate, proofLevel, akName, firstSeen, updatedAt } = endorsement;
+  const maker = ekCertificate === null ? undefined : readTpmMaker(parseEkCertificate(ekCertificate));
+  return { ekSha256, maker: maker ?? null, proofLevel, akName, firstSeen, updatedAt };
 }
 
 export function summarise(certificate: CertificateRecord): CertificateSummary {

@@ -89,6 +89,8 @@ async function recordRevocation(
     if (ticket.revokedAt === null && ticket.spentAt === null)
       await tables.tickets.update(ticket.id, { revokedAt: now });
   }
+  // Retired for good, it gives its hardware back: the TPM may become another device with another ticket.
+  if (order.becomes === 'retired') await tables.endorsements.remove(deviceId);
   if (device.state !== 'retired') await tables.devices.update(deviceId, { state: order.becomes });
   await tables.audit.append(
     auditEntry({

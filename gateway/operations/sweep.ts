@@ -11,6 +11,8 @@ import type { RevocationPublisher } from './publish-revocations.ts';
 export type SweepDeps = { store: Store; clock: Clock; log: Log; denySet: DenySet; revocations: RevocationPublisher };
 
 const BATCH = 200;
+/** So that a slow device still hears "expired" instead of "unknown". */
+const KEEP_EXPIRED_CHALLENGES_MS = 10 * 60_000;
 
 /**
  * What time alone changes: unused certificates lapse, replaced ones end, others expire. Reads by next due time, so the
@@ -33,7 +35,10 @@ export async function sweep(deps: SweepDeps): Promise<void> {
     revoked += lapsed.length;
     if (due.length < BATCH) break;
   }
-  await deps.store.write((tables) => tables.notices.expire(now));
+  await deps.store.write(async (tables) => {
+    await tables.notices.expire(now);
+    await tables.challenges.removeExpired(now - KEEP_EXPIRED_CHALLENGES_MS);
+  });
   if (revoked > 0 || (await deps.revocations.isDue())) {
     deps.log.debug('sweep publishes a CRL', { revoked });
     await deps.revocations.publish();

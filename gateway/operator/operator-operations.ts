@@ -1,6 +1,7 @@
 import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type {
+  AllowedEkSummary,
   AuditEvent,
   CaDescription,
   CertificateDetail,
@@ -11,13 +12,16 @@ import type {
   DeviceRevoked,
   DeviceState,
   DeviceSummary,
+  EksAllowed,
   EnrollmentProgress,
   GroupDetail,
   GroupPolicy,
+  HardwareReplaced,
   HealthCheck,
   Page,
   RenewOrdered,
   TicketSummary,
+  TpmRootSummary,
 } from '#gateway/contract/operator-api.ts';
 
 type PageQuery = { limit: number; after?: string };
@@ -34,6 +38,7 @@ export type OperatorOperations = {
   revokeDevice(order: EndOfDevice): Promise<DeviceRevoked>;
   retireDevice(order: EndOfDevice): Promise<DeviceRevoked>;
   orderRenewal(order: ForDevice & { reason?: string }): Promise<RenewOrdered>;
+  replaceHardware(order: ForDevice & { requestedAt: number }): Promise<HardwareReplaced>;
   addTicket(order: ForDevice): Promise<DeviceAdded>;
   showProgress(deviceId: DeviceId): Promise<EnrollmentProgress>;
   listCertificates(
@@ -46,6 +51,20 @@ export type OperatorOperations = {
   setGroup(order: GroupChange): Promise<GroupDetail>;
   listTickets(query: PageQuery): Promise<Page<TicketSummary>>;
   revokeTicket(order: { id: string; actor: string }): Promise<TicketSummary>;
+  addTpmRoot(order: {
+    der: Buffer;
+    kind?: TpmRootSummary['kind'];
+    note?: string;
+    actor: string;
+  }): Promise<TpmRootSummary>;
+  listTpmRoots(query: PageQuery): Promise<Page<TpmRootSummary>>;
+  removeTpmRoot(order: { sha256: string; actor: string }): Promise<TpmRootSummary>;
+  allowEks(order: {
+    entries: { ekSha256: string; deviceId?: DeviceId; note?: string }[];
+    actor: string;
+  }): Promise<EksAllowed>;
+  listAllowedEks(query: PageQuery): Promise<Page<AllowedEkSummary>>;
+  removeAllowedEk(order: { ekSha256: string; actor: string }): Promise<AllowedEkSummary>;
   listAudit(
     query: PageQuery & { subject?: string; action?: string; attemptId?: string; since?: number },
   ): Promise<Page<AuditEvent>>;

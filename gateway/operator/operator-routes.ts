@@ -110,6 +110,13 @@ export const ROUTES: readonly RouteDefinition[] = [
     body: REQUEST.renewal,
     answer: (operations, { params, body }, { actor }) => operations.orderRenewal({ ...params, ...body, actor }),
   }),
+  route('replaceHardware', {
+    summary: 'Another hardware takes the name: certificates revoked, TPM forgotten, new ticket',
+    status: 201,
+    response: 'HardwareReplaced',
+    params: deviceParams,
+    answer: (operations, { params }, caller) => operations.replaceHardware({ ...params, ...caller }),
+  }),
   route('addTicket', {
     summary: 'Make a new ticket for a device that is registered or revoked',
     status: 201,
@@ -174,6 +181,44 @@ export const ROUTES: readonly RouteDefinition[] = [
     response: 'Ticket',
     params: ticketParams,
     answer: (operations, { params }, { actor }) => operations.revokeTicket({ id: params.ticketId, actor }),
+  }),
+  route('addTpmRoot', {
+    summary: 'Pin a CA certificate of a TPM maker',
+    status: 201,
+    response: 'TpmRoot',
+    body: REQUEST.newTpmRoot,
+    answer: (operations, { body: { certificate, ...rest } }, { actor }) =>
+      operations.addTpmRoot({ der: certificate, ...rest, actor }),
+  }),
+  route('listTpmRoots', {
+    summary: 'Pinned CA certificates of TPM makers',
+    response: 'TpmRootPage',
+    query: REQUEST.pageQuery,
+    answer: (operations, { query }) => operations.listTpmRoots(query),
+  }),
+  route('removeTpmRoot', {
+    summary: 'Trust this TPM maker no longer',
+    response: 'TpmRoot',
+    params: REQUEST.sha256Params,
+    answer: (operations, { params }, { actor }) => operations.removeTpmRoot({ ...params, actor }),
+  }),
+  route('allowEks', {
+    summary: 'Put endorsement keys on the allow list; again is harmless',
+    response: 'EksAllowed',
+    body: REQUEST.allowedEks,
+    answer: (operations, { body }, { actor }) => operations.allowEks({ ...body, actor }),
+  }),
+  route('listAllowedEks', {
+    summary: 'The allow list of endorsement keys',
+    response: 'AllowedEkPage',
+    query: REQUEST.pageQuery,
+    answer: (operations, { query }) => operations.listAllowedEks(query),
+  }),
+  route('removeAllowedEk', {
+    summary: 'Take an endorsement key off the allow list',
+    response: 'AllowedEk',
+    params: REQUEST.sha256Params,
+    answer: (operations, { params }, { actor }) => operations.removeAllowedEk({ ekSha256: params.sha256, actor }),
   }),
   route('listAudit', {
     summary: 'Audit events, newest first',

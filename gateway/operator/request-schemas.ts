@@ -51,9 +51,17 @@ const policyChange = z.strictObject({
   ticketSeconds: seconds.min(1).exactOptional(),
   keys: z.array(z.enum(KEY_KINDS)).min(1).max(KEY_KINDS.length).exactOptional(),
   proof: z.enum(PROOF_LEVELS).exactOptional(),
+  publishProof: z.enum(PROOF_LEVELS).exactOptional(),
   readFrom: z.array(groupName).max(100).exactOptional(),
   owner: words(200).nullable().exactOptional(),
 });
+
+const sha256 = z
+  .string()
+  .transform((text) => text.toLowerCase().replace(/:/g, ''))
+  .pipe(z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 is 64 hexadecimal digits'));
+/** In one request; a longer list comes in several. */
+const MAX_ALLOWED_EKS = 200;
 
 export const REQUEST = {
   nothing: z.strictObject({}),
@@ -92,6 +100,28 @@ export const REQUEST = {
   revocation: z.strictObject({ reason: revocationReason }),
   retirement: z.strictObject({ reason: revocationReason.default('cessationOfOperation') }),
   renewal: z.strictObject({ reason: words(200).exactOptional() }),
+  sha256Params: z.strictObject({ sha256 }),
+  newTpmRoot: z.strictObject({
+    certificate: z
+      .base64()
+      .max(32 * 1024)
+      .transform((text) => Buffer.from(text, 'base64'))
+      .describe('base64 of the DER'),
+    kind: z.enum(['root', 'intermediate']).exactOptional().describe('left out: root when it is self-signed'),
+    note: words(200).exactOptional(),
+  }),
+  allowedEks: z.strictObject({
+    entries: z
+      .array(
+        z.strictObject({
+          ekSha256: sha256.describe('SHA-256 of the SubjectPublicKeyInfo of the endorsement key'),
+          deviceId: deviceId.exactOptional(),
+          note: words(200).exactOptional(),
+        }),
+      )
+      .min(1)
+      .max(MAX_ALLOWED_EKS),
+  }),
   newGroup: z.strictObject({ name: groupName, policy: policyChange.default({}) }),
   policyChange,
 } as const;

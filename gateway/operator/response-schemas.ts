@@ -34,6 +34,33 @@ const deviceSummary = z.object({
   owner: z.string().nullable(),
 }) satisfies z.ZodType<api.DeviceSummary>;
 
+const deviceTpm = z.object({
+  ekSha256: z.string(),
+  maker: z
+    .object({ manufacturer: z.string(), model: z.string().nullable(), version: z.string().nullable() })
+    .nullable(),
+  proofLevel: z.enum(PROOF_LEVELS),
+  akName: z.string(),
+  firstSeen: time,
+  updatedAt: time,
+}) satisfies z.ZodType<api.DeviceTpm>;
+
+const tpmRoot = z.object({
+  sha256: z.string().describe('SHA-256 of the DER, lower-case hexadecimal'),
+  kind: z.enum(['root', 'intermediate']),
+  subject: z.string(),
+  notAfter: time,
+  note: z.string().nullable(),
+  addedAt: time,
+}) satisfies z.ZodType<api.TpmRootSummary>;
+
+const allowedEk = z.object({
+  ekSha256: z.string().describe('SHA-256 of the SubjectPublicKeyInfo, lower-case hexadecimal'),
+  deviceId: z.string().nullable(),
+  note: z.string().nullable(),
+  addedAt: time,
+}) satisfies z.ZodType<api.AllowedEkSummary>;
+
 const ticket = z.object({
   id: z.string(),
   deviceId,
@@ -66,6 +93,7 @@ const group = z.object({
     ticketSeconds: z.int(),
     keys: z.array(z.enum(KEY_KINDS)),
     proof: z.enum(PROOF_LEVELS),
+    publishProof: z.enum(PROOF_LEVELS).exactOptional(),
     readFrom: z.array(z.string()),
     owner: z.string().nullable(),
   }),
@@ -101,6 +129,7 @@ export const RESPONSE = {
     owner: z.string().nullable(),
     hardwareSerial: z.string().nullable(),
     createdAt: time,
+    tpm: deviceTpm.nullable(),
     certificates: z.array(certificateSummary),
     session: session.nullable(),
     lastSession: session.extend({ endedAt: time, endReason: z.string() }).nullable(),
@@ -112,6 +141,22 @@ export const RESPONSE = {
     sessionsClosed: z.int(),
     closedAfterMs: z.number().describe('from the arrival of the request to the last socket closed'),
   }) satisfies z.ZodType<api.DeviceRevoked>,
+  HardwareReplaced: z.object({
+    deviceId,
+    ticket: z.string().describe('shown once'),
+    joinUrl: z.string().describe('holds the ticket'),
+    expiresAt: time,
+    serials: z.array(z.string()),
+    sessionsClosed: z.int(),
+    previousEkSha256: z.string().nullable(),
+  }) satisfies z.ZodType<api.HardwareReplaced>,
+  TpmRoot: tpmRoot,
+  TpmRootPage: pageOf(tpmRoot),
+  AllowedEk: allowedEk,
+  AllowedEkPage: pageOf(allowedEk),
+  EksAllowed: z.object({
+    items: z.array(z.object({ ekSha256: z.string(), outcome: z.enum(['added', 'changed', 'unchanged']) })),
+  }) satisfies z.ZodType<api.EksAllowed>,
   RenewOrdered: z.object({
     deviceId,
     noticeId: z.string(),

@@ -19,6 +19,13 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   CREDENTIALS_MISSING: 'give the agent the whole join URL: gatehouse-agent enroll JOIN-URL',
   KEY_NOT_ALLOWED: 'allow the key in the group (gatehouse group set GROUP --keys ...), or let the agent use another',
   PROOF_TOO_LOW: 'the group asks for a key in a TPM: gatehouse group show GROUP',
+  ATTESTATION_REQUIRED:
+    'enroll with the TPM: gatehouse-agent enroll JOIN-URL --key tpm; or see: gatehouse group show GROUP',
+  EK_CERTIFICATE_UNTRUSTED: 'trust the maker: gatehouse tpm root add FILE; or this TPM: gatehouse tpm ek allow SHA256',
+  EK_NOT_ALLOWED: 'allow this TPM: gatehouse tpm ek allow SHA256, or --csv FILE',
+  EK_BELONGS_TO_ANOTHER:
+    'look for it: gatehouse device show ID; replaced hardware: gatehouse device replace-hardware ID',
+  EK_CHANGED: 'if the hardware was replaced on purpose: gatehouse device replace-hardware ID',
   CSR_MALFORMED: 'send base64 of a DER PKCS#10 request',
   CSR_SIGNATURE_INVALID: 'make the request again with the key that it names',
   BODY_NOT_BASE64: 'send base64 of a DER PKCS#10 request, without PEM lines',

@@ -120,6 +120,6 @@ describe('a device enrolls with the agent', () => {
     const { joinUrl } = await gateway.addDevice('safe-1', 'vault');
     const { code, stderr } = await agent.command(['enroll', joinUrl]);
     expect(code).toBe(3);
-    expect(stderr).toContain('PROOF_TOO_LOW');
+    expect(stderr).toContain('ATTESTATION_REQUIRED');
   });
 });

@@ -151,7 +151,7 @@ describe('refusals', () => {
   it('a software key where the group requires a TPM', async () => {
     await changePolicy(world, { proof: 'tpm' });
     const ticket = await register(world, 'press-07');
-    await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({ code: 'PROOF_TOO_LOW' });
+    await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({ code: 'ATTESTATION_REQUIRED' });
   });
 
   it('stand in the audit with the attempt id when the device is known, and never hold the ticket', async () => {

@@ -99,7 +99,7 @@ it('evaluates the policy of today, not of the day the device was enrolled', asyn
   await changePolicy(world, { keys: ['ec-p384'] });
   await expect(renew(newKey())).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
   await changePolicy(world, { keys: ['ec-p256'], proof: 'tpm-endorsed' });
-  await expect(renew(newKey())).rejects.toMatchObject({ code: 'PROOF_TOO_LOW' });
+  await expect(renew(newKey())).rejects.toMatchObject({ code: 'ATTESTATION_REQUIRED' });
 });
 
 it('refuses a revoked, an expired and an unknown certificate', async () => {
