@@ -1,32 +1,64 @@
 import { Command } from 'commander';
 import { composeAgent } from './compose-agent.ts';
-import { checkAgent, type Finding } from './operations/check-agent.ts';
+import { AgentError } from './domain/agent-error.ts';
+import { chooseTcti, hasTpm, openKeyAccess, readingKeys, recordedProvider, startWithProvider } from './key-access.ts';
+import { checkAgent, type Finding, failed } from './operations/check-agent.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { inspectStateFolder } from './state/inspect-state-folder.ts';
-import { enterStateFolder, stateOption } from './state-folder.ts';
+import { MemoryStateStore } from './state/memory-state-store.ts';
+import { enterStateFolder, type StateFolder, stateOption, tctiOption } from './state-folder.ts';
 import { askRunningAgent } from './status-command.ts';
 import { print } from './terminal.ts';
+import { checkTpm } from './tpm/check-tpm.ts';
 
 export function checkCommand(): Command {
   return new Command('check')
     .description('name each thing that is wrong or missing, and what to do; exit code 0 when nothing is')
     .addOption(stateOption())
+    .addOption(tctiOption())
     .option('--json', 'print as JSON')
     .addHelpText('after', '\nExample:\n  $ gatehouse-agent check --state /var/lib/gatehouse-agent')
     .action(check);
 }
 
-async function check(options: { state: string; json?: true }): Promise<void> {
-  const { store } = await enterStateFolder(options.state, { create: false });
-  const running = await askRunningAgent();
-  const live = running ? { connected: running.connected } : undefined;
-  const findings: Finding[] = [
-    ...(await inspectStateFolder('.')),
-    ...(await checkAgent(composeAgent({ store, log: silentLog }), live)),
-  ];
+async function check(options: { state: string; tcti?: string; json?: true }): Promise<void> {
+  const findings = await findAll(options);
   if (options.json) print(JSON.stringify(findings));
   else for (const finding of findings) print(formatFinding(finding));
   if (findings.some(({ ok }) => !ok)) process.exitCode = 1;
+}
+
+async function findAll(options: { state: string; tcti?: string }): Promise<Finding[]> {
+  let folder: StateFolder;
+  try {
+    folder = await enterStateFolder(options.state, { create: false });
+  } catch (error) {
+    // Before an enrollment: what a key in the TPM needs can be seen all the same.
+    if (!(error instanceof AgentError) || error.code !== 'NOT_ENROLLED') throw error;
+    if (options.tcti === undefined && !(await hasTpm())) throw error;
+    const missing = { ok: false, what: error.message, ...(error.advice === undefined ? {} : { advice: error.advice }) };
+    return [...(await checkTpm({ tcti: await chooseTcti(new MemoryStateStore(), options.tcti) })), missing];
+  }
+  const { store } = folder;
+  const provider = (await recordedProvider(store)) ?? 'software';
+  const tcti = await chooseTcti(store, options.tcti);
+  const tpmFindings = provider === 'tpm' || options.tcti !== undefined ? await checkTpm({ tcti }) : [];
+  // What is missing has been named; without it there is no TLS to try.
+  if (provider === 'tpm' && tpmFindings.every(({ ok }) => ok)) await startWithProvider(folder, tcti);
+  const running = await askRunningAgent();
+  const live = running ? { connected: running.connected } : undefined;
+  const access = { keys: await readingKeys(store) };
+  const opened = live
+    ? access
+    : await openKeyAccess(store, { provider, create: false }).catch((error: unknown) => {
+        tpmFindings.push(failed('the key in the TPM can be used', error));
+        return access;
+      });
+  return [
+    ...(await inspectStateFolder('.')),
+    ...tpmFindings,
+    ...(await checkAgent(composeAgent({ store, log: silentLog, access: opened }), live)),
+  ];
 }
 
 function formatFinding({ ok, what, advice }: Finding): string {

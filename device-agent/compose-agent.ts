@@ -3,23 +3,30 @@ import { softwareKeys } from './keys/software-keys.ts';
 import { createMqttConnector } from './mqtt/mqtt-connector.ts';
 import type { AgentDeps } from './operations/running-agent.ts';
 import type { HookRunner } from './ports/hook-runner.ts';
+import type { KeyProvider } from './ports/key-provider.ts';
 import type { Log } from './ports/log.ts';
 import type { StateStore } from './ports/state-store.ts';
+import type { IdentityContexts } from './runtime/identity-contexts.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { systemRandomness } from './runtime/system-randomness.ts';
-import { dialTls } from './runtime/tls-dialer.ts';
+import { createTlsDialer } from './runtime/tls-dialer.ts';
+
+/** Where the keys live, and how TLS gets at them when that is not simply a PEM. */
+export type KeyAccess = { keys: KeyProvider; contexts?: IdentityContexts };
 
 /**
  * The real parts behind every port. No globals and no signals: as many agents as wanted may live in one process, each
  * with a store of its own.
  */
-export function composeAgent(own: { store: StateStore; log: Log; hook?: HookRunner }): AgentDeps {
+export function composeAgent(own: { store: StateStore; log: Log; hook?: HookRunner; access?: KeyAccess }): AgentDeps {
+  const { access, ...deps } = own;
+  const dial = createTlsDialer(access?.contexts);
   return {
-    keys: softwareKeys,
-    est: createEstClient(dialTls),
-    mqtt: createMqttConnector(dialTls),
+    keys: access?.keys ?? softwareKeys,
+    est: createEstClient(dial),
+    mqtt: createMqttConnector(dial),
     clock: systemClock,
     randomness: systemRandomness,
-    ...own,
+    ...deps,
   };
 }

@@ -4,13 +4,29 @@ import { KEY_KINDS, type KeyKind } from '#gateway/contract/operator-api.ts';
 import { composeAgent } from './compose-agent.ts';
 import { ControlServer } from './control/control-server.ts';
 import { AgentError } from './domain/agent-error.ts';
+import {
+  chooseProvider,
+  chooseTcti,
+  KEY_CHOICES,
+  type KeyChoice,
+  openKeyAccess,
+  startWithProvider,
+} from './key-access.ts';
 import { ENROLL_STEPS, type Enrolled, type EnrollStep, enrollDevice } from './operations/enroll-device.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { LAYOUT } from './state/state-layout.ts';
-import { enterStateFolder, stateOption } from './state-folder.ts';
+import { enterStateFolder, stateOption, tctiOption } from './state-folder.ts';
 import { formatTime, print, say } from './terminal.ts';
 
-type EnrollOptions = { state: string; key: string; algorithm: KeyKind; confirm: boolean; replace?: true; json?: true };
+type EnrollOptions = {
+  state: string;
+  key: KeyChoice;
+  tcti?: string;
+  algorithm: KeyKind;
+  confirm: boolean;
+  replace?: true;
+  json?: true;
+};
 
 export function enrollCommand(): Command {
   return new Command('enroll')
@@ -18,8 +34,11 @@ export function enrollCommand(): Command {
     .argument('<join-url>', 'as `gatehouse device add` prints it; `-` reads it from stdin')
     .addOption(stateOption())
     .addOption(
-      new Option('--key <provider>', 'where the key lives').choices(['software', 'tpm', 'auto']).default('software'),
+      new Option('--key <provider>', 'where the key lives; auto: in the TPM when there is one')
+        .choices(KEY_CHOICES)
+        .default('software'),
     )
+    .addOption(tctiOption())
     .addOption(new Option('--algorithm <kind>', 'kind of the key').choices(KEY_KINDS).default('ec-p256'))
     .option('--no-confirm', 'do not open an MQTT session to confirm; `run` does it then')
     .option('--replace', 'enroll again although this folder holds an identity of this device')
@@ -32,21 +51,24 @@ export function enrollCommand(): Command {
 }
 
 async function enroll(text: string, options: EnrollOptions): Promise<void> {
-  if (options.key === 'tpm') {
-    throw new AgentError('KEY_UNSUPPORTED', 'this version has software keys only', {
-      advice: 'choose --key software if a key in a file is good enough for this device; it is never chosen for you',
-    });
-  }
-  if (options.key === 'auto') say('key: software (this version has no other)');
+  const folder = await enterStateFolder(options.state, { create: true });
+  const { store } = folder;
+  const replace = options.replace === true;
+  const provider = await chooseProvider(store, { choice: options.key, tcti: options.tcti, replace });
+  const tcti = await chooseTcti(store, options.tcti);
+  if (provider === 'tpm') await startWithProvider(folder, tcti);
+  if (options.key === 'auto')
+    say(`key: ${provider === 'tpm' ? `in the TPM at ${tcti}` : 'in a file (there is no TPM)'}`);
   const join = readJoinUrl(text === '-' ? await readStdin() : text);
-  const { store } = await enterStateFolder(options.state, { create: true });
   const lock = await ControlServer.listen(LAYOUT.controlSocket);
   const stop = new AbortController();
   const onSignal = () => stop.abort();
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
   try {
-    const deps = composeAgent({ store, log: silentLog });
-    const order = { join, keyKind: options.algorithm, confirm: options.confirm, replace: options.replace === true };
+    const create = replace || (await store.currentGeneration()) === undefined;
+    const access = await openKeyAccess(store, { provider, tcti, create });
+    const deps = composeAgent({ store, log: silentLog, access });
+    const order = { join, keyKind: options.algorithm, confirm: options.confirm, replace };
     report(await runSteps((progress) => enrollDevice(deps, order, progress, stop.signal)), options);
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);

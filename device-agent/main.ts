@@ -22,7 +22,7 @@ const program = new Command('gatehouse-agent')
   .showHelpAfterError('(--help shows what can be typed)')
   .addHelpText(
     'after',
-    '\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the gateway, 4 gateway not reached, 5 not enrolled',
+    '\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the gateway, 4 gateway not reached, 5 not enrolled,\n6 the TPM cannot be used, 75 start me again (the connection to the TPM broke)',
   );
 for (const command of [
   enrollCommand(),

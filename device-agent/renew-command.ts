@@ -3,6 +3,7 @@ import { composeAgent } from './compose-agent.ts';
 import { ControlClient } from './control/control-client.ts';
 import { ControlServer } from './control/control-server.ts';
 import { AgentError } from './domain/agent-error.ts';
+import { openKeyAccess, recordedProvider, startAsEnrolled } from './key-access.ts';
 import type { Renewed } from './operations/renewal-keeper.ts';
 import { runAgent } from './operations/run-agent.ts';
 import { silentLog } from './runtime/json-log.ts';
@@ -25,6 +26,8 @@ async function renew(options: { state: string; timeout: string; json?: true }): 
   if (!(timeoutMs > 0)) throw new AgentError('USAGE', '--timeout is a number of seconds');
   const folder = await enterStateFolder(options.state, { create: false });
   const client = await ControlClient.connect(LAYOUT.controlSocket);
+  // Restarts this process if need be; the connection to a running agent would be lost by that.
+  if (!client) await startAsEnrolled(folder);
   const work = client ? renewThrough(client) : renewAlone(folder);
   const { oldSerial, newSerial } = await within(timeoutMs, work);
   if (options.json) return print(JSON.stringify({ oldSerial, newSerial }));
@@ -45,7 +48,9 @@ async function renewAlone({ store }: StateFolder): Promise<Renewed> {
   say('no agent runs: renewing here');
   const lock = await ControlServer.listen(LAYOUT.controlSocket);
   try {
-    const agent = await runAgent(composeAgent({ store, log: silentLog }));
+    const provider = (await recordedProvider(store)) ?? 'software';
+    const access = await openKeyAccess(store, { provider, create: false });
+    const agent = await runAgent(composeAgent({ store, log: silentLog, access }));
     try {
       return await agent.renewNow();
     } finally {

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { composeAgent } from './compose-agent.ts';
 import { ControlServer } from './control/control-server.ts';
 import { AgentError } from './domain/agent-error.ts';
+import { openKeyAccess, recordedProvider, startAsEnrolled } from './key-access.ts';
 import { runAgent } from './operations/run-agent.ts';
 import { createCommandHook } from './runtime/command-hook.ts';
 import { createJsonLog, LOG_LEVELS, type LogLevel } from './runtime/json-log.ts';
@@ -26,15 +27,21 @@ Example:
   $ gatehouse-agent run --state /var/lib/gatehouse-agent --hook 'systemctl reload telemetry'
 
 The hook gets GATEHOUSE_STATE, GATEHOUSE_CERTIFICATE, GATEHOUSE_KEY, GATEHOUSE_TRUST (paths), GATEHOUSE_DEVICE_ID,
-GATEHOUSE_SERIAL and GATEHOUSE_OLD_SERIAL. SIGHUP makes a new session, SIGTERM and SIGINT end cleanly.`,
+GATEHOUSE_SERIAL and GATEHOUSE_OLD_SERIAL. SIGHUP makes a new session, SIGTERM and SIGINT end cleanly.
+Exit code 75: the connection to the TPM broke; the supervisor should start the agent again.`,
     )
     .action(run);
 }
 
+/** EX_TEMPFAIL of sysexits.h: nothing is wrong that a fresh process would not mend. */
+const EXIT_FOR_SUPERVISOR = 75;
+
 async function run(options: RunOptions): Promise<void> {
   const hookTimeoutMs = 1000 * parseSeconds(options.hookTimeout, '--hook-timeout', 86_400);
   const keepaliveSeconds = parseSeconds(options.keepalive, '--keepalive', 65_535);
-  const { store, path, startedIn } = await enterStateFolder(options.state, { create: false });
+  const folder = await enterStateFolder(options.state, { create: false });
+  await startAsEnrolled(folder);
+  const { store, path, startedIn } = folder;
   const log = createJsonLog({
     level: options.logLevel,
     write: (line) => process.stderr.write(line),
@@ -50,16 +57,26 @@ async function run(options: RunOptions): Promise<void> {
     options.hook === undefined
       ? undefined
       : createCommandHook({ command: options.hook, cwd: startedIn, timeoutMs: hookTimeoutMs, environment: facts });
-  const ended = untilSignal();
+  const tpmDied = Promise.withResolvers<'tpm'>();
+  const ended = Promise.race([untilSignal(), tpmDied.promise]);
   const control = await ControlServer.listen(LAYOUT.controlSocket);
   try {
-    const agent = await runAgent(composeAgent({ store, log, ...(hook ? { hook } : {}) }), { keepaliveSeconds });
+    const access = await openKeyAccess(store, {
+      provider: (await recordedProvider(store)) ?? 'software',
+      create: false,
+      onDead: (error) => {
+        log.error('the connection to the TPM is broken', { reason: error.message, advice: error.advice });
+        process.exitCode = EXIT_FOR_SUPERVISOR;
+        tpmDied.resolve('tpm');
+      },
+    });
+    const agent = await runAgent(composeAgent({ store, log, access, ...(hook ? { hook } : {}) }), { keepaliveSeconds });
     control.attach(agent);
     log.info('agent started', { deviceId: agent.deviceId, pid: process.pid });
     const onHangUp = () => agent.reconnect();
     process.on('SIGHUP', onHangUp);
-    const signal = await ended;
-    log.info('agent stops', { signal });
+    const cause = await ended;
+    log.info('agent stops', { signal: cause });
     await agent.stop();
     process.off('SIGHUP', onHangUp);
   } finally {

@@ -11,6 +11,12 @@ export function stateOption(): Option {
     .default('./agent-state');
 }
 
+export function tctiOption(): Option {
+  return new Option('--tcti <string>', 'how to reach the TPM: device:/dev/tpmrm0, tabrmd, swtpm:path=SOCKET').env(
+    'GATEHOUSE_AGENT_TCTI',
+  );
+}
+
 export type StateFolder = {
   /** Absolute. */
   path: string;

@@ -3,6 +3,7 @@ import { ControlClient } from './control/control-client.ts';
 import { formatAddress } from './domain/agent-config.ts';
 import { AgentError } from './domain/agent-error.ts';
 import type { AgentStatus } from './domain/agent-status.ts';
+import { readingKeys } from './key-access.ts';
 import { softwareKeys } from './keys/software-keys.ts';
 import { describeStatus } from './operations/describe-status.ts';
 import { systemClock } from './runtime/system-clock.ts';
@@ -30,7 +31,9 @@ async function status(options: { state: string; json?: true }): Promise<void> {
 async function describe(folder: string): Promise<AgentStatus> {
   try {
     const { store } = await enterStateFolder(folder, { create: false });
-    return (await askRunningAgent()) ?? (await describeStatus({ store, keys: softwareKeys, clock: systemClock }));
+    return (
+      (await askRunningAgent()) ?? (await describeStatus({ store, keys: await readingKeys(store), clock: systemClock }))
+    );
   } catch (error) {
     if (!(error instanceof AgentError) || error.code !== 'NOT_ENROLLED') throw error;
     // No folder is an answer too.
@@ -63,12 +66,17 @@ function formatForPeople(status: AgentStatus): string {
     `state        ${status.state}, ${connection}`,
     ...(certificate ? [`certificate  ${certificate.serial}, valid until ${formatTime(certificate.notAfter)}`] : []),
     ...(status.nextRenewalAt === null ? [] : [`next renewal ${formatTime(status.nextRenewalAt)}`]),
-    `key          ${status.keyProvider}`,
+    `key          ${formatKey(status)}`,
     ...(gateway ? [`gateway      EST ${formatAddress(gateway.est)}, MQTT ${formatAddress(gateway.mqtt)}`] : []),
     ...(lastError ? [`last error   ${formatTime(lastError.at)} ${lastError.message}`] : []),
     ...(status.hook ? [`last hook    ${formatTime(status.hook.at)} ${formatHook(status.hook)}`] : []),
     ...(status.advice === null ? [] : [`next         ${status.advice}`]),
   ].join('\n');
+}
+
+function formatKey({ keyProvider, proofLevel, tlsKeyAccess }: AgentStatus): string {
+  if (keyProvider === 'software') return keyProvider;
+  return `${keyProvider}, proof level ${proofLevel}, TLS by ${tlsKeyAccess === 'pkcs11' ? 'PKCS#11' : 'the OpenSSL provider'}`;
 }
 
 function formatHook(hook: NonNullable<AgentStatus['hook']>): string {

@@ -7,6 +7,7 @@ import { installNode24, node24Path } from '#scripts/set-up/node-24.mjs';
 import { dependenciesAreFresh, installDependencies } from '#scripts/set-up/project-dependencies.mjs';
 import { SetUpError } from '#scripts/set-up/set-up-error.mjs';
 import { withSetUpLock } from '#scripts/set-up/set-up-lock.mjs';
+import { installTpmProvider, tpmProviderPath } from '#scripts/set-up/tpm-provider.mjs';
 
 export const PROJECT_ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -24,13 +25,15 @@ export async function setUp({ root = PROJECT_ROOT, tests = false, commands = [] 
   if (!existsSync(join(root, 'package-lock.json'))) {
     throw new SetUpError(`${root} has no package-lock.json`, 'clone the repository again: this checkout is incomplete');
   }
-  if (!isReady(root) || missingPackages(wanted).length > 0) {
+  const wantsTpm = tests || commands.includes('swtpm');
+  if (!isReady(root) || missingPackages(wanted).length > 0 || (wantsTpm && !tpmProviderPath(root))) {
     await withSetUpLock(root, async () => {
       // Asked again under the lock: another set-up may have done it while this one waited.
       if (!dependenciesAreFresh(root)) await installDependencies(root);
       if (!node24Path(root)) await installNode24(root);
       const missing = missingPackages(wanted);
       if (missing.length > 0) await installDebianPackages(missing);
+      if (wantsTpm && !tpmProviderPath(root)) await installTpmProvider(root);
     });
   }
   const node = node24Path(root);

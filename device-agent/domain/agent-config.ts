@@ -12,7 +12,8 @@ export type AgentConfig = {
   trustDomain: string;
   /** SHA-256 of the whole root certificate, lower-case hexadecimal, as the join URL gave it. */
   rootSha256: string;
-  keyProvider: 'software';
+  /** Where the keys live; what is `tpm` never becomes `software`. */
+  keyProvider: 'software' | 'tpm';
 };
 
 /** Unknown fields are ignored, so a file from a newer agent is still read. @throws AgentError STATE_BROKEN */
@@ -26,7 +27,8 @@ export function parseAgentConfig(value: unknown): AgentConfig {
   if (typeof rootSha256 !== 'string' || !/^[0-9a-f]{64}$/.test(rootSha256))
     throw broken('the root fingerprint is missing');
   // A key kept elsewhere is never replaced by a software key without a word.
-  if (keyProvider !== 'software') throw broken(`this version cannot use keys of "${String(keyProvider).slice(0, 20)}"`);
+  if (keyProvider !== 'software' && keyProvider !== 'tpm')
+    throw broken(`this version cannot use keys of "${String(keyProvider).slice(0, 20)}"`);
   return {
     version: 1,
     est: { host: est.host, port: est.port },

@@ -1,8 +1,11 @@
+import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import type { GatewayAddress } from './agent-config.ts';
 import type { RuntimeFacts } from './runtime-facts.ts';
 
 export const AGENT_STATES = ['not-enrolled', 'enrolled', 'expired', 'revoked', 'refused'] as const;
 export type AgentHealthState = (typeof AGENT_STATES)[number];
+
+export type TlsKeyAccess = 'provider' | 'pkcs11';
 
 /** What `status --json` prints. Others' scripts rely on these names; fields may be added. Times are milliseconds UTC. */
 export type AgentStatus = {
@@ -14,7 +17,10 @@ export type AgentStatus = {
   certificate: { serial: string; notAfter: number } | null;
   nextRenewalAt: number | null;
   keyProvider: string;
-  proofLevel: 'software';
+  /** As the certificate of the device says: what the gateway has verified about its key. */
+  proofLevel: ProofLevel;
+  /** How TLS reaches a key in the TPM: OpenSSL's own provider, or PKCS#11. null: the key is a file. */
+  tlsKeyAccess: TlsKeyAccess | null;
   gateway: { est: GatewayAddress; mqtt: GatewayAddress } | null;
   agentVersion: string;
   running: boolean;

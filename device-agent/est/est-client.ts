@@ -8,7 +8,10 @@ import type {
   EstClient,
   EstSession,
   EstTarget,
+  TpmChallengeAnswer,
+  TpmChallengeRequest,
 } from '#device-agent/ports/est-client.ts';
+import { TPM_CHALLENGE_PATH } from '#gateway/contract/attestation.ts';
 import {
   ATTEMPT_HEADER,
   CONTENT_TYPE,
@@ -21,6 +24,7 @@ import {
 import type { DialGateway } from './dial-gateway.ts';
 import { type HttpAnswer, HttpExchange } from './http-exchange.ts';
 import { parseRetryAfter } from './retry-after.ts';
+import { formatTpmChallengeRequest, parseTpmChallengeAnswer } from './tpm-challenge.ts';
 
 /** EST over HTTPS (RFC 7030, RFC 8951). */
 export function createEstClient(dial: DialGateway): EstClient {
@@ -47,6 +51,7 @@ function openSession(dial: DialGateway, target: EstTarget): EstSession {
     },
     fetchCaCertificates: (signal) => fetchCaCertificates(exchange, signal),
     enroll: (request, signal) => enroll(exchange, request, signal),
+    requestTpmChallenge: (request, signal) => requestTpmChallenge(exchange, request, signal),
     close: () => exchange.close(),
   };
 }
@@ -71,27 +76,60 @@ async function enroll(
       headers: {
         'Content-Type': CONTENT_TYPE.csr,
         [ATTEMPT_HEADER]: request.attemptId,
-        ...(basic
-          ? { Authorization: `Basic ${Buffer.from(`${basic.user}:${basic.password}`).toString('base64')}` }
-          : {}),
+        ...formatAuthorization(basic),
       },
       body: formatEstBody(request.csr),
     },
     signal,
   );
-  const told = answer.headers[ATTEMPT_HEADER.toLowerCase()];
-  const attemptId = isAttemptId(told) ? told : request.attemptId;
-  const retryAfterMs = parseRetryAfter(answer.headers['retry-after'], answer.headers.date, Date.now());
+  const refused = readRefusal(answer, request.attemptId);
+  const { attemptId, retryAfterMs = DEFAULT_PENDING_MS } = refused;
   if (answer.status === 200) return { kind: 'issued', attemptId, certificates: readCertsOnly(answer.body) };
   // RFC 7030 4.2.3: the gateway has the request; it wants to be asked again.
-  if (answer.status === 202) return { kind: 'pending', attemptId, retryAfterMs: retryAfterMs ?? DEFAULT_PENDING_MS };
+  return answer.status === 202 ? { kind: 'pending', attemptId, retryAfterMs } : refused;
+}
+
+async function requestTpmChallenge(
+  exchange: HttpExchange,
+  request: TpmChallengeRequest,
+  signal: AbortSignal | undefined,
+): Promise<TpmChallengeAnswer> {
+  const answer = await exchange.send(
+    {
+      method: 'POST',
+      path: TPM_CHALLENGE_PATH,
+      headers: {
+        'Content-Type': 'application/json',
+        [ATTEMPT_HEADER]: request.attemptId,
+        ...formatAuthorization(request.basic),
+      },
+      body: formatTpmChallengeRequest(request.identity),
+    },
+    signal,
+  );
+  const refused = readRefusal(answer, request.attemptId);
+  if (answer.status === 200) return { ...parseTpmChallengeAnswer(answer.body), attemptId: refused.attemptId };
+  // A gateway of before attestation; a certificate that proves less is not asked for.
+  if (answer.status === 404 || answer.status === 501)
+    return { ...refused, detail: 'this gateway cannot judge keys in a TPM' };
+  return refused;
+}
+
+function readRefusal(answer: HttpAnswer, ownAttemptId: string): EnrollmentAnswer & { kind: 'refused' } {
+  const told = answer.headers[ATTEMPT_HEADER.toLowerCase()];
+  const retryAfterMs = parseRetryAfter(answer.headers['retry-after'], answer.headers.date, Date.now());
   return {
     kind: 'refused',
-    attemptId,
+    attemptId: isAttemptId(told) ? told : ownAttemptId,
     status: answer.status,
     detail: readableText(answer.body),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
+}
+
+function formatAuthorization(basic: EnrollmentRequest['basic']): Record<string, string> {
+  if (!basic) return {};
+  return { Authorization: `Basic ${Buffer.from(`${basic.user}:${basic.password}`).toString('base64')}` };
 }
 
 /** Retry-After is a MUST of 202; a gateway that forgets it is asked once a minute. */

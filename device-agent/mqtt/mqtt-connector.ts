@@ -69,5 +69,7 @@ function outcomeOfDial(error: unknown): ConnectOutcome {
   const detail = error instanceof Error ? error.message : String(error);
   if (error instanceof AgentError && error.code === 'GATEWAY_UNTRUSTED') return { kind: 'untrusted', detail };
   if (error instanceof AgentError && error.code === 'GATEWAY_REFUSED') return { kind: 'closed', detail };
+  if (error instanceof AgentError && error.code === 'TPM_UNUSABLE')
+    return { kind: 'key-unusable', detail, ...(error.advice === undefined ? {} : { advice: error.advice }) };
   return { kind: 'unreachable', detail };
 }

@@ -1,3 +1,4 @@
+import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
 import type { RuntimeFacts } from '#device-agent/domain/runtime-facts.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
@@ -15,7 +16,7 @@ export function formatAgentState(
     connected: facts.connected,
     agentVersion: AGENT_VERSION,
     serial: identity.certificate.serial,
-    proofLevel: 'software',
+    proofLevel: readProofLevel(identity.certificate),
     clock: facts.clock,
     nextRenewalAt: facts.nextRenewalAt,
     ...(facts.hook ? { hook: facts.hook } : {}),

@@ -135,7 +135,7 @@ async function checkMqtt(
   }
 }
 
-function failed(what: string, thrown: unknown): Finding {
+export function failed(what: string, thrown: unknown): Finding {
   const { message, advice } = asAgentError(thrown, 'STATE_BROKEN');
   return { ok: false, what: `${what}: ${message}`, ...(advice === undefined ? {} : { advice }) };
 }

@@ -62,5 +62,11 @@ export function explainOutcome(outcome: Exclude<ConnectOutcome, { kind: 'connect
       return new AgentError('GATEWAY_UNTRUSTED', outcome.detail, {
         advice: 'whoever answers at the MQTT address is not our gateway, or the clock of this device is wrong',
       });
+    case 'key-unusable':
+      return new AgentError(
+        'TPM_UNUSABLE',
+        outcome.detail,
+        outcome.advice === undefined ? {} : { advice: outcome.advice },
+      );
   }
 }

@@ -1,3 +1,5 @@
+import type { Certificate } from '#ca/pkix/certificate.ts';
+import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import { type AgentConfig, parseAgentConfig } from '#device-agent/domain/agent-config.ts';
 import { type AgentStatus, adviceFor, healthOf } from '#device-agent/domain/agent-status.ts';
 import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
@@ -43,7 +45,7 @@ export async function describeStatus(deps: {
 export function formatStatus(
   facts: {
     config: AgentConfig | undefined;
-    certificate: { serial: string; notAfter: number } | undefined;
+    certificate: Certificate | undefined;
     facts: RuntimeFacts;
     nextRenewalAt: number | undefined;
     now: number;
@@ -59,7 +61,8 @@ export function formatStatus(
     certificate: certificate ? { serial: certificate.serial, notAfter: certificate.notAfter } : null,
     nextRenewalAt: facts.nextRenewalAt ?? null,
     keyProvider: config?.keyProvider ?? 'software',
-    proofLevel: 'software',
+    proofLevel: certificate ? readProofLevel(certificate) : 'software',
+    tlsKeyAccess: config?.keyProvider === 'tpm' ? 'provider' : null,
     gateway: config ? { est: config.est, mqtt: config.mqtt } : null,
     agentVersion: AGENT_VERSION,
     running: live.running,

@@ -106,6 +106,7 @@ export async function enrollDevice(
         operation: 'simpleenroll',
         attemptId,
         key: request.key,
+        attester: deps.keys.attester,
         subject: formatName({ commonName: config.deviceId }),
         basic: { user: config.deviceId, password: join.ticket },
         anchors,

@@ -38,6 +38,7 @@ export async function loadGeneration(
     if (!certificate.publicKey.equals(key.publicKey)) throw new Error('the certificate is for another key');
     return { identity: { generation: number, key, certificate, certificates: stored.certificates, meta } };
   } catch (cause) {
+    if (cause instanceof AgentError) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError('STATE_BROKEN', `generation ${number} cannot be used: ${why}`, {
       cause,

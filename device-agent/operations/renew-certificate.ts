@@ -55,6 +55,7 @@ export async function requestRenewal(
         operation: 'simplereenroll',
         attemptId,
         key,
+        attester: deps.keys.attester,
         // RFC 7030 4.2.2: subject and subjectAltName equal those of the current certificate.
         subject,
         ...(subjectAltName ? { subjectAltName } : {}),

@@ -6,7 +6,9 @@ import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { EnrollmentAnswer, EnrollmentRequest, EstSession } from '#device-agent/ports/est-client.ts';
-import type { DeviceKey } from '#device-agent/ports/key-provider.ts';
+import type { Attester, DeviceKey } from '#device-agent/ports/key-provider.ts';
+import { attestEnrollment } from './attest-enrollment.ts';
+import { explainRefusal } from './explain-refusal.ts';
 
 export type CertificateWish = {
   config: Pick<AgentConfig, 'deviceId' | 'trustDomain'>;
@@ -18,6 +20,8 @@ export type CertificateWish = {
   /** At a renewal: the value of the current certificate's extension, DER. */
   subjectAltName?: Buffer;
   basic?: EnrollmentRequest['basic'];
+  /** Proves where the key lives; a request for a key of a provider that can prove it never goes without. */
+  attester?: Attester | undefined;
   /** DER. */
   anchors: Buffer[];
   /** Issuers known already, DER; more are fetched when these do not do. */
@@ -37,7 +41,7 @@ export type ReceivedCertificate = {
  * One request for a certificate over EST, up to a certificate that is known to be ours: for our key and our name, with
  * a path to an anchor. While the gateway says 202 it is asked again with the same key, no sooner than it said.
  * @throws AgentError GATEWAY_REFUSED (this request will not be granted), GATEWAY_BUSY, GATEWAY_UNREACHABLE, ANSWER_UNFIT,
- * STOPPED
+ * STOPPED, TPM_UNUSABLE
  */
 export async function requestCertificate(
   deps: { clock: Clock },
@@ -47,10 +51,13 @@ export async function requestCertificate(
 ): Promise<ReceivedCertificate> {
   const { key, operation, attemptId, basic } = wish;
   for (;;) {
+    // Anew each time: a challenge is good once, and for minutes.
+    const evidence = wish.attester && (await attestEnrollment(wish.attester, session, wish, hooks.signal));
     const csr = await formatCsr({
       subject: wish.subject,
       publicKey: key.publicKey,
       ...(wish.subjectAltName ? { subjectAltName: wish.subjectAltName } : {}),
+      ...(evidence ? { attributes: [evidence] } : {}),
       signatureAlgorithm: key.signatureAlgorithm,
       sign: (message) => key.sign(message),
     });
@@ -59,7 +66,7 @@ export async function requestCertificate(
       case 'issued':
         return accept(session, wish, answer, hooks.signal);
       case 'refused':
-        throw refusal(answer);
+        throw explainRefusal(answer);
       case 'pending':
         hooks.onPending?.(answer.attemptId, answer.retryAfterMs);
         // RFC 7030 4.2.3: at least as long as Retry-After says.
@@ -125,18 +132,4 @@ function findPath(leaf: Certificate, others: Buffer[], { anchors, at }: Certific
   } catch {
     return undefined;
   }
-}
-
-function refusal(answer: EnrollmentAnswer & { kind: 'refused' }): AgentError {
-  const { status, attemptId, detail, retryAfterMs } = answer;
-  const later = status === 408 || status === 429 || status >= 500;
-  return new AgentError(
-    later ? 'GATEWAY_BUSY' : 'GATEWAY_REFUSED',
-    detail || `the gateway answered with status ${status} and no reason`,
-    {
-      attemptId,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-      ...(later ? { advice: 'try again later; the same key is used again' } : {}),
-    },
-  );
 }

@@ -123,7 +123,8 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     if (outcome.kind === 'refused') await facts.update({ refused: { serial, code: outcome.code, at: time.now() } });
     await facts.noteError(error, time.now());
     // CONNACK 5 is an answer. Anything else may also mean that MQTT has moved, or that our clock is wrong.
-    if (outcome.kind !== 'refused' && failures % ASK_AFTER_FAILURES === 0) await askGateway(identity);
+    const mayBeElsewhere = outcome.kind !== 'refused' && outcome.kind !== 'key-unusable';
+    if (mayBeElsewhere && failures % ASK_AFTER_FAILURES === 0) await askGateway(identity);
   }
 
   /** The broker may have moved, and the clock may be wrong: the gateway says so over HTTPS, verified. */

@@ -1,4 +1,5 @@
 import type { Directory, EstOperation } from '#gateway/contract/est.ts';
+import type { TpmIdentity } from './key-provider.ts';
 
 /** What to trust while talking to the gateway. */
 export type GatewayTrust = {
@@ -30,12 +31,31 @@ export type EnrollmentAnswer =
   | { kind: 'pending'; attemptId: string; retryAfterMs: number }
   | { kind: 'refused'; attemptId: string; status: number; detail: string; retryAfterMs?: number };
 
+export type TpmChallengeRequest = {
+  identity: TpmIdentity;
+  attemptId: string;
+  basic?: { user: string; password: string };
+};
+
+/** First round trip of an attested enrollment; see gateway/contract/attestation.ts. */
+export type TpmChallengeAnswer =
+  | {
+      kind: 'challenge';
+      attemptId: string;
+      /** TPM2B_ID_OBJECT. */
+      credentialBlob: Buffer;
+      /** TPM2B_ENCRYPTED_SECRET. */
+      encryptedSecret: Buffer;
+    }
+  | (EnrollmentAnswer & { kind: 'refused' });
+
 /** One verified TLS session, opened at the first request and kept for the next. Fails with AgentError. */
 export interface EstSession {
   fetchDirectory(signal?: AbortSignal): Promise<Directory>;
   /** DER, in no order. */
   fetchCaCertificates(signal?: AbortSignal): Promise<Buffer[]>;
   enroll(request: EnrollmentRequest, signal?: AbortSignal): Promise<EnrollmentAnswer>;
+  requestTpmChallenge(request: TpmChallengeRequest, signal?: AbortSignal): Promise<TpmChallengeAnswer>;
   close(): void;
 }
 

@@ -18,7 +18,9 @@ export type ConnectOutcome =
   | { kind: 'closed'; detail: string }
   | { kind: 'unreachable'; detail: string }
   /** Not our gateway. */
-  | { kind: 'untrusted'; detail: string };
+  | { kind: 'untrusted'; detail: string }
+  /** Nothing was wrong out there: our own key could not be used. */
+  | { kind: 'key-unusable'; detail: string; advice?: string };
 
 export type MessageListener = (topic: string, payload: Buffer) => void;
 

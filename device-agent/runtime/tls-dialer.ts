@@ -1,9 +1,11 @@
 import { isIP } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type ConnectionOptions,
   checkServerIdentity,
   connect,
   type DetailedPeerCertificate,
+  type SecureContext,
   type TLSSocket,
 } from 'node:tls';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
@@ -13,6 +15,7 @@ import { formatPem } from '#ca/pkix/pem.ts';
 import { formatAddress } from '#device-agent/domain/agent-config.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import type { GatewayTrust, TlsIdentity } from '#device-agent/ports/est-client.ts';
+import type { IdentityContexts } from './identity-contexts.ts';
 
 export type TlsTarget = {
   address: { host: string; port: number };
@@ -22,6 +25,8 @@ export type TlsTarget = {
   /** ALPN protocol. */
   protocol: string;
   timeoutMs: number;
+  /** Holds key, certificates and anchors already. */
+  secureContext?: SecureContext;
 };
 
 /**
@@ -29,6 +34,54 @@ export type TlsTarget = {
  * connect to a server that offers it.
  */
 const NO_CERTIFICATE_COMPRESSION = 2 ** 32 + 2 ** 33;
+
+/** @param contexts for identities whose keys are not in a PEM alone; left out: every connection reads key and certificates. */
+export function createTlsDialer(contexts?: IdentityContexts): typeof dialTls {
+  if (!contexts) return dialTls;
+  return async (target, signal) => {
+    const { identity } = target;
+    if (!identity) return dialTls(target, signal);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await dialWithContext(target, identity, contexts, signal);
+      } catch (error) {
+        if (!isAboutOwnKey(error)) throw error;
+        // The key is not where it was, by a reset or by another program: load it again. Once more after that, since a
+        // connection of before may end now and take the slot with it, by the number that is ours again.
+        contexts.doubt(identity);
+        if (attempt === KEY_ATTEMPTS || signal?.aborted === true) throw error;
+        await delay(KEY_PAUSE_MS);
+      }
+    }
+  };
+}
+
+async function dialWithContext(
+  target: TlsTarget,
+  identity: TlsIdentity,
+  contexts: IdentityContexts,
+  signal: AbortSignal | undefined,
+): Promise<TLSSocket> {
+  const { minVersion, secureOptions, ca } = tlsOptions(target);
+  const secureContext = await contexts.contextFor(identity, { minVersion, secureOptions, ca });
+  const socket = await dialTls({ ...target, secureContext }, signal);
+  // TLS 1.3: the client is done before the server has judged it. A key that has silently gone shows only now.
+  socket.on('error', (error) => {
+    if (isAboutOwnKey(error)) contexts.doubt(identity);
+  });
+  return socket;
+}
+
+/** Our own signature could not be made, or the other side had reason to doubt it. */
+function isAboutOwnKey(error: unknown): boolean {
+  const { code = '', cause } = error as { code?: string; cause?: { code?: string } };
+  return [code, cause?.code ?? ''].some((text) => OWN_KEY_ERRORS.test(text));
+}
+
+const KEY_ATTEMPTS = 3;
+const KEY_PAUSE_MS = 50;
+
+const OWN_KEY_ERRORS = /CANNOT_SIGN|ALERT_CERTIFICATE_REQUIRED|ALERT_DECRYPT_ERROR|ERR_OSSL_(EVP_)?(PROV|TPM2)/;
 
 /**
  * A TLS connection whose other side is verified: chain to a pinned anchor, server purpose, host name, dates.
@@ -52,7 +105,10 @@ export function dialTls(target: TlsTarget, signal?: AbortSignal): Promise<TLSSoc
       // A later error of the same socket has been answered by this one.
       socket.on('error', () => {});
       socket.destroy();
-      reject(new AgentError(code, message, { cause, ...adviceFor(code, cause) }));
+      const error = new AgentError(code, message, { cause, ...adviceFor(code, cause) });
+      // Only then has it let go of its key: what is loaded before that may be unloaded in its place.
+      if (code === 'TPM_UNUSABLE' && !socket.closed) socket.once('close', () => reject(error));
+      else reject(error);
     };
     const onClose = () => fail('GATEWAY_REFUSED', `${at} closed the connection during the TLS handshake`);
     const onError = (error: NodeJS.ErrnoException) => {
@@ -61,6 +117,7 @@ export function dialTls(target: TlsTarget, signal?: AbortSignal): Promise<TLSSoc
         return fail('GATEWAY_UNTRUSTED', `${at} is not the gateway that is trusted here: ${error.message}`, error);
       if (!connected)
         return fail('GATEWAY_UNREACHABLE', `${at} cannot be reached: ${describeNetworkError(error)}`, error);
+      if (isAboutOwnKey(error)) return fail('TPM_UNUSABLE', 'the key of this device could not sign in TLS', error);
       if (error.code === 'ECONNRESET' || error.code === 'EPIPE' || /ALERT/.test(error.code ?? '')) {
         return fail('GATEWAY_REFUSED', `${at} ended the TLS handshake: ${error.message}`, error);
       }
@@ -89,7 +146,7 @@ export function dialTls(target: TlsTarget, signal?: AbortSignal): Promise<TLSSoc
   });
 }
 
-function tlsOptions({ address, trust, identity, protocol }: TlsTarget): ConnectionOptions {
+function tlsOptions({ address, trust, identity, protocol, secureContext }: TlsTarget): ConnectionOptions {
   const options: ConnectionOptions = {
     host: address.host,
     port: address.port,
@@ -98,7 +155,7 @@ function tlsOptions({ address, trust, identity, protocol }: TlsTarget): Connecti
     minVersion: 'TLSv1.2',
     ALPNProtocols: [protocol],
     secureOptions: NO_CERTIFICATE_COMPRESSION,
-    ...(identity ? { key: identity.key, cert: identity.certificates } : {}),
+    ...identityOptions(identity, secureContext),
   };
   // First contact: whoever answers is believed in nothing; the caller compares the fingerprint of what it got.
   if (trust === 'unverified') return { ...options, rejectUnauthorized: false };
@@ -108,6 +165,11 @@ function tlsOptions({ address, trust, identity, protocol }: TlsTarget): Connecti
   return trust.floor === undefined
     ? { ...options, ca, rejectUnauthorized: true }
     : { ...options, ca, rejectUnauthorized: false };
+}
+
+function identityOptions(identity: TlsIdentity | undefined, secureContext: SecureContext | undefined) {
+  if (secureContext) return { secureContext };
+  return identity ? { key: identity.key, cert: identity.certificates } : {};
 }
 
 /** RFC 8995 2.6.1. Runs before a byte is sent over the connection. */
@@ -162,6 +224,7 @@ function describeNetworkError(error: NodeJS.ErrnoException): string {
 function adviceFor(code: AgentError['code'], cause: unknown): { advice?: string } {
   if (code === 'GATEWAY_UNREACHABLE')
     return { advice: 'check the address, the network and any firewall; the gateway may be down' };
+  if (code === 'TPM_UNUSABLE') return { advice: 'run `gatehouse-agent check`: it tells how the TPM is' };
   if (code !== 'GATEWAY_UNTRUSTED') return {};
   const reason = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
   if (reason === 'CERT_NOT_YET_VALID' || reason === 'CERT_HAS_EXPIRED') {

@@ -27,21 +27,21 @@ export async function activateCredential(
     Buffer.concat([FILE_HEADER, credential.credentialBlob, credential.encryptedSecret]),
   );
   const key = await loadEndorsementKey(bench, endorsement);
-  const args = ['-Q', '-c', formatHandle(akHandle), '-C', key, '-i', 'credential.bin', '-o', 'secret.bin'];
+  const command = `tpm2_activatecredential -Q -c ${formatHandle(akHandle)} -C ${key} -i credential.bin -o secret.bin`;
   // High range templates may be used with their empty password; the low range demands the endorsement policy. An EK is
   // not exempt from lockout: a power cut soon after the use of that password counts as one failed attempt.
-  if (endorsement.area.attributes.has('userWithAuth')) await bench.run('tpm2_activatecredential', ...args);
-  else await withEndorsementPolicy(bench, (session) => bench.run('tpm2_activatecredential', ...args, '-P', session));
+  if (endorsement.area.attributes.has('userWithAuth')) await bench.run(command);
+  else await withEndorsementPolicy(bench, (session) => bench.run(`${command} -P ${session}`));
   return bench.read('secret.bin');
 }
 
 /** PolicyA of the TCG EK Credential Profile: PolicySecret of the endorsement hierarchy. */
 async function withEndorsementPolicy(bench: TpmBench, work: (session: string) => Promise<unknown>): Promise<void> {
-  await bench.run('tpm2_startauthsession', '-Q', '--policy-session', '-S', 'policy.ctx');
+  await bench.run('tpm2_startauthsession -Q --policy-session -S policy.session');
   try {
-    await bench.run('tpm2_policysecret', '-Q', '-S', 'policy.ctx', '-c', 'e');
-    await work('session:policy.ctx');
+    await bench.run('tpm2_policysecret -Q -S policy.session -c e');
+    await work('session:policy.session');
   } finally {
-    await bench.run('tpm2_flushcontext', 'policy.ctx').catch(() => {});
+    await bench.run('tpm2_flushcontext policy.session').catch(() => {});
   }
 }

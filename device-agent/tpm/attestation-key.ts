@@ -10,6 +10,8 @@ import type { TpmBench } from './tpm-workbench.ts';
 const FIRST_HANDLE = 0x81000020;
 const LAST_HANDLE = 0x8100003f;
 
+const ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign';
+
 /** @param count of handles that are free now, the lowest ones. @throws TpmError NO_SPACE */
 export async function chooseHandles(bench: TpmBench, count: number): Promise<number[]> {
   const taken = new Set((await bench.handles('handles-persistent')).map(Number));
@@ -31,13 +33,10 @@ export async function chooseHandles(bench: TpmBench, count: number): Promise<num
  */
 export async function createAttestationKey(bench: TpmBench, handle: number): Promise<EccPublicArea> {
   await bench.run(
-    'tpm2_create',
-    ...['-Q', '-C', STORAGE_KEY, '-G', 'ecc256:ecdsa-sha256:null', '-g', 'sha256'],
-    ...['-a', 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign'],
-    ...['-u', 'ak.pub', '-r', 'ak.priv'],
+    `tpm2_create -Q -C ${STORAGE_KEY} -G ecc256:ecdsa-sha256:null -g sha256 -a ${ATTRIBUTES} -u ak.pub -r ak.priv`,
   );
-  await bench.run('tpm2_load', '-Q', '-C', STORAGE_KEY, '-u', 'ak.pub', '-r', 'ak.priv', '-c', 'ak.ctx');
-  await bench.run('tpm2_evictcontrol', '-Q', '-C', 'o', '-c', 'ak.ctx', formatHandle(handle));
+  await bench.run(`tpm2_load -Q -C ${STORAGE_KEY} -u ak.pub -r ak.priv -c ak.ctx`);
+  await bench.run(`tpm2_evictcontrol -Q -C o -c ak.ctx ${formatHandle(handle)}`);
   const made = await readAttestationKey(bench, handle);
   if (!made) throw new TpmError('FAILED', 'the TPM has made another key than an attestation key');
   return made;

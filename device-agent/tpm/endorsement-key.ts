@@ -87,7 +87,7 @@ export async function loadEndorsementKey(bench: TpmBench, endorsement: Endorseme
 /** From the endorsement seed: the same key every time. Leaves `ek.ctx`. */
 async function createEndorsementKey(bench: TpmBench, kind: EndorsementKind): Promise<PublicArea> {
   const algorithm = KINDS.find((row) => row.kind === kind)?.algorithm ?? 'ecc';
-  await bench.run('tpm2_createek', '-Q', '-c', 'ek.ctx', '-G', algorithm, '-u', 'ek.pub', '-f', 'tss');
+  await bench.run(`tpm2_createek -Q -c ek.ctx -G ${algorithm} -u ek.pub -f tss`);
   return parseSizedPublicArea(await bench.read('ek.pub'), 'the endorsement key');
 }
 

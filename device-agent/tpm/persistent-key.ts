@@ -8,7 +8,7 @@ export function formatHandle(handle: number): string {
 
 /** @returns undefined when the object at this handle is no key of a kind that is used here. @throws TpmError */
 export async function readPublicArea(bench: TpmBench, handle: string): Promise<PublicArea | undefined> {
-  await bench.run('tpm2_readpublic', '-Q', '-c', handle, '-f', 'tss', '-o', 'read.pub');
+  await bench.run(`tpm2_readpublic -Q -c ${handle} -f tss -o read.pub`);
   try {
     return parseSizedPublicArea(await bench.read('read.pub'));
   } catch {

@@ -13,10 +13,10 @@ export async function readNvDer(bench: TpmBench, index: string): Promise<Buffer[
 /** With the (empty) password of the index itself, which needs no owner; else as the owner. */
 async function readNv(bench: TpmBench, index: string): Promise<void> {
   try {
-    await bench.run('tpm2_nvread', '-Q', '-C', index, '-o', 'nv.bin', index);
+    await bench.run(`tpm2_nvread -Q -C ${index} -o nv.bin ${index}`);
   } catch (error) {
     if (!(error instanceof TpmError) || error.responseCode === undefined) throw error;
-    await bench.run('tpm2_nvread', '-Q', '-C', 'o', '-o', 'nv.bin', index);
+    await bench.run(`tpm2_nvread -Q -C o -o nv.bin ${index}`);
   }
 }
 

@@ -18,22 +18,9 @@ export async function ensureStorageKey(bench: TpmBench, options: { create: boole
         'the TPM was cleared or replaced: if that was on purpose, the operator runs `gatehouse device replace-hardware` and this device enrolls again with --replace',
     });
   }
-  await bench.run(
-    'tpm2_createprimary',
-    '-Q',
-    '-C',
-    'o',
-    '-G',
-    'ecc256',
-    '-g',
-    'sha256',
-    '-a',
-    ATTRIBUTES,
-    '-c',
-    'srk.ctx',
-  );
+  await bench.run(`tpm2_createprimary -Q -C o -G ecc256 -g sha256 -a ${ATTRIBUTES} -c srk.ctx`);
   try {
-    await bench.run('tpm2_evictcontrol', '-Q', '-C', 'o', '-c', 'srk.ctx', STORAGE_KEY);
+    await bench.run(`tpm2_evictcontrol -Q -C o -c srk.ctx ${STORAGE_KEY}`);
   } catch (error) {
     // Somebody else has made it in the meantime, from the same seed.
     if (!(error instanceof TpmError) || error.tpmCode !== 'HANDLE_TAKEN') throw error;

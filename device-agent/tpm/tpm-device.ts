@@ -1,16 +1,17 @@
 import type { EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
-import { type EccPublicArea, formatPublicArea } from '#ca/tpm2/public-area.ts';
+import { type EccPublicArea, formatPublicArea, nameOf, parseSizedPublicArea } from '#ca/tpm2/public-area.ts';
 import type { Attester, TpmEvidence, TpmIdentity } from '#device-agent/ports/key-provider.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
 import { activateCredential, type SealedCredential } from './activate-credential.ts';
 import { chooseHandles, createAttestationKey, formatName, readAttestationKey } from './attestation-key.ts';
-import { certifyDeviceKey, createDeviceKey, signWithDeviceKey } from './device-key.ts';
+import { certifyDeviceKey, createDeviceKey, loadDeviceKey, signWithDeviceKey } from './device-key.ts';
 import { type Endorsement, readEndorsement } from './endorsement-key.ts';
+import { releaseObjects } from './release-objects.ts';
 import { ensureStorageKey } from './storage-key.ts';
 import { TpmError } from './tpm-error.ts';
 import { parseTpmRecord, type TpmRecord } from './tpm-record.ts';
-import { type TpmBench, TpmWorkbench } from './tpm-workbench.ts';
-import { parseTss2Pem } from './tss2-key.ts';
+import { hasResourceManager, type TpmBench, TpmWorkbench } from './tpm-workbench.ts';
+import { isTss2Pem, parseTss2Pem } from './tss2-key.ts';
 
 export type TpmDeviceOptions = {
   /** Where its record is kept; nothing else of it. */
@@ -79,6 +80,25 @@ export class TpmDevice implements Attester {
     return { ...certified, publicArea: Buffer.from(key.publicArea.subarray(2)) };
   }
 
+  /** Loads the key once. @throws TpmError that says why it cannot be used */
+  async checkKey(pem: string): Promise<void> {
+    const key = parseTss2Pem(pem);
+    await this.#workbench.use(async (bench) => {
+      await loadDeviceKey(bench, key);
+    });
+  }
+
+  /**
+   * A process that was killed leaves its objects in a TPM without a resource manager. Those with the Name of a key of
+   * this device can only be ours, since one process at a time has its state folder.
+   * @param pems keys of this device.
+   */
+  async releaseLeftovers(pems: string[]): Promise<void> {
+    if (hasResourceManager(this.tcti)) return;
+    const names = new Set(pems.filter(isTss2Pem).map((pem) => keyName(pem)));
+    await this.#workbench.use((bench) => releaseObjects(bench, names));
+  }
+
   /** Asks the TPM for something small. @throws TpmError when it does not answer */
   async probe(): Promise<void> {
     await this.#workbench.use((bench) => bench.handles('handles-transient'));
@@ -141,4 +161,9 @@ export class TpmDevice implements Attester {
     if (JSON.stringify(now) !== JSON.stringify(before)) await this.#options.store.writeRecord('tpm', now);
     return now;
   }
+}
+
+/** Lower-case hexadecimal. */
+function keyName(pem: string): string {
+  return nameOf(parseSizedPublicArea(Buffer.from(parseTss2Pem(pem).publicArea))).toString('hex');
 }

@@ -58,18 +58,25 @@ export class TpmBench {
     if (!hasResourceManager(this.tcti)) this.#before = await this.#listLoaded();
   }
 
-  /** Runs a program of tpm2-tools on files of this bench. @throws TpmError */
-  async run(tool: string, ...args: string[]): Promise<string> {
+  /**
+   * Runs a program of tpm2-tools on files of this bench. @param command program and arguments, with single spaces; there
+   * is no shell and no quoting. @throws TpmError
+   */
+  async run(command: string): Promise<void> {
     let failed = true;
     try {
-      const printed = await runTpmTool({ tool, args, tcti: this.tcti, folder: this.#folder });
+      await this.#tool(command);
       failed = false;
-      return printed;
     } finally {
       if (failed) this.#leftSession = true;
-      // A tool that saves or loads a context file leaves the object in its slot; one that fails may leave anything.
-      if (failed || args.some((arg) => arg.endsWith('.ctx'))) await this.#flushObjects();
+      // A tool that saves or loads an object's context leaves the object in its slot; one that fails may leave anything.
+      if (failed || command.includes('.ctx')) await this.#flushObjects();
     }
+  }
+
+  /** A tool that only prints. @returns its stdout. @throws TpmError */
+  ask(command: string): Promise<string> {
+    return this.#tool(command);
   }
 
   write(name: string, content: Uint8Array): Promise<void> {
@@ -82,7 +89,7 @@ export class TpmBench {
 
   /** Handles of a kind, e.g. `handles-persistent`, as the tools write them: `0x81000001`. */
   async handles(kind: string): Promise<string[]> {
-    const printed = await this.#tool('tpm2_getcap', kind);
+    const printed = await this.ask(`tpm2_getcap ${kind}`);
     return [...printed.matchAll(/0x[0-9a-f]+/gi)].map(([handle]) => handle.toLowerCase());
   }
 
@@ -110,7 +117,7 @@ export class TpmBench {
   }
 
   async #flush(handles: string[]): Promise<void> {
-    for (const handle of handles) await this.#tool('tpm2_flushcontext', handle);
+    for (const handle of handles) await this.#tool(`tpm2_flushcontext ${handle}`);
   }
 
   /** Cleaning up never hides what went wrong before it, and the next work finds what was left. */
@@ -118,7 +125,8 @@ export class TpmBench {
     await cleaning().catch(() => {});
   }
 
-  #tool(tool: string, ...args: string[]): Promise<string> {
+  #tool(command: string): Promise<string> {
+    const [tool = '', ...args] = command.split(' ');
     return runTpmTool({ tool, args, tcti: this.tcti, folder: this.#folder });
   }
 }

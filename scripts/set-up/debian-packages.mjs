@@ -11,6 +11,9 @@ export const DEBIAN_PACKAGES = [
   { package: 'strongswan-pki', command: 'pki', reason: 'is an EST client that keeps to every byte of RFC 7030' },
   { package: 'mosquitto', command: 'mosquitto', reason: 'is the broker that ours is measured beside' },
   { package: 'mosquitto-clients', command: 'mosquitto_pub', reason: 'is an MQTT client written by others' },
+  { package: 'swtpm', command: 'swtpm', reason: 'is the TPM that devices of the tests have' },
+  { package: 'swtpm-tools', command: 'swtpm_setup', reason: 'makes such TPMs, with endorsement certificates' },
+  { package: 'tpm2-tools', command: 'tpm2_send', reason: 'is how the agent talks to a TPM' },
 ];
 
 // mosquitto is in sbin, which is not on every user's PATH.

@@ -1,5 +1,5 @@
 import { createHash, randomBytes, verify, X509Certificate } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
@@ -12,6 +12,7 @@ import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import { TpmDevice } from '#device-agent/tpm/tpm-device.ts';
 import type { TpmError } from '#device-agent/tpm/tpm-error.ts';
 import { createTpmKeys } from '#device-agent/tpm/tpm-keys.ts';
+import { parseTss2Pem } from '#device-agent/tpm/tss2-key.ts';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
 import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
@@ -264,8 +265,6 @@ describe.skipIf(lacks('swtpm', 'swtpm_setup', 'tpm2_create'))('a TPM as the agen
   });
 
   async function persist(pem: string, handle: number): Promise<void> {
-    const { parseTss2Pem } = await import('#device-agent/tpm/tss2-key.ts');
-    const { writeFile } = await import('node:fs/promises');
     const { publicArea, privateArea } = parseTss2Pem(pem);
     await writeFile(`${tpm.stateDir}/left.pub`, publicArea);
     await writeFile(`${tpm.stateDir}/left.priv`, privateArea);
@@ -273,8 +272,8 @@ describe.skipIf(lacks('swtpm', 'swtpm_setup', 'tpm2_create'))('a TPM as the agen
     await tpm.tool('tpm2_flushcontext', '-t');
     await tpm.tool('tpm2_evictcontrol', '-Q', '-C', 'o', '-c', 'left.ctx', `0x${handle.toString(16)}`);
   }
-
-  async function leftFiles(): Promise<string[]> {
-    return (await readdir(tmpdir())).filter((name) => name.startsWith('gatehouse-tpm-'));
-  }
 });
+
+async function leftFiles(): Promise<string[]> {
+  return (await readdir(tmpdir())).filter((name) => name.startsWith('gatehouse-tpm-'));
+}

@@ -1,0 +1,130 @@
+import { access } from 'node:fs/promises';
+import type { KeyAccess } from './compose-agent.ts';
+import { parseAgentConfig } from './domain/agent-config.ts';
+import { AgentError } from './domain/agent-error.ts';
+import { softwareKeys } from './keys/software-keys.ts';
+import type { KeyProvider, KeyProviderName } from './ports/key-provider.ts';
+import type { StateStore } from './ports/state-store.ts';
+import type { StateFolder } from './state-folder.ts';
+import { findOpensslProvider, requireUsable, writeProviderConfig } from './tpm/openssl-provider.ts';
+import { isRunningWithProvider, restartWithProvider } from './tpm/restart-with-provider.ts';
+import { SharedSecureContext } from './tpm/shared-secure-context.ts';
+import { TpmDevice } from './tpm/tpm-device.ts';
+import type { TpmError } from './tpm/tpm-error.ts';
+import { createTpmKeys } from './tpm/tpm-keys.ts';
+import { parseTpmRecord } from './tpm/tpm-record.ts';
+
+export const KEY_CHOICES = ['software', 'tpm', 'auto'] as const;
+export type KeyChoice = (typeof KEY_CHOICES)[number];
+
+/** The kernel's resource manager; never /dev/tpm0, which one program at a time can use. */
+const DEFAULT_TCTI = 'device:/dev/tpmrm0';
+const TPM_DEVICES = ['/dev/tpmrm0', '/dev/tpm0'];
+
+/** What this state folder has been enrolled with, or was about to be. @throws AgentError STATE_BROKEN */
+export async function recordedProvider(store: StateStore): Promise<KeyProviderName | undefined> {
+  const record = await store.readRecord('agent');
+  return record === undefined ? undefined : parseAgentConfig(record).keyProvider;
+}
+
+/**
+ * Where the keys of an enrollment are to live. Once in a TPM, never less: neither by `auto` nor by `software`.
+ * @throws AgentError
+ */
+export async function chooseProvider(
+  store: StateStore,
+  wish: { choice: KeyChoice; tcti: string | undefined; replace: boolean },
+): Promise<KeyProviderName> {
+  const recorded = await recordedProvider(store);
+  const { choice, replace } = wish;
+  if (choice === 'software' && recorded === 'tpm') {
+    throw new AgentError('KEY_UNSUPPORTED', 'the key of this device lives in its TPM; one in a file would prove less', {
+      advice: 'use --key tpm; if the device is to become another one, give another folder with --state',
+    });
+  }
+  const isEnrolled = (await store.currentGeneration()) !== undefined;
+  if (choice === 'tpm' && recorded === 'software' && isEnrolled && !replace) {
+    throw new AgentError('ALREADY_ENROLLED', 'this device is enrolled with a key in a file', {
+      advice: 'run enroll again with --replace and a new ticket to move to a key in the TPM',
+    });
+  }
+  if (choice !== 'auto') return choice;
+  if (recorded === 'tpm') return 'tpm';
+  if (recorded === 'software' && isEnrolled && !replace) return 'software';
+  return wish.tcti !== undefined || (await hasTpm()) ? 'tpm' : 'software';
+}
+
+/** How to reach the TPM: as asked for, as before, or by the kernel's resource manager. */
+export async function chooseTcti(store: StateStore, asked: string | undefined): Promise<string> {
+  return asked ?? parseTpmRecord(await store.readRecord('tpm'))?.tcti ?? DEFAULT_TCTI;
+}
+
+export async function hasTpm(): Promise<boolean> {
+  for (const path of TPM_DEVICES) {
+    const isThere = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return true;
+  }
+  return false;
+}
+
+/**
+ * OpenSSL must know the TPM before the first TLS connection with a key in it: this process becomes one that does,
+ * unless it is one. Nothing may have been read from stdin.
+ * @throws TpmError when there is no provider that can do it
+ */
+export async function startWithProvider(folder: StateFolder, tcti: string): Promise<void> {
+  const { module } = requireUsable(await findOpensslProvider(process.env['GATEHOUSE_TPM2_PROVIDER']));
+  const config = await writeProviderConfig(folder.path, module);
+  if (!isRunningWithProvider(config, tcti)) restartWithProvider({ config, tcti, cwd: folder.startedIn });
+}
+
+/** The same for a folder that has an identity: nothing to do for one in files. */
+export async function startAsEnrolled(folder: StateFolder): Promise<void> {
+  if ((await recordedProvider(folder.store)) !== 'tpm') return;
+  await startWithProvider(folder, await chooseTcti(folder.store, undefined));
+}
+
+/** To read what is stored, without a TPM and without TLS. */
+export async function readingKeys(store: StateStore): Promise<KeyProvider> {
+  if ((await recordedProvider(store)) !== 'tpm') return softwareKeys;
+  return createTpmKeys(new TpmDevice({ store, tcti: await chooseTcti(store, undefined), create: false }));
+}
+
+/**
+ * Keys as a command uses them. For a TPM: what a killed process left in it is released, and the current key is tried,
+ * before the first connection. Call it while holding the state folder.
+ * @throws TpmError
+ */
+export async function openKeyAccess(
+  store: StateStore,
+  options: {
+    provider: KeyProviderName;
+    tcti?: string;
+    /** The command is an enrollment that may make keys. */
+    create: boolean;
+    onDead?: (error: TpmError) => void;
+  },
+): Promise<KeyAccess> {
+  if (options.provider === 'software') return { keys: softwareKeys };
+  const tcti = await chooseTcti(store, options.tcti);
+  const tpm = new TpmDevice({ store, tcti, create: options.create });
+  const contexts = new SharedSecureContext(tpm, options.onDead ?? (() => {}));
+  await tpm.releaseLeftovers(await storedKeys(store));
+  const current = await store.currentGeneration();
+  const identity = current === undefined ? undefined : await store.readGeneration(current);
+  // At a replacement of keys the old one may be of any kind, and gone.
+  if (identity && !options.create) await contexts.probe(identity.key);
+  return { keys: createTpmKeys(tpm), contexts };
+}
+
+async function storedKeys(store: StateStore): Promise<string[]> {
+  const keys: string[] = [];
+  for (const number of await store.listGenerations()) {
+    const generation = await store.readGeneration(number);
+    if (generation) keys.push(generation.key);
+  }
+  return keys;
+}

@@ -1,0 +1,97 @@
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
+import type { TlsIdentity } from '#device-agent/ports/est-client.ts';
+import type { TpmDevice } from './tpm-device.ts';
+import { TpmError } from './tpm-error.ts';
+
+type Shared = { identity: string; context: SecureContext };
+
+/**
+ * The one TLS context of this process. It holds one object in the TPM, of three: so the context of another identity
+ * takes its place, and the one before gives its slot back at once and not when memory is collected.
+ */
+export class SharedSecureContext {
+  readonly #tpm: TpmDevice;
+  readonly #onDead: (error: TpmError) => void;
+  #shared: Shared | undefined;
+  /** Whether the provider has loaded a key in this process: then it is there, and what fails later is the TPM. */
+  #hasWorked = false;
+
+  /** @param onDead the connection of this process to the TPM is broken for good; a new process would have a new one. */
+  constructor(tpm: TpmDevice, onDead: (error: TpmError) => void) {
+    this.#tpm = tpm;
+    this.#onDead = onDead;
+  }
+
+  /** @throws TpmError that says why the key cannot be used. */
+  async contextFor(identity: TlsIdentity, options: SecureContextOptions): Promise<SecureContext> {
+    const wanted = nameOfIdentity(identity);
+    if (this.#shared?.identity === wanted) return this.#shared.context;
+    this.#release();
+    const context = await this.#create(identity.key, { ...options, cert: identity.certificates });
+    this.#shared = { identity: wanted, context };
+    return context;
+  }
+
+  /** Loads the key as TLS does, and gives its slot back. @throws TpmError that says why it cannot be used. */
+  async probe(pem: string): Promise<void> {
+    close(await this.#create(pem, {}));
+  }
+
+  doubt(identity: TlsIdentity): void {
+    if (this.#shared?.identity === nameOfIdentity(identity)) this.#release();
+  }
+
+  async #create(pem: string, options: SecureContextOptions): Promise<SecureContext> {
+    try {
+      const context = createSecureContext({ ...options, key: pem });
+      this.#hasWorked = true;
+      return context;
+    } catch (cause) {
+      throw await this.#explain(pem, cause);
+    }
+  }
+
+  #release(): void {
+    if (this.#shared) close(this.#shared.context);
+    this.#shared = undefined;
+  }
+
+  /** The same key through the tools, which have a connection of their own: they tell what the TPM says. */
+  async #explain(pem: string, cause: unknown): Promise<TpmError> {
+    const code = (cause as NodeJS.ErrnoException).code ?? '';
+    if (code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH') {
+      return new TpmError('FAILED', 'the key and the certificate do not belong together', { cause });
+    }
+    const problem = await this.#tpm.checkKey(pem).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    // Slots can become free again, and the wrong TPM stays wrong: neither is the fault of this connection.
+    if (problem instanceof TpmError && !LOST.has(problem.tpmCode)) return problem;
+    if (!this.#hasWorked) {
+      if (problem instanceof TpmError) return problem;
+      return new TpmError('PROVIDER_UNFIT', `OpenSSL cannot load the key from the TPM (${code || String(cause)})`, {
+        cause,
+        advice: 'run `gatehouse-agent check`: it names what is missing',
+      });
+    }
+    const dead = new TpmError('CONNECTION_DEAD', 'the connection of this process to the TPM is broken', {
+      cause,
+      advice: 'start the agent again; a supervisor does it by itself',
+    });
+    this.#onDead(dead);
+    return dead;
+  }
+}
+
+/** After these the TSS library of this process does not come back, even when the TPM does. */
+const LOST = new Set(['NO_TPM', 'NO_PERMISSION', 'TIMEOUT', 'FAILURE_MODE']);
+
+function nameOfIdentity({ key, certificates }: TlsIdentity): string {
+  return key + certificates;
+}
+
+/** Frees the key now, not when memory is collected. Connections that use it keep it until they end. */
+function close(context: SecureContext): void {
+  (context as { context?: { close?: () => void } }).context?.close?.();
+}

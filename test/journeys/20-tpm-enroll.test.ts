@@ -1,0 +1,97 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readProofLevel } from '#ca/pkix/proof-level.ts';
+import type { DeviceAdded } from '#gateway/contract/operator-api.ts';
+import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
+import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
+import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
+import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
+import { lacksTpmTls } from '#test/fixtures/tpm/tpm-provider.ts';
+
+describe.skipIf(lacksTpmTls())('a device enrolls with a key that lives in its TPM', () => {
+  let maker: TpmMaker;
+  let gateway: GatewayProcess;
+  let tpm: SoftwareTpm;
+  let pump: AgentProcess;
+  let added: DeviceAdded;
+
+  beforeAll(async () => {
+    maker = await createTpmMaker();
+    gateway = await startGateway();
+    tpm = await maker.makeTpm();
+    for (const file of [maker.files.root, maker.files.issuer]) await gateway.gatehouse('tpm', 'root', 'add', file);
+    await gateway.addGroup('endorsed', { proof: 'tpm-endorsed' });
+    added = await gateway.addDevice('pump-17', 'endorsed');
+    pump = new AgentProcess(gateway.folder, 'pump-17');
+  });
+  afterAll(async () => {
+    await pump?.stop();
+    await gateway?.dispose();
+    await maker?.dispose();
+  });
+
+  test('and not with one in a file, where the group demands the proof', async () => {
+    const software = new AgentProcess(gateway.folder, 'pump-17-software');
+    const { code, stderr } = await software.command(['enroll', added.joinUrl]);
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/attest|proof|TPM/i);
+  });
+
+  test('and proves to the gateway whose TPM it is', async () => {
+    const { stdout } = await pump.enroll(added.joinUrl, '--key', 'tpm', '--tcti', tpm.tcti);
+    expect(stdout).toContain('pump-17 is enrolled');
+    expect(readProofLevel(await pump.certificate())).toBe('tpm-endorsed');
+    expect(await gateway.device('pump-17')).toMatchObject({ state: 'enrolled', proofLevel: 'tpm-endorsed' });
+  });
+
+  test('and keeps nothing on its disk that is a key', async () => {
+    const key = await readFile(pump.path('current/key.pem'), 'utf8');
+    expect(key).toMatch(/^-----BEGIN TSS2 PRIVATE KEY-----/);
+    expect(key).not.toContain('BEGIN PRIVATE KEY');
+  });
+
+  test('and says in its status where the key is and what it proves', async () => {
+    expect(await pump.status()).toMatchObject({
+      exitCode: 0,
+      state: 'enrolled',
+      keyProvider: 'tpm',
+      proofLevel: 'tpm-endorsed',
+      tlsKeyAccess: 'provider',
+    });
+  });
+
+  test('and finds nothing wrong when it checks itself', async () => {
+    const { code, stdout } = await pump.command(['check']);
+    expect({ code, stdout }).toMatchObject({ code: 0 });
+    expect(stdout).toContain('carries an endorsement certificate');
+    expect(stdout).toMatch(/OpenSSL provider is \d+\.\d+/);
+  });
+
+  test('and connects with it over mutual TLS, and renews with a new key in the TPM', async () => {
+    const before = await pump.certificate();
+    const keyBefore = await readFile(pump.path('current/key.pem'), 'utf8');
+    await pump.connect();
+    await gateway.deviceSoon('pump-17', 'a session', ({ session }) => session !== null);
+    await pump.ok('renew');
+    const after = await pump.certificate();
+    expect(after.publicKey).not.toEqual(before.publicKey);
+    expect(await readFile(pump.path('current/key.pem'), 'utf8')).not.toBe(keyBefore);
+    expect(readProofLevel(after)).toBe('tpm-endorsed');
+    await pump.daemon.logged('connected', { serial: after.serial });
+    // One object for the one TLS context; the one before has given its slot back.
+    expect((await tpm.handles('transient')).length).toBeLessThanOrEqual(2);
+  });
+
+  test('and goes on over a reset of the TPM, which loses all loaded keys', async () => {
+    const mark = pump.daemon.mark();
+    await tpm.tool('tpm2_flushcontext', '-t');
+    pump.daemon.signal('SIGHUP');
+    await pump.logged('connected', {}, mark);
+  });
+
+  test('and leaves no object behind when it stops', async () => {
+    await pump.stop();
+    expect(await tpm.handles('transient')).toEqual([]);
+    expect(await tpm.handles('saved-session')).toEqual([]);
+  });
+});
