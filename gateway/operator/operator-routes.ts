@@ -199,8 +199,8 @@ export const ROUTES: readonly RouteDefinition[] = [
   route('removeTpmRoot', {
     summary: 'Trust this TPM maker no longer',
     response: 'TpmRoot',
-    params: REQUEST.sha256Params,
-    answer: (operations, { params }, { actor }) => operations.removeTpmRoot({ ...params, actor }),
+    params: REQUEST.fingerprintParams,
+    answer: (operations, { params }, { actor }) => operations.removeTpmRoot({ sha256: params.fingerprint, actor }),
   }),
   route('allowEks', {
     summary: 'Put endorsement keys on the allow list; again is harmless',
@@ -217,8 +217,8 @@ export const ROUTES: readonly RouteDefinition[] = [
   route('removeAllowedEk', {
     summary: 'Take an endorsement key off the allow list',
     response: 'AllowedEk',
-    params: REQUEST.sha256Params,
-    answer: (operations, { params }, { actor }) => operations.removeAllowedEk({ ekSha256: params.sha256, actor }),
+    params: REQUEST.fingerprintParams,
+    answer: (operations, { params }, { actor }) => operations.removeAllowedEk({ ekSha256: params.fingerprint, actor }),
   }),
   route('listAudit', {
     summary: 'Audit events, newest first',

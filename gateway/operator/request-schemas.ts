@@ -100,7 +100,7 @@ export const REQUEST = {
   revocation: z.strictObject({ reason: revocationReason }),
   retirement: z.strictObject({ reason: revocationReason.default('cessationOfOperation') }),
   renewal: z.strictObject({ reason: words(200).exactOptional() }),
-  sha256Params: z.strictObject({ sha256 }),
+  fingerprintParams: z.strictObject({ fingerprint: sha256 }),
   newTpmRoot: z.strictObject({
     certificate: z
       .base64()

@@ -28,6 +28,16 @@ export function usage<T>(parse: (text: string) => T): (text: string) => T {
 
 export const deviceIdArgument = usage(parseDeviceId);
 
+/** Lower-case hexadecimal; colons and capitals are taken too. @throws RangeError */
+export function parseSha256(text: string): string {
+  const hex = text.toLowerCase().replace(/:/g, '');
+  if (!/^[0-9a-f]{64}$/.test(hex))
+    throw new RangeError(`"${text.slice(0, 80)}" is not a SHA-256 of 64 hexadecimal digits`);
+  return hex;
+}
+
+export const sha256Argument = usage(parseSha256);
+
 export const durationOption = usage(parseDuration);
 
 /** `a,b` as a list; the empty string is the empty list. */

@@ -5,6 +5,7 @@ import type {
   DeviceDetail,
   DeviceRevoked,
   DeviceSummary,
+  HardwareReplaced,
   RenewOrdered,
 } from '#gateway/contract/operator-api.ts';
 import { commandGroup, deviceIdArgument, type GlobalOptions, withExamples } from './command-options.ts';
@@ -153,6 +154,27 @@ export function deviceCommands(): Command {
     const retired = await operator.call('retireDevice', { params: [id], body: { reason } });
     if (json) printJson(retired);
     else say(`${id} is retired`);
+  });
+
+  withExamples(
+    device
+      .command('replace-hardware')
+      .description(
+        'another hardware takes this name: its certificates are revoked, its TPM is forgotten, a new ticket is made',
+      )
+      .argument('<id>', 'name of the device', deviceIdArgument),
+    'gatehouse device replace-hardware press-07',
+  ).action(async (id: DeviceId, _: unknown, command: Command) => {
+    const { data, json } = command.optsWithGlobals<GlobalOptions>();
+    const operator = await connectOperator(dataFolder(data));
+    const replaced = await operator.call<HardwareReplaced>('replaceHardware', { params: [id], body: {} });
+    if (json) {
+      printJson(replaced);
+      return;
+    }
+    const forgotten = replaced.previousEkSha256 === null ? '' : `, TPM ${replaced.previousEkSha256} forgotten`;
+    say(`${replaced.serials.length} certificate(s) revoked, ${replaced.sessionsClosed} session(s) closed${forgotten}`);
+    printDeviceAdded(replaced, Date.now());
   });
 
   return device;

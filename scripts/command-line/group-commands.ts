@@ -23,6 +23,7 @@ type PolicyOptions = GlobalOptions & {
   ticketLife?: number;
   keys?: KeyKind[];
   proof?: ProofLevel;
+  publishProof?: ProofLevel;
   readFrom?: string[];
   owner?: string;
 };
@@ -81,6 +82,7 @@ export function groupCommands(): Command {
       group.command('set').description('change the policy of a group').argument('<name>', 'name of the group'),
     ),
     'gatehouse group set default --lifetime 3d --keys ec-p256,ed25519',
+    'gatehouse group set line-3 --proof tpm --publish-proof tpm-endorsed',
     'gatehouse group set monitors --read-from ""',
   ).action(async (name: string, _: unknown, command: Command) => {
     const options = command.optsWithGlobals<PolicyOptions>();
@@ -112,6 +114,11 @@ function withPolicy(command: Command): Command {
       oneOf(PROOF_LEVELS, 'a proof level'),
     )
     .option(
+      '--publish-proof <level>',
+      `lowest proof level for publishing telemetry (out/data): ${PROOF_LEVELS.join(', ')}`,
+      oneOf(PROOF_LEVELS, 'a proof level'),
+    )
+    .option(
       '--read-from <groups>',
       'groups whose telemetry its devices may read, comma separated ("" for none)',
       listOption,
@@ -128,6 +135,7 @@ function policyOf(options: PolicyOptions): Partial<GroupPolicy> {
     ...(options.ticketLife === undefined ? {} : { ticketSeconds: options.ticketLife }),
     ...(options.keys === undefined ? {} : { keys: options.keys }),
     ...(options.proof === undefined ? {} : { proof: options.proof }),
+    ...(options.publishProof === undefined ? {} : { publishProof: options.publishProof }),
     ...(options.readFrom === undefined ? {} : { readFrom: options.readFrom }),
     ...(options.owner === undefined ? {} : { owner: options.owner === '' ? null : options.owner }),
   };
@@ -149,6 +157,7 @@ function showGroup(group: GroupDetail, json: boolean | undefined): void {
     'tickets live': formatDuration(policy.ticketSeconds),
     keys: policy.keys.join(', '),
     'lowest proof level': policy.proof,
+    'to publish telemetry': policy.publishProof ?? 'software',
     'reads telemetry of': policy.readFrom.join(', ') || 'nobody',
     owner: policy.owner ?? undefined,
   });

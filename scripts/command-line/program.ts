@@ -8,6 +8,7 @@ import { groupCommands } from './group-commands.ts';
 import { packageVersion } from './package-version.ts';
 import { serveCommand } from './serve-command.ts';
 import { ticketCommands } from './ticket-commands.ts';
+import { tpmCommands } from './tpm-commands.ts';
 
 /** The `gatehouse` command line. Throws CommanderError instead of ending the process. */
 export function createProgram(): Command {
@@ -35,6 +36,7 @@ Examples:
     certificateCommands(),
     groupCommands(),
     ticketCommands(),
+    tpmCommands(),
     auditCommands(),
     doctorCommand(),
   ]) {

@@ -1,4 +1,4 @@
-import type { DeviceAdded, DeviceDetail } from '#gateway/contract/operator-api.ts';
+import type { DeviceAdded, DeviceDetail, DeviceTpm } from '#gateway/contract/operator-api.ts';
 import { isCalledByNpm } from './command-name.ts';
 import { formatTime } from './format-time.ts';
 import { colour, print, printFields, printTable, say } from './output.ts';
@@ -28,6 +28,7 @@ export function printDevice(device: DeviceDetail, now: number): void {
     group: device.group,
     state: device.state,
     'proof level': device.proofLevel,
+    TPM: device.tpm === null ? undefined : describeTpm(device.tpm, now),
     owner: device.owner ?? undefined,
     'hardware serial': device.hardwareSerial ?? undefined,
     registered: formatTime(device.createdAt, now),
@@ -55,6 +56,12 @@ export function printDevice(device: DeviceDetail, now: number): void {
     device.notices.map((notice) => [notice.id, notice.kind, String(notice.seq), notice.state]),
     '',
   );
+}
+
+function describeTpm({ ekSha256, maker, proofLevel, firstSeen }: DeviceTpm, now: number): string {
+  const named = [maker?.manufacturer, maker?.model, maker?.version].filter((part) => part != null).join(' ');
+  const made = maker === null ? 'no certificate of its maker' : `made by ${named}`;
+  return `${proofLevel}, ${made}, EK ${ekSha256}, since ${formatTime(firstSeen, now)}`;
 }
 
 /** @param notAfter milliseconds UTC, null without a certificate */

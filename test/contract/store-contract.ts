@@ -3,6 +3,7 @@ import { describeCertificateTables } from './store-contract-certificates.ts';
 import { describeDeviceTables } from './store-contract-devices.ts';
 import { describeHouseTables } from './store-contract-house.ts';
 import { describeSessionTables } from './store-contract-sessions.ts';
+import { describeTpmTables } from './store-contract-tpm.ts';
 import { describeTransactions } from './store-contract-transactions.ts';
 
 /** What every store has to do, whatever database is under it. */
@@ -11,5 +12,6 @@ export function describeStore(name: string, open: OpenStore): void {
   describeCertificateTables(name, open);
   describeSessionTables(name, open);
   describeHouseTables(name, open);
+  describeTpmTables(name, open);
   describeTransactions(name, open);
 }

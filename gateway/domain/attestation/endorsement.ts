@@ -54,18 +54,21 @@ export function parseEkCertificate(der: Buffer): Certificate {
  * @throws GatewayError EK_CERTIFICATE_MALFORMED, EK_CERTIFICATE_NOT_FOR_EK
  */
 export function requireEkProfile(certificate: Certificate): TpmMaker {
-  const refuse = (why: string) => new GatewayError('EK_CERTIFICATE_NOT_FOR_EK', `this is no EK certificate: ${why}`);
-  if (certificate.isCa) throw refuse('it is the certificate of a CA');
+  if (certificate.isCa) throw notForEk('it is the certificate of a CA');
   if (certificate.extendedKeyUsage?.includes(OID.ekCertificate) !== true)
-    throw refuse(`it lacks the key purpose ${OID.ekCertificate}`);
+    throw notForEk(`it lacks the key purpose ${OID.ekCertificate}`);
   // An EK decrypts: keyEncipherment for RSA, keyAgreement for ECC; makers mix the two up.
   const { keyUsage } = certificate;
   if (keyUsage?.has('keyEncipherment') !== true && keyUsage?.has('keyAgreement') !== true)
-    throw refuse('its key is not for decryption');
-  if (keyUsage.has('keyCertSign')) throw refuse('its key signs certificates');
+    throw notForEk('its key is not for decryption');
+  if (keyUsage.has('keyCertSign')) throw notForEk('its key signs certificates');
   const maker = readTpmMaker(certificate);
-  if (maker === undefined) throw refuse('its subjectAltName does not name a TPM manufacturer');
+  if (maker === undefined) throw notForEk('its subjectAltName does not name a TPM manufacturer');
   return maker;
+}
+
+function notForEk(why: string): GatewayError {
+  return new GatewayError('EK_CERTIFICATE_NOT_FOR_EK', `this is no EK certificate: ${why}`);
 }
 
 const DIRECTORY_NAME = 0xa4;

@@ -11,6 +11,7 @@ import {
 import type { SimulatedMaker } from '#simulators/tpm/simulated-maker.ts';
 import type { SimulatedDeviceKey, SimulatedTpm } from '#simulators/tpm/simulated-tpm.ts';
 import {
+  type Answer,
   type AttestationDoor,
   basicOf,
   type Line,
@@ -50,6 +51,10 @@ function shownOf(some: SimulatedTpm): object {
 
 function open(some: SimulatedTpm, { credentialBlob, encryptedSecret }: TpmChallengeAnswer): Buffer {
   return some.activateCredential(Buffer.from(credentialBlob, 'base64'), Buffer.from(encryptedSecret, 'base64'));
+}
+
+function askForNonce(body?: string): Promise<Answer> {
+  return line.ask(NONCE_PATH, body === undefined ? {} : { body, headers: JSON_TYPE });
 }
 
 async function enrollOver(some: SimulatedTpm, over: Line): Promise<{ certificate: Buffer; key: SimulatedDeviceKey }> {
@@ -121,8 +126,7 @@ describe('a nonce', () => {
   });
 
   it('comes in the length asked for, without padding, never the same', async () => {
-    const ask = (body?: string) => line.ask(NONCE_PATH, body === undefined ? {} : { body, headers: JSON_TYPE });
-    const answers = await Promise.all([ask(), ask(''), ask('{}'), ask('{"len":8}'), ask('{"len":64}')]);
+    const answers = await Promise.all([undefined, '', '{}', '{"len":8}', '{"len":64}'].map(askForNonce));
     for (const { status, headers } of answers) {
       expect(status).toBe(200);
       expect(headers['content-type']).toBe('application/est-attestation-freshness+json');

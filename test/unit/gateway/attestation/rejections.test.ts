@@ -9,6 +9,7 @@ import { formatCertifyAttest, parseCertifyAttest } from '#ca/tpm2/attest.ts';
 import { formatPublicArea, nameOf, type PublicArea, parsePublicArea } from '#ca/tpm2/public-area.ts';
 import { bindEvidence } from '#ca/tpm2/qualifying-data.ts';
 import { attestationKeyArea, deviceKeyArea } from '#ca/tpm2/templates.ts';
+import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
 import { nodeRandomness } from '#gateway/runtime/node-randomness.ts';
 import { createSimulatedMaker, type SimulatedMaker } from '#simulators/tpm/simulated-maker.ts';
@@ -145,6 +146,13 @@ const ROWS: Row[] = [
   ],
 ];
 
+/** A challenge for an attestation key of our making, opened by reading it where the gateway keeps it. */
+async function secretFor(akPublic: Buffer): Promise<Buffer> {
+  await createTpmChallenge(world, order({ akPublic, ekCertificate: tpm.ekCertificate }));
+  const challenges = await world.store.read.challenges.listByDevice(parseDeviceId(credentials.deviceId));
+  return challenges.find((made) => made.akPublic.equals(akPublic))!.secret;
+}
+
 describe('the gateway refuses evidence', () => {
   it.each(ROWS)('%s: %s', async (_, code, make) => {
     const { evidence, csrKey = key } = make(certify(tpm, key, secret));
@@ -176,13 +184,6 @@ describe('the gateway refuses evidence', () => {
     await expect(enrollWith(world, credentials, csr)).rejects.toMatchObject({ code: 'ATTESTED_KEY_NOT_BOUND' });
   });
 
-  /** A challenge for an attestation key of our making, opened by reading it where the gateway keeps it. */
-  async function secretFor(akPublic: Buffer): Promise<Buffer> {
-    await createTpmChallenge(world, order({ akPublic, ekCertificate: tpm.ekCertificate }));
-    const [newest] = await world.store.read.challenges.listByDevice(credentials.deviceId as never);
-    return newest!.secret;
-  }
-
   it('in an attribute with a third field, without TPMT_PUBLIC, or of an unknown type', async () => {
     const { attest, signature, publicArea } = certify(tpm, key, secret);
     const three = sequence(octetString(attest), octetString(signature), octetString(publicArea));
@@ -212,12 +213,13 @@ function order({ akPublic = tpm.ak.publicArea, ...rest }: Asked) {
   return { attemptId: nodeRandomness.id('a'), address: '127.0.0.1', credentials, ekChain: [], akPublic, ...rest };
 }
 
-describe('the gateway makes no challenge', () => {
-  const notRestricted = () =>
-    withAttribute(tpm.ak.publicArea, ({ attributes }) => ({
-      attributes: new Set([...attributes].filter((attribute) => attribute !== 'restricted')),
-    }));
+function notRestricted(): Buffer {
+  return withAttribute(tpm.ak.publicArea, ({ attributes }) => ({
+    attributes: new Set([...attributes].filter((attribute) => attribute !== 'restricted')),
+  }));
+}
 
+describe('the gateway makes no challenge', () => {
   it.each<[string, string, () => Asked]>([
     [
       'for the EK certificate of an unknown maker',

@@ -39,6 +39,26 @@ describe('publishing', () => {
   });
 });
 
+describe('publishing telemetry in a group that asks for proof', () => {
+  const topic = 'v1/d/press-07/out/data/temperature';
+
+  it.each([
+    ['software', 'tpm', false],
+    ['tpm', 'tpm', true],
+    ['tpm', 'tpm-endorsed', false],
+    ['tpm-endorsed', 'tpm', true],
+    ['tpm-endorsed', 'tpm-endorsed', true],
+    ['software', 'software', true],
+  ] as const)('with a %s key where %s is asked for: %s', (proofLevel, publishProof, allowed) => {
+    expect(mayPublish({ ...device, proofLevel, publishProof }, topic)).toBe(allowed);
+  });
+
+  it('leaves reports and acknowledgements to every device', () => {
+    const weak: TopicIdentity = { ...device, proofLevel: 'software', publishProof: 'tpm-endorsed' };
+    for (const report of ['ack', 'state', 'csr']) expect(mayPublish(weak, `v1/d/press-07/out/${report}`)).toBe(true);
+  });
+});
+
 describe('subscribing', () => {
   it.each([
     'v1/d/press-07/in/#',
