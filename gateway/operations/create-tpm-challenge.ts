@@ -142,7 +142,8 @@ function readEndorsementKey(order: ChallengeOrder): EndorsementFacts & { area: P
     const shown = ekPublic === undefined ? undefined : parsePublicArea(ekPublic, 'the endorsement key');
     const area = shown ?? endorsementAreaOf(certified ?? Buffer.alloc(0));
     endorsementKindOf(area);
-    const spki = formatSpki(area);
+    // Alone, the certificate's own encoding will do: ekPublicKeyOf takes the one that formatSpki writes, and no other.
+    const spki = shown === undefined && certified !== undefined ? certified : formatSpki(area);
     if (certified !== undefined && !certified.equals(spki)) {
       throw new GatewayError('EK_MISMATCH', 'the EK certificate and the EK public area are of different keys');
     }

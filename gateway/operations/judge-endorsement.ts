@@ -77,6 +77,20 @@ function belongsToAnother(deviceId: DeviceId): GatewayError {
   });
 }
 
+/** Parsed once: a fleet has a few makers, and importing their keys again costs as much as checking a signature. */
+const pinned = new Map<string, Certificate>();
+const MAX_KEPT = 256;
+
+function parsePinned(sha256: string, der: Buffer): Certificate {
+  let certificate = pinned.get(sha256);
+  if (certificate === undefined) {
+    certificate = parseEkCertificate(der);
+    if (pinned.size >= MAX_KEPT) pinned.clear();
+    pinned.set(sha256, certificate);
+  }
+  return certificate;
+}
+
 /** Bounds the look-ups; a maker's path is shorter. */
 const MAX_NAMES = 8;
 
@@ -91,8 +105,8 @@ async function collectTrust(read: Read, leaf: Certificate, chain: readonly Buffe
     const subjectSha256 = hash('sha256', subject, 'hex');
     if (seen.has(subjectSha256)) continue;
     seen.add(subjectSha256);
-    for (const { kind, der } of await read.tpmRoots.listBySubject(subjectSha256)) {
-      const certificate = parseEkCertificate(der);
+    for (const { kind, der, sha256 } of await read.tpmRoots.listBySubject(subjectSha256)) {
+      const certificate = parsePinned(sha256, der);
       (kind === 'root' ? trust.roots : trust.intermediates).push(certificate);
       names.push(certificate.issuer);
     }

@@ -115,10 +115,54 @@ async function verify(
   }
 
   const { extraData } = refuseTpmErrors(() => parseCertifyAttest(attestation.attest));
-  const attestedSpki = refuseTpmErrors(() => formatSpki(parsePublicArea(attestation.publicArea, 'the attested key')));
-  // Also by the attested key: evidence for this session about another key than the CSR's is told apart from a foreign one.
-  const spkis = [csr.request.publicKey, attestedSpki];
-  const verifyWith = (ak: { akPublic: Buffer; akName: string }) =>
+  const csrKey = csr.request.publicKey;
+  // First by the key of the CSR, as it should be; then by the attested key, so that honest evidence about another key
+  // than the CSR's is told apart from evidence for another session. Importing that key is left to this rare case.
+  const findFresh = (spki: Buffer) => findFreshness(spki, extraData, { nonce, endorsement, challenges });
+  const challenges = await read.challenges.listByDevice(deviceId);
+  const fresh = findFresh(csrKey) ?? findFresh(readAttestedKey(attestation));
+  if (fresh === undefined) throw refuseChallenge('ATTESTATION_CHALLENGE_UNKNOWN', deviceId);
+  if (fresh.by === 'nonce') {
+    const { endorsement } = fresh;
+    verifyWith(endorsement, { attestation, extraData, csrKey });
+    const { level } = await judgeEndorsement(read, endorsement, { deviceId, now });
+    return { level, by: 'nonce', endorsement, evidenceSha256, ekSha256: endorsement.ekSha256 };
+  }
+  const { challenge } = fresh;
+  const refusal = judgeChallenge(challenge, askedBy, now);
+  if (refusal !== undefined) throw refuseChallenge(refusal, deviceId);
+  verifyWith(challenge, { attestation, extraData, csrKey });
+  const { endorsement: ek, proofLevel } = challenge;
+  return { level: proofLevel, by: 'challenge', challenge, evidenceSha256, ekSha256: ek.ekSha256 };
+}
+
+type Freshness = { by: 'nonce'; endorsement: Endorsement } | { by: 'challenge'; challenge: AttestationChallenge };
+
+function findFreshness(
+  spki: Buffer,
+  extraData: Buffer,
+  held: {
+    nonce: Buffer | undefined;
+    endorsement: Endorsement | undefined;
+    challenges: readonly AttestationChallenge[];
+  },
+): Freshness | undefined {
+  const { nonce, endorsement, challenges } = held;
+  if (nonce !== undefined && endorsement !== undefined && isBoundTo(extraData, nonce, spki))
+    return { by: 'nonce', endorsement };
+  const challenge = challenges.find(({ secret }) => isBoundTo(extraData, secret, spki));
+  return challenge === undefined ? undefined : { by: 'challenge', challenge };
+}
+
+function readAttestedKey({ publicArea }: Attestation): Buffer {
+  return refuseTpmErrors(() => formatSpki(parsePublicArea(publicArea, 'the attested key')));
+}
+
+function verifyWith(
+  ak: { akPublic: Buffer; akName: string },
+  { attestation, extraData, csrKey }: { attestation: Attestation; extraData: Buffer; csrKey: Buffer },
+): void {
+  try {
     refuseTpmErrors(() =>
       verifyCertifyEvidence({
         ak: ak.akPublic,
@@ -126,25 +170,16 @@ async function verify(
         attested: attestation.publicArea,
         attest: attestation.attest,
         signature: attestation.signature,
-        // Found to be one of ours above; that the attested key is the key of the CSR is checked inside.
+        // Found to be one of ours before; that the attested key is the key of the CSR is checked inside.
         qualifyingData: extraData,
-        csrPublicKey: csr.request.publicKey,
+        csrPublicKey: csrKey,
       }),
     );
-
-  if (nonce !== undefined && endorsement !== undefined && isBoundTo(extraData, nonce, spkis)) {
-    verifyWith(endorsement);
-    const { level } = await judgeEndorsement(read, endorsement, { deviceId, now });
-    return { level, by: 'nonce', endorsement, evidenceSha256, ekSha256: endorsement.ekSha256 };
+  } catch (error) {
+    // A key that is none at all has its own refusal.
+    if (error instanceof GatewayError && error.code === 'ATTESTED_KEY_DIFFERS') readAttestedKey(attestation);
+    throw error;
   }
-  const challenge = (await read.challenges.listByDevice(deviceId)).find(({ secret }) =>
-    isBoundTo(extraData, secret, spkis),
-  );
-  const refusal = challenge === undefined ? 'ATTESTATION_CHALLENGE_UNKNOWN' : judgeChallenge(challenge, askedBy, now);
-  if (challenge === undefined || refusal !== undefined) throw refuseChallenge(refusal, deviceId);
-  verifyWith(challenge);
-  const { endorsement: ek, proofLevel } = challenge;
-  return { level: proofLevel, by: 'challenge', challenge, evidenceSha256, ekSha256: ek.ekSha256 };
 }
 
 const CHALLENGE_REFUSALS = {
@@ -154,9 +189,6 @@ const CHALLENGE_REFUSALS = {
   ATTESTATION_CHALLENGE_OF_ANOTHER: 'the challenge that the attestation answers was asked for with other credentials',
 } as const satisfies Record<ChallengeRefusal, string>;
 
-export function refuseChallenge(
-  code: ChallengeRefusal = 'ATTESTATION_CHALLENGE_UNKNOWN',
-  deviceId?: string,
-): GatewayError {
-  return new GatewayError(code, CHALLENGE_REFUSALS[code], deviceId === undefined ? {} : { subject: { deviceId } });
+export function refuseChallenge(code: ChallengeRefusal, deviceId: string): GatewayError {
+  return new GatewayError(code, CHALLENGE_REFUSALS[code], { subject: { deviceId } });
 }

@@ -35,18 +35,13 @@ export type AttestationChallenge = {
   usedAt: number | null;
 };
 
-/** What the qualifying data of the evidence may be bound to: the key of the CSR or, by mistake, the attested key. */
-export type BoundKeys = readonly Buffer[];
-
 /**
- * @param extraData of the evidence @param spkis keys it may be bound to
- * @returns true when this freshness and one of these keys make that qualifying data
+ * @param extraData of the evidence @param freshness the opened secret, or the nonce @param spki DER
+ * @returns true when this freshness and this key make that qualifying data
  */
-export function isBoundTo(extraData: Buffer, freshness: Buffer, spkis: BoundKeys): boolean {
-  return spkis.some((spki) => {
-    const bound = bindEvidence(freshness, spki);
-    return bound.length === extraData.length && timingSafeEqual(bound, extraData);
-  });
+export function isBoundTo(extraData: Buffer, freshness: Buffer, spki: Buffer): boolean {
+  const bound = bindEvidence(freshness, spki);
+  return bound.length === extraData.length && timingSafeEqual(bound, extraData);
 }
 
 export type ChallengeRefusal =

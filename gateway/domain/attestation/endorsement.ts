@@ -5,7 +5,7 @@ import { parseName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { validatePath } from '#ca/pkix/path.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
-import { spkiSha256 } from '#ca/pkix/public-key.ts';
+import { describePublicKey, type KeyKind, spkiSha256 } from '#ca/pkix/public-key.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -131,17 +131,22 @@ export function judgeEkPath(
 /**
  * The key in the one encoding that we hash and encrypt for. Some makers wrote RSA keys under id-RSAES-OAEP
  * (RFC 4055 4.1), which OpenSSL does not read; the key inside is the same.
- * @throws GatewayError EK_CERTIFICATE_MALFORMED
+ * @throws GatewayError EK_CERTIFICATE_MALFORMED, EK_UNSUPPORTED
  */
 export function ekPublicKeyOf(certificate: Pick<Certificate, 'publicKey'>): Buffer {
   try {
     const fields = new DerFields(readDer(certificate.publicKey), 'the EK');
     const [algorithm] = fields.take(TAG.sequence, 'its algorithm').children();
     const key = fields.take(TAG.bitString, 'its key');
-    if (algorithm === undefined || readOid(algorithm, 'the algorithm of the EK') !== OID.rsaesOaep)
-      return certificate.publicKey;
-    return sequence(RSA_ENCRYPTION, key.raw);
+    const isOaep = algorithm !== undefined && readOid(algorithm, 'the algorithm of the EK') === OID.rsaesOaep;
+    const spki = isOaep ? sequence(RSA_ENCRYPTION, key.raw) : certificate.publicKey;
+    const { kind, description } = describePublicKey(spki);
+    if (kind === undefined || !EK_KINDS.includes(kind)) {
+      throw new GatewayError('EK_UNSUPPORTED', `the EK is ${description}, not RSA-2048, P-256 or P-384`);
+    }
+    return spki;
   } catch (cause) {
+    if (cause instanceof GatewayError) throw cause;
     throw new GatewayError('EK_CERTIFICATE_MALFORMED', 'the key in the EK certificate cannot be read', { cause });
   }
 }
@@ -150,4 +155,5 @@ export function ekSha256Of(spki: Buffer): string {
   return spkiSha256(spki);
 }
 
+const EK_KINDS: readonly KeyKind[] = ['rsa-2048', 'ec-p256', 'ec-p384'];
 const RSA_ENCRYPTION = sequence(Buffer.from('06092a864886f70d010101', 'hex'), Buffer.from('0500', 'hex'));
