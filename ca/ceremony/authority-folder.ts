@@ -21,7 +21,7 @@ export const AUTHORITY_FILES = {
 } as const;
 
 /** authority.json. Unknown fields are refused: a newer version's folder is not to be guessed at. */
-export const authorityDescriptionSchema = z.strictObject({
+const authorityDescriptionSchema = z.strictObject({
   version: z.literal(1),
   /** Stands in the URI of every device certificate; cannot be changed later. */
   trustDomain: z.string().refine(isTrustDomain),

@@ -5,7 +5,7 @@ import { classifyPublicKey } from '#ca/pkix/public-key.ts';
 import { readAuthorityFolder } from './authority-folder.ts';
 
 /** Times in milliseconds UTC, hashes and ids in lower-case hexadecimal. */
-export type CaCertificateDescription = {
+type CaCertificateDescription = {
   subject: string;
   serial: string;
   notBefore: number;
@@ -33,7 +33,7 @@ export async function describeAuthorityFolder(dir: string): Promise<AuthorityFol
   };
 }
 
-export function describeCaCertificate(certificate: Certificate): CaCertificateDescription {
+function describeCaCertificate(certificate: Certificate): CaCertificateDescription {
   const { subject, serial, notBefore, notAfter, sha256, subjectKeyId, publicKey } = certificate;
   return {
     subject: formatNameText(subject),

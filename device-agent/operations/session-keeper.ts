@@ -114,6 +114,7 @@ export class SessionKeeper {
    * @throws AgentError CANDIDATE_REFUSED when the broker would not have it, STOPPED.
    */
   prove(identity: Identity): Promise<void> {
+    if (this.#isStopped()) return Promise.reject(stopped());
     return new Promise((resolve, reject) => {
       this.#candidate = { identity, refusals: 0, resolve, reject };
       this.#delayMs = 0;
@@ -239,4 +240,8 @@ export class SessionKeeper {
   #isStopped(): boolean {
     return this.#stopped.signal.aborted;
   }
+}
+
+function stopped(): AgentError {
+  return new AgentError('STOPPED', 'the agent stops; the new certificate is proven at the next start');
 }

@@ -35,6 +35,7 @@ export type GatewayErrorCode =
   | 'OPERATOR_NOT_AUTHENTICATED'
   // our side
   | 'AUTHORITY_UNAVAILABLE'
+  | 'STORE_UNAVAILABLE'
   | 'OVERLOADED'
   | 'INTERNAL';
 

@@ -11,6 +11,7 @@ const FREE_REFUSALS: readonly GatewayErrorCode[] = [
   'NOT_FOUND',
   'RATE_LIMITED',
   'AUTHORITY_UNAVAILABLE',
+  'STORE_UNAVAILABLE',
   'OVERLOADED',
   'INTERNAL',
 ];
@@ -44,10 +45,13 @@ export class CallerLimits {
   /** The identity is what is claimed or shown, not yet believed: a neighbour has another one, and that is enough here. */
   #callersOf({ ip, headers, raw }: FastifyRequest): [FailureLimiter, string][] {
     const network = callerNetwork(ip);
-    const identity =
-      parseBasicCredentials(headers.authorization)?.deviceId.slice(0, 64) ?? peerCertificateOf(raw.socket)?.fingerprint;
+    const name = parseBasicCredentials(headers.authorization)?.deviceId.slice(0, 64);
+    const certificate = peerCertificateOf(raw.socket)?.fingerprint;
     const callers: [FailureLimiter, string][] = [[this.#byAddress, network]];
-    if (identity !== undefined) callers.push([this.#byIdentity, `${network} ${identity}`]);
+    // Both count, so that neither can be varied to escape the other.
+    for (const identity of [name, certificate]) {
+      if (identity !== undefined) callers.push([this.#byIdentity, `${network} ${identity}`]);
+    }
     return callers;
   }
 }

@@ -59,6 +59,12 @@ export const EST_REFUSALS = {
     advice: OUR_SIDE,
     retryAfter: 10,
   },
+  STORE_UNAVAILABLE: {
+    status: 503,
+    says: 'the database cannot be written',
+    advice: OUR_SIDE,
+    retryAfter: 10,
+  },
   OVERLOADED: {
     status: 503,
     says: 'the gateway has more requests than it can serve now',

@@ -16,7 +16,7 @@ export type BrokerClient = Client & {
   deliverQoS(packet: PublishPacket & { brokerId: null }, done: () => void): void;
 };
 
-export type PacketParser = {
+type PacketParser = {
   packet: { length: number };
   _parsePayload: (this: PacketParser) => boolean;
   _emitError(error: Error): void;

@@ -4,7 +4,7 @@ import type { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
-import type { Store } from '#gateway/ports/store.ts';
+import { type Store, StoreError } from '#gateway/ports/store.ts';
 
 export type AttemptDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; refusals: RefusalBudget };
 
@@ -39,7 +39,8 @@ export async function recordAttempt<T extends { givenAgain: boolean }>(
     });
     if (result.givenAgain && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
     return result;
-  } catch (error) {
+  } catch (thrown) {
+    const error = asRefusal(thrown);
     const refusal = error instanceof GatewayError ? error : undefined;
     const code: GatewayErrorCode = refusal?.code ?? 'INTERNAL';
     deps.metrics.enrollment(facts.kind, code, seconds());
@@ -52,6 +53,15 @@ export async function recordAttempt<T extends { givenAgain: boolean }>(
     }
     throw error;
   }
+}
+
+/** A full disk is not a bug: the device is told to come back, and nothing was half done. */
+function asRefusal(thrown: unknown): unknown {
+  if (!(thrown instanceof StoreError) || thrown.code !== 'UNAVAILABLE') return thrown;
+  return new GatewayError('STORE_UNAVAILABLE', 'the database cannot be written at the moment; ask again', {
+    cause: thrown,
+    retryAfter: 10,
+  });
 }
 
 async function auditAgain(deps: AttemptDeps, facts: AttemptFacts, deviceId: string): Promise<void> {

@@ -11,6 +11,9 @@ import { RunningProcess } from './running-process.ts';
 const GATEHOUSE = join(PROJECT_ROOT, 'scripts', 'gatehouse.ts');
 const AGENT = join(PROJECT_ROOT, 'device-agent', 'main.ts');
 
+// A device's daemon has nobody it should end with; in the demo it has.
+const END_WITH_PARENT = import.meta.resolve('./end-with-parent.mjs');
+
 /** The temporary folder, the processes and the commands of one demo. */
 export class DemoStage {
   readonly folder: string;
@@ -55,7 +58,7 @@ export class DemoStage {
 
   /** Starts the daemon of a device. */
   async startAgent(deviceId: string): Promise<RunningProcess> {
-    return this.#start(deviceId, [AGENT, 'run', '--state', this.stateDir(deviceId)]);
+    return this.#start(deviceId, ['--import', END_WITH_PARENT, AGENT, 'run', '--state', this.stateDir(deviceId)]);
   }
 
   /** A `gatehouse` command as an operator types it. @returns what it printed with `--json` */

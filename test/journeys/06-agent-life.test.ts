@@ -1,0 +1,162 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DeviceDetail, RenewOrdered } from '#gateway/contract/operator-api.ts';
+import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
+import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
+import { RunningProcess } from '#test/fixtures/processes/running-process.ts';
+
+describe('the agent of a device lives', () => {
+  let gateway: GatewayProcess;
+  let press: AgentProcess;
+  let monitor: AgentProcess;
+  let hookFile: string;
+  beforeAll(async () => {
+    gateway = await startGateway();
+    hookFile = join(gateway.folder, 'hook.txt');
+    await gateway.addGroup('monitors', { readFrom: ['default'] });
+    press = new AgentProcess(gateway.folder, 'press-07');
+    monitor = new AgentProcess(gateway.folder, 'monitor-1');
+    await press.enroll((await gateway.addDevice('press-07')).joinUrl, '--no-confirm');
+    await monitor.enroll((await gateway.addDevice('monitor-1', 'monitors')).joinUrl);
+    await Promise.all([
+      press.connect('--hook', `printf '%s %s' "$GATEHOUSE_OLD_SERIAL" "$GATEHOUSE_SERIAL" > '${hookFile}'`),
+      monitor.connect(),
+    ]);
+  });
+  afterAll(async () => {
+    await Promise.all([press?.stop(), monitor?.stop()]);
+    await gateway?.dispose();
+  });
+
+  test('confirms, with its first session, a certificate that was not confirmed before', async () => {
+    const device = await gateway.deviceSoon('press-07', 'a session', ({ session }) => session !== null);
+    const { serial } = await press.certificate();
+    expect(device).toMatchObject({
+      state: 'enrolled',
+      session: { serial, address: expect.stringContaining('127.0.0.1') },
+    });
+    expect(device.certificates.map(({ state }) => state)).toEqual(['active']);
+    expect(await press.status()).toMatchObject({ exitCode: 0, state: 'enrolled', connected: true, running: true });
+  });
+
+  test('publishes telemetry that another device, which may, listens to', async () => {
+    const listening = new RunningProcess(
+      'listen',
+      monitor.argumentsOf('listen', 'v1/d/press-07/out/data/#', '--count', '2'),
+    );
+    await listening.logged('listening');
+    for (const celsius of ['21.5', '22.5']) await press.ok('publish', 'temperature', celsius);
+    expect((await listening.ended).code).toBe(0);
+    expect(listening.stdout.map((line) => JSON.parse(line) as unknown)).toEqual([
+      { topic: 'v1/d/press-07/out/data/temperature', payload: '21.5' },
+      { topic: 'v1/d/press-07/out/data/temperature', payload: '22.5' },
+    ]);
+  });
+
+  test('is told when it may not listen', async () => {
+    const { code, stderr } = await press.command(['listen', 'v1/d/monitor-1/out/data/#', '--timeout', '5']);
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/denied|may not/);
+  });
+
+  test('renews when a notice orders it: new key, session moved, old certificate superseded, hook run', async () => {
+    const before = await press.certificate();
+    const keyBefore = await readFile(press.path('current/key.pem'), 'utf8');
+    const mark = press.daemon.mark();
+    const order = await gateway.operator.call<RenewOrdered>('renewDevice', { params: ['press-07'], body: {} });
+    expect(order).toMatchObject({ serial: before.serial, delivered: true });
+
+    const { fields } = await press.logged('certificate renewed', {}, mark);
+    expect(fields).toMatchObject({ oldSerial: before.serial });
+    const isDone = (device: DeviceDetail) =>
+      device.notices.some(({ id, state }) => id === order.noticeId && state === 'done') &&
+      device.certificates.some(({ serial, state }) => serial === before.serial && state === 'superseded');
+    const device = await gateway.deviceSoon('press-07', 'the renewal to be done', isDone);
+    const after = await press.certificate();
+    expect(after.serial).toBe(fields['newSerial']);
+    expect(device.session?.serial).toBe(after.serial);
+    expect(after.subjectAltName?.equals(before.subjectAltName ?? Buffer.alloc(0))).toBe(true);
+    expect(await readFile(press.path('current/key.pem'), 'utf8')).not.toBe(keyBefore);
+    await press.logged('hook ended', { exitCode: 0, timedOut: false }, mark);
+    expect(await readFile(hookFile, 'utf8')).toBe(`${before.serial} ${after.serial}`);
+    expect((await press.status()).hook).toMatchObject({ exitCode: 0, timedOut: false });
+  });
+
+  test('renews when its owner says so, through the running agent', async () => {
+    const before = await press.certificate();
+    const { stdout } = await press.ok('renew', '--json');
+    const after = await press.certificate();
+    expect(after.serial).not.toBe(before.serial);
+    expect(stdout).toContain(after.serial);
+  });
+
+  test('is not let in again with what it has replaced', async () => {
+    const { certificates } = await gateway.device('press-07');
+    expect(certificates.filter(({ state }) => state === 'active')).toHaveLength(1);
+    expect(certificates.filter(({ state }) => state === 'superseded').length).toBeGreaterThan(1);
+  });
+
+  test('is noticed when a second one starts on the same folder', async () => {
+    const { code, stderr } = await press.command(['run']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/already|runs/);
+    expect((await press.status()).connected).toBe(true);
+  });
+
+  test('makes a new session when its owner sends SIGHUP', async () => {
+    const [mark, at] = [press.daemon.mark(), gateway.mark()];
+    press.daemon.signal('SIGHUP');
+    await press.logged('connected', {}, mark);
+    await gateway.logged('session closed', { deviceId: 'press-07' }, at);
+  });
+
+  test('ends cleanly on SIGTERM: the gateway sees it go, and status says that no agent runs', async () => {
+    const mark = gateway.mark();
+    expect((await monitor.daemon.stop()).code).toBe(0);
+    await gateway.logged('session closed', { deviceId: 'monitor-1' }, mark);
+    const device = await gateway.deviceSoon('monitor-1', 'no session', ({ session }) => session === null);
+    expect(device.lastSession).toMatchObject({ endReason: expect.any(String), endedAt: expect.any(Number) });
+    expect(await monitor.status()).toMatchObject({ exitCode: 0, state: 'enrolled', connected: false, running: false });
+  });
+
+  test('renews by its own rule when it hears nothing, again and again', async () => {
+    await gateway.addGroup('brief', { lifetimeSeconds: 12, overlapSeconds: 2 });
+    const brief = new AgentProcess(gateway.folder, 'brief-1');
+    await brief.enroll((await gateway.addDevice('brief-1', 'brief')).joinUrl);
+    const daemon = await brief.connect('--hook', 'sleep 600', '--hook-timeout', '1');
+    try {
+      const first = await daemon.logged('certificate renewed', {}, 0, 20_000);
+      const [oldSerial, newSerial] = [first.fields['oldSerial'], first.fields['newSerial']];
+      expect(newSerial).not.toBe(oldSerial);
+      // The hook hangs; it is ended, and the agent goes on.
+      await daemon.logged('hook ended', { exitCode: null, timedOut: true });
+      await daemon.logged('certificate renewed', { oldSerial: newSerial }, 0, 20_000);
+      const device = await gateway.device('brief-1');
+      expect(device.notices).toEqual([]);
+      expect(device.certificates.length).toBeGreaterThanOrEqual(3);
+      expect((await brief.status()).hook).toMatchObject({ timedOut: true });
+    } finally {
+      await brief.stop();
+    }
+  });
+
+  test('says that it is not well when its certificate has expired', async () => {
+    const gone = new AgentProcess(gateway.folder, 'gone-1');
+    await gone.enroll((await gateway.addDevice('gone-1', 'brief')).joinUrl);
+    await delay(Math.max(0, (await gone.certificate()).notAfter + 1000 - Date.now()));
+    expect(await gone.status()).toMatchObject({ exitCode: 1, state: 'expired', connected: false });
+    const check = await gone.command(['check']);
+    expect(check.code).toBe(1);
+    expect(check.stdout).toMatch(/expired/);
+  });
+
+  test('names what is wrong in its folder', async () => {
+    await monitor.stop();
+    await writeFile(monitor.path('current/key.pem'), 'not a key');
+    const { code, stdout } = await monitor.command(['check']);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/failed .*key/);
+  });
+});
