@@ -76,7 +76,7 @@ ended.catch(() => {});
 
 const startedAt = performance.now();
 const sections: Section[] = [];
-let failure: unknown;
+let failure: Error | undefined;
 const stage = await BenchStage.open();
 try {
   for (const name of options.names) {
@@ -85,13 +85,13 @@ try {
     sections.push(await Promise.race([MEASUREMENTS[name](stage, settings), ended]));
   }
 } catch (error) {
-  failure = error;
+  failure = error instanceof Error ? error : new Error(String(error));
 } finally {
   await stage.close();
 }
 await report();
 if (failure !== undefined)
-  process.stderr.write(`not finished: ${failure instanceof Error ? failure.message : String(failure)}\n`);
+  process.stderr.write(`not finished: ${failure.message}\n`);
 // Explicit: a measurement that was given up may still wait for something.
 process.exit(failure === undefined ? 0 : ending.signal.aborted ? 130 : 1);
 

@@ -59,7 +59,8 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
       concurrency: 0,
       drainTimeout: limits.drainTimeoutMs,
       connectTimeout: limits.connectTimeoutMs,
-      maxTopicLevels: 8,
+      // Five of them are ours; the rest is room for an application's own.
+      maxTopicLevels: 16,
       maxInflightInbound: 16,
     },
     interceptReports(shared),

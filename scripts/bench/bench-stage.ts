@@ -64,11 +64,15 @@ export class BenchStage {
   }
 
   get est(): Target {
-    return { host: '127.0.0.1', port: this.ready.est.port, caFile: this.ready.rootPem };
+    return { host: '127.0.0.1', port: this.ready.est.port, caFile: this.#anchor };
   }
 
   get mqtt(): Target {
-    return { host: '127.0.0.1', port: this.ready.mqtt.port, caFile: this.ready.rootPem };
+    return { host: '127.0.0.1', port: this.ready.mqtt.port, caFile: this.#anchor };
+  }
+
+  get #anchor(): string {
+    return join(this.ready.dataDir, DATA_FOLDER.intermediateCertificate);
   }
 
   /** Registers devices and has the load process make their keys. @returns their ids */

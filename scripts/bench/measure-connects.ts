@@ -41,7 +41,7 @@ async function enter(stage: BenchStage): Promise<Contender[]> {
   for (const noDelay of [false, true]) {
     const broker = await stage.startMosquitto({ noDelay });
     if (broker === undefined) break;
-    const target = { host: '127.0.0.1', port: broker.port, caFile: broker.caFile };
+    const target = { ...stage.mqtt, port: broker.port };
     const name = noDelay ? 'Mosquitto, set_tcp_nodelay' : 'Mosquitto';
     contenders.push({ name, target, pid: broker.pid, rounds: [], lone: [] });
   }

@@ -21,14 +21,7 @@ export const measureMemory: Measurement = async (stage, settings) => {
   const gateway = await perSession(stage, stage.mqtt, stage.gatewayPid, deviceIds, collect);
   const broker = await stage.startMosquitto({ noDelay: true });
   const mosquitto =
-    broker &&
-    (await perSession(
-      stage,
-      { host: '127.0.0.1', port: broker.port, caFile: broker.caFile },
-      broker.pid,
-      deviceIds,
-      async () => {},
-    ));
+    broker && (await perSession(stage, { ...stage.mqtt, port: broker.port }, broker.pid, deviceIds, async () => {}));
   stage.release(deviceIds);
   return {
     name: `Memory (anonymous pages are the process's own; resident ones hold shared files too)`,
@@ -90,8 +83,9 @@ async function perSession(
     await collect();
     return memoryOf(pid);
   };
-  // Not measured: whatever a first wave leaves behind for good, such as compiled code.
-  await stage.load.run(hold);
+  // Not measured: what the first few leave behind for good, such as compiled code. Few, since memory that many sessions
+  // have given back would hide the next ones.
+  await stage.load.run({ ...hold, deviceIds: deviceIds.slice(0, CONCURRENCY) });
   await stage.load.run({ kind: 'release' });
   const base = await settle();
   await stage.load.run(hold);

@@ -18,42 +18,49 @@ export const measureRevocation: Measurement = async (stage, settings) => {
   await stage.load.run({ ...hold, deviceIds: inTurn });
   await stage.load.run({ ...hold, deviceIds: atOnce });
   const first = await revokeAll(stage, inTurn, 1);
-  const startedAt = performance.now();
   const second = await revokeAll(stage, atOnce, count);
-  const seconds = (performance.now() - startedAt) / 1000;
+  const allClosed = Math.max(...second.map(({ closed }) => closed)) - Math.min(...second.map(({ order }) => order));
   return {
     name: `Revoke to disconnect (${count} sessions that acknowledge the notice; as the device sees it)`,
     figures: [
       ...figures('one after the other', first),
       ...figures('all at once', second),
-      { name: 'all at once: all closed after', value: seconds * 1000, unit: 'ms' },
+      { name: 'all at once: all closed after', value: allClosed, unit: 'ms' },
     ],
   };
 };
 
 async function revokeAll(stage: BenchStage, deviceIds: readonly string[], concurrency: number): Promise<Revoked[]> {
-  const closing = stage.load.run({ kind: 'closed', deviceIds: [...deviceIds] });
-  const orders = new Map<string, { at: number; byGateway: number }>();
+  const revoked: Revoked[] = [];
+  const answers: Promise<void>[] = [];
   const rest = [...deviceIds];
   const lane = async () => {
     for (let deviceId = rest.pop(); deviceId !== undefined; deviceId = rest.pop()) {
-      const at = Number(process.hrtime.bigint()) / 1e6;
-      const revoked = await stage.operator.call<DeviceRevoked>('revokeDevice', {
-        params: [deviceId],
-        body: { reason: 'cessationOfOperation' },
+      const closing = stage.load.run({ kind: 'closed', deviceIds: [deviceId] });
+      const one = { order: Number(process.hrtime.bigint()) / 1e6, closed: Number.NaN, byGateway: Number.NaN };
+      revoked.push(one);
+      const answer = revoke(stage, deviceId).then((closedAfterMs) => {
+        one.byGateway = closedAfterMs;
       });
-      if (revoked.sessionsClosed !== 1)
-        throw new Error(`${deviceId}: ${revoked.sessionsClosed} sessions closed, not 1`);
-      orders.set(deviceId, { at, byGateway: revoked.closedAfterMs });
+      // The operator's answer also waits for the CRL, of which there is one a second at most: the next one does not.
+      answer.catch(() => {});
+      answers.push(answer);
+      one.closed = (await closing).closedAt?.[deviceId] ?? Number.NaN;
     }
   };
-  await Promise.all([closing, ...Array.from({ length: concurrency }, lane)]);
-  const { closedAt = {} } = await closing;
-  return [...orders].map(([deviceId, { at, byGateway }]) => ({
-    order: at,
-    closed: closedAt[deviceId] ?? Number.NaN,
-    byGateway,
-  }));
+  await Promise.all(Array.from({ length: concurrency }, lane));
+  await Promise.all(answers);
+  return revoked;
+}
+
+async function revoke(stage: BenchStage, deviceId: string): Promise<number> {
+  const body = { reason: 'cessationOfOperation' };
+  const { sessionsClosed, closedAfterMs } = await stage.operator.call<DeviceRevoked>('revokeDevice', {
+    params: [deviceId],
+    body,
+  });
+  if (sessionsClosed !== 1) throw new Error(`${deviceId}: ${sessionsClosed} sessions were closed, not 1`);
+  return closedAfterMs;
 }
 
 function figures(how: string, revoked: readonly Revoked[]): Figure[] {

@@ -28,13 +28,11 @@ export function findMosquitto(): string | undefined {
 /** A real Mosquitto with mutual TLS on a loopback port. */
 export class Mosquitto {
   readonly port: number;
-  readonly caFile: string;
   readonly #child: ChildProcess;
 
-  private constructor(child: ChildProcess, port: number, caFile: string) {
+  private constructor(child: ChildProcess, port: number) {
     this.#child = child;
     this.port = port;
-    this.caFile = caFile;
   }
 
   /** @param options.noDelay Mosquitto's set_tcp_nodelay, which is off unless set. */
@@ -68,7 +66,7 @@ export class Mosquitto {
     ];
     await writeFile(path('conf'), `${lines.join('\n')}\n`);
     const child = spawn(file, ['-c', path('conf')], { stdio: 'ignore', detached: true });
-    const broker = new Mosquitto(child, port, path('ca.pem'));
+    const broker = new Mosquitto(child, port);
     const ended = new Promise<never>((_, reject) => {
       child.on('error', reject);
       child.on('exit', (code) => reject(new Error(`mosquitto ended (exit code ${code}); see ${path('log')}`)));

@@ -8,6 +8,7 @@ import { RawClient } from '#test/fixtures/mqtt/raw-client.ts';
 import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
 import { enrollByHand, makeCsr } from '#test/fixtures/processes/device-credential.ts';
 import { basic, postCsr } from '#test/fixtures/processes/est-exchange.ts';
+import { eventually } from '#test/fixtures/processes/eventually.ts';
 import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
 import { mqttDoorOf } from '#test/fixtures/processes/mqtt-door.ts';
 import { openssl, serialsOnCrl, verifyWithOpenssl } from '#test/fixtures/processes/openssl.ts';
@@ -28,9 +29,13 @@ describe('a revocation', () => {
     return gateway.operator.call<DeviceRevoked>('revokeDevice', { params: [deviceId], body: { reason } });
   }
 
-  async function fetchCrl(): Promise<Buffer> {
-    const answer = await fetch(new URL(STATUS_PATHS.crl, gateway.ready.status.url));
-    return Buffer.from(await answer.arrayBuffer());
+  /** The CRL that lists this one: two in one second would look alike, so the newer may take a second to appear. */
+  function crlWith(serial: string): Promise<Buffer> {
+    return eventually(
+      `a CRL that lists ${serial}`,
+      async () => Buffer.from(await (await fetch(new URL(STATUS_PATHS.crl, gateway.ready.status.url))).arrayBuffer()),
+      (crl) => crl.includes(Buffer.from(serial, 'hex')),
+    );
   }
 
   describe('of a connected agent', () => {
@@ -75,7 +80,10 @@ describe('a revocation', () => {
     test('tells the device why, by a signed notice, before the line goes dead', async () => {
       await press.logged('this device has been revoked', { reason: 'privilegeWithdrawn' });
       const device = await gateway.device('press-07');
-      expect(device.notices).toEqual([expect.objectContaining({ kind: 'revoked', state: 'done' })]);
+      // Acknowledged; whether `done` still came through depends on who was faster.
+      expect(device.notices).toEqual([
+        expect.objectContaining({ kind: 'revoked', state: expect.stringMatching(/^(received|done)$/) }),
+      ]);
       expect(await press.status()).toMatchObject({ exitCode: 1, state: 'revoked', connected: false });
     });
 
@@ -91,8 +99,8 @@ describe('a revocation', () => {
     });
 
     test.skipIf(withoutOpenssl)('stands on the CRL, which openssl verifies and obeys', async () => {
-      const crl = await fetchCrl();
       const [serial = ''] = revoked.serials;
+      const crl = await crlWith(serial);
       expect(await serialsOnCrl(crl, files.intermediate)).toContain(serial);
       const { pem } = await gateway.operator.call<{ pem: string }>('showCertificate', { params: [serial] });
       const verdict = await verifyWithOpenssl(pem, { ...files, crl });
@@ -110,11 +118,13 @@ describe('a revocation', () => {
       const order = [
         at('certificate.revoked', 'press-07'),
         at('device.revoked', 'press-07'),
-        at('notice.acknowledged', 'press-07'),
+        at('session.closed', 'press-07'),
         at('crl.signed', 'crl'),
       ];
+      expect(order.every(Number.isInteger)).toBe(true);
       expect(order.toSorted((a, b) => a - b)).toEqual(order);
-      expect(at('session.closed', 'press-07')).toBeGreaterThan(at('device.revoked', 'press-07'));
+      const said = gateway.process.log.slice(mark).map(({ message }) => message);
+      expect(said.indexOf('session closed')).toBeLessThan(said.indexOf('session refused'));
     });
 
     test('can be followed by a new beginning: another ticket, another key', async () => {
@@ -136,13 +146,13 @@ describe('a revocation', () => {
     await client.closed;
     expect(client.messages()).toEqual([]);
     expect((await gateway.device('stolen-1')).notices).toEqual([]);
-    expect(await serialsAndReason(thief.serial)).toMatch(/Key Compromise/);
+    if (!withoutOpenssl) expect(await entryOnCrl(thief.serial)).toMatch(/Key Compromise/);
   });
 
   test.skipIf(withoutOpenssl)('carries its reason to the CRL', async () => {
     const { serial } = await enrollByHand(gateway, 'moved-1');
     await revoke('moved-1', 'affiliationChanged');
-    expect(await serialsAndReason(serial)).toMatch(/Affiliation Changed/);
+    expect(await entryOnCrl(serial)).toMatch(/Affiliation Changed/);
   });
 
   test('does not wait longer than a second for a device that does not listen', async () => {
@@ -209,8 +219,9 @@ describe('a revocation', () => {
     expect(text).toMatch(/revo.*_count \d+/);
   });
 
-  async function serialsAndReason(serial: string): Promise<string> {
-    const text = await openssl(['crl', '-inform', 'DER', '-noout', '-text'], await fetchCrl());
+  /** What openssl says about this entry of the CRL. */
+  async function entryOnCrl(serial: string): Promise<string> {
+    const text = await openssl(['crl', '-inform', 'DER', '-noout', '-text'], await crlWith(serial));
     return text.slice(text.indexOf(serial.toUpperCase())).split('Serial Number:')[0] ?? '';
   }
 });

@@ -20,7 +20,7 @@ export function handshakes(identities: LoadIdentities, job: Job<'handshake'>): P
 export function connectOften(identities: LoadIdentities, job: Job<'connect'>): Promise<LoadResult> {
   for (const deviceId of job.deviceIds) identities.context(job.target.caFile, deviceId);
   const lanes = Math.min(job.concurrency, job.deviceIds.length);
-  const turns = new Array<number>(lanes).fill(0);
+  const turns = Array.from({ length: lanes }, () => 0);
   return runLoad(Array.from({ length: job.count }), lanes, async (_, lane) => {
     const turn = turns[lane] ?? 0;
     turns[lane] = turn + 1;

@@ -24,7 +24,7 @@ export function openMqtt(
     const session: LoadSession = {
       send: (packet) => void socket.write(mqttPacket.generate(packet)),
       leave: () => {
-        socket.write(mqttPacket.generate({ cmd: 'disconnect' } as Packet));
+        socket.write(mqttPacket.generate({ cmd: 'disconnect' }));
         socket.destroySoon();
       },
     };

@@ -9,12 +9,12 @@ import { SmallCheckout } from '#test/fixtures/scripts/small-checkout.ts';
 /** Says what it got; with `wait`, stays until it is asked to end. TypeScript, so only a new Node runs it. */
 const PROGRAM = `
 const args: string[] = process.argv.slice(2);
-console.log(JSON.stringify({ args, node: process.versions.node, tied: process.channel !== undefined }));
 if (args.includes('wait')) {
   process.on('SIGTERM', () => process.exit(42));
   process.on('disconnect', () => process.exit(43));
   setInterval(() => undefined, 1000);
-} else process.exit(7);
+} else process.exitCode = 7;
+console.log(JSON.stringify({ args, node: process.versions.node, tied: process.channel !== undefined }));
 `;
 const OLD_NODE = '/usr/bin/node';
 

@@ -65,9 +65,10 @@ describe('set-up', () => {
 
   test('shows the reason of a failed npm ci, and ends with 1', async () => {
     checkout = await SmallCheckout.make();
+    await checkout.write('vendor/other/package.json', { name: 'other', version: '1.0.0' });
     await checkout.write('package.json', {
       ...JSON.parse(await readFile(checkout.path('package.json'), 'utf8')),
-      dependencies: { node: 'file:vendor/node', left: '1.0.0' },
+      dependencies: { node: 'file:vendor/node', other: 'file:vendor/other' },
     });
     const { code, stdout, stderr } = await checkout.run(['setup']);
     expect(stderr).toMatch(/in sync[^]*set-up: npm ci failed; its reason stands above\nset-up: next: /);
