@@ -34,7 +34,7 @@ import { listenPrivately } from './runtime/private-socket.ts';
 import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { prepareSockets } from './socket-folder.ts';
-import { startAuthority, waitForAuthority } from './start-authority.ts';
+import { keepAuthorityCertificates, startAuthority, waitForAuthority } from './start-authority.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import { mqttTls, serverTls } from './tls-material.ts';
 import { startStatusDoor } from './validation/status-door.ts';
@@ -85,6 +85,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
 
   const authority = await startAuthority(config, log, { socket: sockets.authority, statusUrl: status.url, stops });
   const description = await waitForAuthority(authority);
+  await keepAuthorityCertificates(config, description);
   const rootSha256 = parseCertificate(description.rootCertificate).sha256;
 
   const identities = new OwnIdentities(

@@ -30,6 +30,7 @@ Real processes in a temporary folder, load from a process of its own over 127.0.
   --rounds N    rounds of what is compared; figures are their medians   (3)
   --quick       a quarter of everything: shows that it works, not how fast it is
   --json        figures with all rounds as JSON on stdout
+  --profile DIR a CPU profile of the gateway, for the developer tools of a browser; it slows everything
   --help        this text
 
 Absolute figures move with the machine and the hour; the ratios in one run hold to about a tenth.`;
@@ -43,6 +44,7 @@ function readOptions() {
         rounds: { type: 'string', default: '3' },
         quick: flag,
         json: flag,
+        profile: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
     });
@@ -77,7 +79,7 @@ ended.catch(() => {});
 const startedAt = performance.now();
 const sections: Section[] = [];
 let failure: Error | undefined;
-const stage = await BenchStage.open();
+const stage = await BenchStage.open({ profile: options.profile });
 try {
   for (const name of options.names) {
     process.stderr.write(`${name} ...\n`);
@@ -90,8 +92,7 @@ try {
   await stage.close();
 }
 await report();
-if (failure !== undefined)
-  process.stderr.write(`not finished: ${failure.message}\n`);
+if (failure !== undefined) process.stderr.write(`not finished: ${failure.message}\n`);
 // Explicit: a measurement that was given up may still wait for something.
 process.exit(failure === undefined ? 0 : ending.signal.aborted ? 130 : 1);
 

@@ -1,8 +1,7 @@
 import type { GatewayAddress } from './agent-config.ts';
 import type { RuntimeFacts } from './runtime-facts.ts';
 
-export const AGENT_STATES = ['not-enrolled', 'enrolled', 'expired', 'revoked', 'refused'] as const;
-export type AgentHealthState = (typeof AGENT_STATES)[number];
+export type AgentHealthState = 'not-enrolled' | 'enrolled' | 'expired' | 'revoked' | 'refused';
 
 /** What `status --json` prints. Others' scripts rely on these names; fields may be added. Times are milliseconds UTC. */
 export type AgentStatus = {

@@ -7,7 +7,7 @@ export function fullJitter(failures: number, bounds: { baseMs: number; capMs: nu
   return Math.floor(fraction * Math.min(bounds.capMs, bounds.baseMs * 2 ** failures));
 }
 
-export const RECONNECT_BOUNDS = { baseMs: 1000, capMs: 5 * 60_000 } as const;
+const RECONNECT_BOUNDS = { baseMs: 1000, capMs: 5 * 60_000 } as const;
 
 /** How long to wait before connecting again. There is always a next time. */
 export function reconnectDelay(failures: number, fraction: number): number {

@@ -30,7 +30,7 @@ export type SessionKeeperHooks = {
 };
 
 /** So many refusals and the new certificate is given up: one alone may be a gateway that is just starting. */
-export const CANDIDATE_ATTEMPTS = 3;
+const CANDIDATE_ATTEMPTS = 3;
 
 type Candidate = { identity: Identity; refusals: number; resolve: () => void; reject: (error: AgentError) => void };
 

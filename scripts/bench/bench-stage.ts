@@ -32,14 +32,22 @@ export class BenchStage {
     this.#gateway = gateway;
   }
 
-  static async open(): Promise<BenchStage> {
+  /** @param options.profile folder for a CPU profile of the gateway, written when it ends. */
+  static async open(options: { profile?: string | undefined }): Promise<BenchStage> {
     const folder = await mkdtemp(join(tmpdir(), 'gatehouse-bench-'));
     const readyFile = join(folder, 'ready.json');
     const dataDir = join(folder, 'data');
     const ports = ['--est-port', '--mqtt-port', '--status-port', '--operator-port'].flatMap((option) => [option, '0']);
     const where = ['--data', dataDir, '--host', '127.0.0.1', '--ready-file', readyFile];
     // The inspector opens only when asked by SIGUSR1, to collect garbage before memory is read.
-    const args = ['--inspect-port=127.0.0.1:0', join(PROJECT_ROOT, 'gateway', 'main.ts'), ...where, ...ports];
+    const profile = options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile}`];
+    const args = [
+      ...profile,
+      '--inspect-port=127.0.0.1:0',
+      join(PROJECT_ROOT, 'gateway', 'main.ts'),
+      ...where,
+      ...ports,
+    ];
     const gateway = new RunningProcess('gateway', args, join(folder, 'gateway.log'));
     const failure = gateway.failure();
     failure.catch(() => {});

@@ -39,9 +39,9 @@ async function revokeAll(stage: BenchStage, deviceIds: readonly string[], concur
       const closing = stage.load.run({ kind: 'closed', deviceIds: [deviceId] });
       const one = { order: Number(process.hrtime.bigint()) / 1e6, closed: Number.NaN, byGateway: Number.NaN };
       revoked.push(one);
-      const answer = revoke(stage, deviceId).then((closedAfterMs) => {
-        one.byGateway = closedAfterMs;
-      });
+      const answer = (async () => {
+        one.byGateway = await revoke(stage, deviceId);
+      })();
       // The operator's answer also waits for the CRL, of which there is one a second at most: the next one does not.
       answer.catch(() => {});
       answers.push(answer);

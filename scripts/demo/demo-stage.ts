@@ -19,6 +19,8 @@ export class DemoStage {
   readonly folder: string;
   readonly dataDir: string;
   readonly processes: RunningProcess[] = [];
+  /** Those under way: the folder is theirs until they have ended. */
+  readonly #commands = new Set<Promise<CommandResult>>();
   readonly #signal: AbortSignal;
   #ready: ReadyFile | undefined;
   #operator: OperatorClient | undefined;
@@ -64,7 +66,7 @@ export class DemoStage {
   /** A `gatehouse` command as an operator types it. @returns what it printed with `--json` */
   async gatehouse<T>(...args: string[]): Promise<T> {
     const command = [GATEHOUSE, ...args, '--data', this.dataDir, '--json'];
-    const result = await runCommand(process.execPath, command, { signal: this.#signal });
+    const result = await this.#run(command);
     expect(result.exitCode === 0, `"gatehouse ${args.join(' ')}" to succeed`, describe(result));
     return JSON.parse(result.stdout) as T;
   }
@@ -73,7 +75,7 @@ export class DemoStage {
   async agent(deviceId: string, ...args: string[]): Promise<CommandResult> {
     await mkdir(join(this.folder, 'agents'), { recursive: true });
     const command = [AGENT, ...args, '--state', this.stateDir(deviceId)];
-    return runCommand(process.execPath, command, { signal: this.#signal });
+    return this.#run(command);
   }
 
   /** The same, for commands that must succeed. @returns stdout */
@@ -106,11 +108,18 @@ export class DemoStage {
     await this.processes.find(({ name }) => name === deviceId)?.stop();
   }
 
-  /** Ends all processes: the devices first, so that they see no dying gateway. */
+  /** Ends all processes: the devices first, so that they see no dying gateway. Commands end by the signal. */
   async stop(): Promise<void> {
     const [gateway, ...agents] = this.processes;
     await Promise.all(agents.map((agent) => agent.stop()));
     await gateway?.stop();
+    await Promise.allSettled(this.#commands);
+  }
+
+  async #run(command: readonly string[]): Promise<CommandResult> {
+    const running = runCommand(process.execPath, command, { signal: this.#signal });
+    this.#commands.add(running);
+    return running.finally(() => this.#commands.delete(running));
   }
 
   #connected(): OperatorClient {

@@ -67,7 +67,7 @@ describe('a technician brings a device in', () => {
     await new AgentProcess(gateway.folder, 'valve-1').enroll(first.joinUrl);
     expect((await tool.ended).code).toBe(0);
     const events = tool.stdout.map((line) => (JSON.parse(line) as { event: string }).event);
-    expect(events).toEqual(['ticket', 'refused', 'reached', 'issued', 'connected']);
+    expect(events).toEqual(['ticket', 'reached', 'refused', 'issued', 'connected']);
   });
 
   test('and is told when the time is over, with where to look', async () => {

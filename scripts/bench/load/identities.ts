@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import {
   cryptoProvider,
+  Name,
   Pkcs10CertificateRequestGenerator,
   SubjectAlternativeNameExtension,
   type X509Certificate,
@@ -12,7 +13,7 @@ import {
 import type { LoadResult } from '#scripts/bench/load-jobs.ts';
 import { runLoad } from './run-load.ts';
 
-cryptoProvider.set(webcrypto as typeof globalThis.crypto);
+cryptoProvider.set(webcrypto);
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
@@ -96,7 +97,7 @@ async function makeCsr(deviceId: string, uri?: string): Promise<{ key: KeyObject
   const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' });
   const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
   const request = await Pkcs10CertificateRequestGenerator.create({
-    name: `CN=${deviceId}`,
+    name: new Name([{ CN: [{ utf8String: deviceId }] }]),
     keys: {
       privateKey: await webcrypto.subtle.importKey('pkcs8', pkcs8, P256, true, ['sign']),
       publicKey: await webcrypto.subtle.importKey('spki', spki, P256, true, ['verify']),
