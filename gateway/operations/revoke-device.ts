@@ -115,7 +115,7 @@ async function recordRevocation(
         advice:
           order.becomes === 'retired'
             ? 'this device was retired; it may be switched off'
-            : 'an operator revoked this device; to bring it back, enroll it again with a new ticket',
+            : 'an operator revoked this device; to bring it back, stop the agent and enroll again with a new ticket: gatehouse-agent enroll --replace JOIN-URL',
       },
     },
   });

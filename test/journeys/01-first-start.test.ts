@@ -17,7 +17,9 @@ describe('the first start of `gatehouse serve`', () => {
   afterAll(() => gateway?.dispose());
 
   test('prints one block: every URL, the fingerprint of the root and what to type next', async () => {
-    await gateway.process.until('the next command', () => gateway.process.stdout.find((line) => /^Next: /.test(line)));
+    await gateway.process.until('the next command', () =>
+      gateway.process.stdout.find((line) => line.startsWith('Next: ')),
+    );
     const block = gateway.process.stdout.join('\n');
     for (const { url } of [ready.est, ready.mqtt, ready.status, ready.operator]) expect(block).toContain(url);
     expect(block).toContain(ready.rootSha256);
@@ -82,8 +84,20 @@ describe('the first start of `gatehouse serve`', () => {
 
   test('is alone on its folder: a second one says so and ends', async () => {
     const { code, stderr } = await run(process.execPath, [
-      ...[PROGRAMS.gatehouse, 'serve', '--data', gateway.dataDir, '--host', '127.0.0.1'],
-      ...['--est-port', '0', '--mqtt-port', '0', '--status-port', '0', '--operator-port', '0'],
+      PROGRAMS.gatehouse,
+      'serve',
+      '--data',
+      gateway.dataDir,
+      '--host',
+      '127.0.0.1',
+      '--est-port',
+      '0',
+      '--mqtt-port',
+      '0',
+      '--status-port',
+      '0',
+      '--operator-port',
+      '0',
     ]);
     expect(code).toBe(1);
     expect(stderr).toContain('another gateway runs');

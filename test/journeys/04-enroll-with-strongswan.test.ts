@@ -11,7 +11,6 @@ describe.skipIf(lacks('pki', 'openssl'))("a device enrolls with strongSwan's pki
   let folder: string;
   let authorities: string[];
   const path = (name: string) => join(folder, name);
-  const pki = (...args: string[]) => runOk('pki', args);
   beforeAll(async () => {
     gateway = await startGateway();
     folder = join(gateway.folder, 'swan');
@@ -97,3 +96,7 @@ describe.skipIf(lacks('pki', 'openssl'))("a device enrolls with strongSwan's pki
     await gateway.logged('enrollment refused', { code: 'TICKET_UNKNOWN' }, mark);
   });
 });
+
+function pki(...args: string[]) {
+  return runOk('pki', args);
+}

@@ -25,10 +25,7 @@ describe.skipIf(lacks('mosquitto_pub', 'mosquitto_sub'))('mosquitto_pub and mosq
     await gateway.addGroup('readers', { readFrom: ['presses'] });
     await gateway.addGroup('brief', { lifetimeSeconds: 10, overlapSeconds: 1 });
     brief = await enrollByHand(gateway, 'brief-1', { group: 'brief' });
-    briefSession = spawn('mosquitto_sub', [
-      ...(await connection(brief)),
-      ...['-i', 'brief-1', '-t', 'v1/d/brief-1/in/#'],
-    ]);
+    briefSession = spawn('mosquitto_sub', [...(await connection(brief)), '-i', 'brief-1', '-t', 'v1/d/brief-1/in/#']);
     await gateway.logged('session opened', { deviceId: 'brief-1' });
     press = await enrollByHand(gateway, 'press-1', { group: 'presses' });
     reader = await enrollByHand(gateway, 'reader-1', { group: 'readers' });
@@ -62,7 +59,16 @@ describe.skipIf(lacks('mosquitto_pub', 'mosquitto_sub'))('mosquitto_pub and mosq
     const filters = ['-t', 'v1/d/+/out/data/#', '-t', 'v1/fleet/revocations'];
     const listening = run('mosquitto_sub', [
       ...(await connection(reader)),
-      ...['-i', 'reader-1', '-q', '1', ...filters, '-v', '-C', '2', '-W', '12'],
+      '-i',
+      'reader-1',
+      '-q',
+      '1',
+      ...filters,
+      '-v',
+      '-C',
+      '2',
+      '-W',
+      '12',
     ]);
     await gateway.logged('session opened', { deviceId: 'reader-1' }, mark);
     // SUBACK cannot be seen from here: the retained fleet notice is what the reader gets first, then one of these.
@@ -107,7 +113,7 @@ describe.skipIf(lacks('mosquitto_pub', 'mosquitto_sub'))('mosquitto_pub and mosq
     const mark = gateway.mark();
     const refused = run(
       'mosquitto_pub',
-      [...(await connection(press)), ...['-i', 'press-1', '-q', '1', '-t', 'v1/d/reader-1/out/data/x', '-m', 'forged']],
+      [...(await connection(press)), '-i', 'press-1', '-q', '1', '-t', 'v1/d/reader-1/out/data/x', '-m', 'forged'],
       { patienceMs: 2_500 },
     );
     await gateway.logged('publish refused', { deviceId: 'press-1', topic: 'v1/d/reader-1/out/data/x' }, mark);
@@ -120,7 +126,11 @@ describe.skipIf(lacks('mosquitto_pub', 'mosquitto_sub'))('mosquitto_pub and mosq
     const filters = ['v1/d/reader-1/in/#', '#', '$SYS/#'].flatMap((filter) => ['-t', filter]);
     const { stderr } = await run('mosquitto_sub', [
       ...(await connection(press)),
-      ...['-i', 'press-1', ...filters, '-W', '8'],
+      '-i',
+      'press-1',
+      ...filters,
+      '-W',
+      '8',
     ]);
     expect(stderr).toMatch(/denied/i);
     for (const filter of ['v1/d/reader-1/in/#', '#', '$SYS/#']) {

@@ -5,6 +5,7 @@ import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
 import { enrollByHand } from '#test/fixtures/processes/device-credential.ts';
 import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
 import { mqttDoorOf } from '#test/fixtures/processes/mqtt-door.ts';
+import { useOnce } from '#test/fixtures/processes/persistent-device.ts';
 
 describe('a notice is delivered until the device has acknowledged it', () => {
   let gateway: GatewayProcess;
@@ -85,10 +86,7 @@ describe('a notice is delivered until the device has acknowledged it', () => {
   });
 
   test('but an order that is still open is not stacked', async () => {
-    await enrollByHand(gateway, 'slow-1').then(async (credential) => {
-      const client = await RawClient.connected(mqttDoorOf(gateway), credential, { clientId: 'slow-1' });
-      await client.end();
-    });
+    await useOnce(gateway, 'slow-1', await enrollByHand(gateway, 'slow-1'));
     const first = await renew('slow-1');
     expect((await renew('slow-1')).noticeId).toBe(first.noticeId);
     expect((await gateway.device('slow-1')).notices).toHaveLength(1);

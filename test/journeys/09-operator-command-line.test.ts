@@ -173,7 +173,7 @@ describe('the operator types gatehouse', () => {
   });
 
   test('device revoke', async () => {
-    const [{ serial = '' } = {}] = (await gateway.device('press-07')).certificates;
+    const serial = (await gateway.device('press-07')).certificates[0]?.serial;
     const revoked = await gateway.gatehouse<DeviceRevoked>('device', 'revoke', 'press-07', '--reason', 'superseded');
     expect(revoked).toEqual({
       deviceId: 'press-07',

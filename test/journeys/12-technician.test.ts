@@ -25,10 +25,6 @@ describe('a technician brings a device in', () => {
     return tool;
   }
 
-  function said(tool: RunningProcess, pattern: RegExp): Promise<string> {
-    return tool.until(String(pattern), () => tool.stdout.find((line) => pattern.test(line)), { patienceMs: 20_000 });
-  }
-
   test('with ticket, join URL and QR, and sees each step as it happens', async () => {
     const tool = technician('pump-17');
     const line = await said(tool, /gatehouse-agent enroll gatehouse:/);
@@ -88,3 +84,7 @@ describe('a technician brings a device in', () => {
     expect(stderr).toMatch(/no device id/);
   });
 });
+
+function said(tool: RunningProcess, pattern: RegExp): Promise<string> {
+  return tool.until(String(pattern), () => tool.stdout.find((line) => pattern.test(line)), { patienceMs: 20_000 });
+}

@@ -6,8 +6,8 @@ import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gate
 import { askUntilGranted, useOnce } from '#test/fixtures/processes/persistent-device.ts';
 import { signedButUnknown } from '#test/fixtures/processes/signed-and-recorded.ts';
 
-const DEVICES = 24;
-const KILLS = 4;
+const DEVICES = 16;
+const KILLS = 3;
 
 describe('the authority is killed while devices enroll and renew', () => {
   let gateway: GatewayProcess;
@@ -22,7 +22,6 @@ describe('the authority is killed while devices enroll and renew', () => {
       const mark = gateway.mark();
       process.kill(gateway.authorityPid, 'SIGKILL');
       await gateway.logged('authority process ready', {}, mark);
-      await gateway.logged('certificate issued', {}, mark, 20_000).catch(() => undefined);
     }
   }
 
