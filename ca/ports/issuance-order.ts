@@ -15,9 +15,7 @@ export type IssuanceOrder = {
   lifetimeSeconds: number;
 } & OrderedSubject;
 
-export type OrderedSubject =
+type OrderedSubject =
   | { profile: 'device'; deviceId: string; hardwareSerial?: string }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
   | { profile: 'notice-signer' };
-
-export type ProfileName = OrderedSubject['profile'];

@@ -145,7 +145,6 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     if (code === 'INTERNAL') log.error('est request failed', { ...told, error: refusal.cause ?? refusal });
     // The operations log what they refuse themselves.
     else log[judged === 'here' ? 'info' : 'debug']('est request refused', told);
-    if (code === 'BODY_TOO_LARGE') discardRest(request);
     answer(request, reply, refusalAnswer(refusal, request.id, request.headers.accept));
   }
 
@@ -168,7 +167,9 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   function answer(request: FastifyRequest, reply: FastifyReply, { headers, ...rest }: EstAnswer): void {
     reply.hijack();
     const closing = server.listening ? {} : { Connection: 'close' };
-    sendAnswer(reply.raw, request.id, { ...rest, headers: { ...headers, ...closing } });
+    const message = { ...rest, headers: { ...headers, ...closing } };
+    const isEarly = rest.status >= 400 && !request.raw.complete;
+    sendAnswer(reply.raw, request.id, message, isEarly ? discardRest(request) : undefined);
   }
 
   function elapsed(request: FastifyRequest): number {
@@ -213,11 +214,16 @@ function currentCertificateOf(request: FastifyRequest): { der: Buffer } {
   );
 }
 
-/** The rest of a refused body is read and thrown away, so that the answer is not lost in a reset; but not for ever. */
-function discardRest({ raw }: FastifyRequest): void {
+/**
+ * The rest of a refused body is read and thrown away, but not for ever: closing on a client that is still sending would
+ * reset the connection and take the answer with it (RFC 9112 9.6).
+ * @returns resolves when there is nothing more to come
+ */
+function discardRest({ raw }: FastifyRequest): Promise<void> {
   let discarded = 0;
   raw.on('data', (chunk: Buffer) => {
     discarded += chunk.length;
     if (discarded > MAX_DISCARDED_BYTES) raw.destroy();
   });
+  return new Promise((resolve) => raw.once('end', resolve).once('close', resolve));
 }

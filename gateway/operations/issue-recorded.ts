@@ -20,7 +20,7 @@ export function formatOrder(order: DeviceOrder): string {
   return JSON.stringify({ ...order, publicKey: order.publicKey.toString('base64') });
 }
 
-export function parseOrder(text: string): DeviceOrder {
+function parseOrder(text: string): DeviceOrder {
   const order = JSON.parse(text) as Omit<DeviceOrder, 'publicKey'> & { publicKey: string };
   return { ...order, publicKey: Buffer.from(order.publicKey, 'base64') };
 }

@@ -27,7 +27,7 @@ export type PublishDeps = {
 };
 
 /** A CRL is replaced after this share of its life, so that relying parties survive several failed builds. */
-export const CRL_PERIODS_VALID = 8;
+const CRL_PERIODS_VALID = 8;
 const PAGE = 5000;
 const WAIT_FOR_CRL_MS = 1500;
 /** X.509 times are whole seconds: two lists in one second could not be told apart (thisUpdate must rise). */

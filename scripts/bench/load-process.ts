@@ -1,5 +1,4 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { join } from 'node:path';
 import type { LoadAnswer, LoadJob, LoadRequest, LoadResult } from './load-jobs.ts';
 
 const JOB_MS = 60_000;
@@ -13,7 +12,9 @@ export class LoadProcess {
   #next = 1;
 
   constructor() {
-    this.#child = fork(join(import.meta.dirname, 'load-worker.ts'), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child = fork(new URL('./load-worker.ts', import.meta.url), {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     this.#child.on('message', (answer: LoadAnswer) => this.#settle(answer));
     this.#child.on('exit', () => {
       for (const { reject } of this.#pending.values()) reject(new Error('the load process ended'));

@@ -45,7 +45,7 @@ describe('an agent killed with -9', () => {
     await agents.daemon([]);
     await gateway.until(() => gateway.acks(noticeId).includes('done'));
     expect(new Set(gateway.calls.map(({ spki }) => spki)).size).toBe(2);
-    expect(gateway.states().at(-1)?.['serial']).not.toBe(serial);
+    await gateway.until(() => gateway.connects.some((connected) => connected !== serial && reported(connected)));
   });
 
   test('while its new certificate is being proven proves it first afterwards', async () => {
