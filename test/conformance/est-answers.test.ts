@@ -15,23 +15,6 @@ describe('EST answers as they stand on the wire', () => {
   });
   afterAll(() => gateway?.dispose());
 
-  /** What strongSwan, libest and BouncyCastle insist on, whatever the standards leave open. */
-  function expectReadableByAll(answer: EstAnswer): void {
-    const names = answer.headerLines.map(([name]) => name);
-    expect(names).toContain('Content-Type');
-    expect(names).toContain('Content-Length');
-    expect(names.map((name) => name.toLowerCase())).not.toContain('transfer-encoding');
-    expect(Number(answer.header('Content-Length'))).toBe(Buffer.byteLength(answer.body));
-    expect(answer.headBytes).toBeLessThanOrEqual(1024);
-    expect(names.length).toBeLessThanOrEqual(16);
-  }
-
-  /** RFC 4648 base64 of DER on one line; a final newline is allowed. */
-  function derOf(answer: EstAnswer): Buffer {
-    expect(answer.body).toMatch(/^[A-Za-z0-9+/]+={0,2}\n?$/);
-    return Buffer.from(answer.body, 'base64');
-  }
-
   test('/cacerts: root and intermediate, to anybody (RFC 7030 4.1)', async () => {
     const answer = await askEst(gateway, { path: 'cacerts' });
     expect(answer.status).toBe(200);
@@ -189,3 +172,20 @@ describe('EST answers as they stand on the wire', () => {
     expect(await readFile(gateway.ready.rootPem, 'utf8')).toContain('BEGIN CERTIFICATE');
   });
 });
+
+/** What strongSwan, libest and BouncyCastle insist on, whatever the standards leave open. */
+function expectReadableByAll(answer: EstAnswer): void {
+  const names = answer.headerLines.map(([name]) => name);
+  expect(names).toContain('Content-Type');
+  expect(names).toContain('Content-Length');
+  expect(names.map((name) => name.toLowerCase())).not.toContain('transfer-encoding');
+  expect(Number(answer.header('Content-Length'))).toBe(Buffer.byteLength(answer.body));
+  expect(answer.headBytes).toBeLessThanOrEqual(1024);
+  expect(names.length).toBeLessThanOrEqual(16);
+}
+
+/** RFC 4648 base64 of DER on one line; a final newline is allowed. */
+function derOf(answer: EstAnswer): Buffer {
+  expect(answer.body).toMatch(/^[A-Za-z0-9+/]+={0,2}\n?$/);
+  return Buffer.from(answer.body, 'base64');
+}

@@ -104,7 +104,10 @@ describe.skipIf(lacks('openssl'))('certificates and CRLs of a running gateway', 
     ];
     const csr = await run('openssl', [
       ...args,
-      ...['-subj', '/CN=wishful-1', '-outform', 'DER'],
+      '-subj',
+      '/CN=wishful-1',
+      '-outform',
+      'DER',
       ...wishes.flatMap((wish) => ['-addext', wish]),
     ]);
     expect(csr.code, csr.stderr).toBe(0);
