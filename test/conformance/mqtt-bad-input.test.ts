@@ -57,7 +57,7 @@ describe('bad input at the MQTT door', () => {
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')],
     ['zeros', Buffer.alloc(4096)],
     ['random bytes', randomBytes(64 * 1024)],
-    ['an SSL 2 hello', Buffer.from('802e0100020015000000100100800200800300800400800500800600400700c0', 'hex')],
+    ['SSH', Buffer.from('SSH-2.0-OpenSSH_9.2\r\n')],
   ])('%s on the TLS port: closed, with no word of MQTT, and logged', async (_, bytes) => {
     const mark = gateway.mark();
     const socket = await tcp();
