@@ -12,12 +12,15 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { attemptIdOf } from './attempt-id.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { CallerLimits } from './caller-limits.ts';
+import { requireChannelBinding } from './channel-binding.ts';
 import type { EnrollmentAnswer, EstDeps, EstLimits } from './est-deps.ts';
 import type { EstServer } from './est-server.ts';
+import { unmetHttpDemand } from './http-demands.ts';
 import { InFlightGate } from './in-flight-gate.ts';
 import { peerCertificateOf } from './peer-certificate.ts';
 import { checkCsrContentType, parseCsrBody } from './read-csr-body.ts';
 import { asGatewayError, refusalAnswer } from './refusal-answer.ts';
+import { RefusalLog } from './refusal-log.ts';
 import { derAnswer, type EstAnswer, needsLines, sendAnswer } from './send-answer.ts';
 import { WANTED_CSR_ATTRIBUTES } from './wanted-csr-attributes.ts';
 
@@ -39,6 +42,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   const { clock, log } = deps;
   const gate = new InFlightGate(limits.inFlight);
   const callers = new CallerLimits(limits);
+  const refusals = new RefusalLog(log, limits.refusalLogInterval);
   const startedAt = new WeakMap<object, number>();
 
   const app = Fastify<EstServer>({
@@ -55,8 +59,14 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler((error, request, reply) => refuse(request, reply, error));
   app.setNotFoundHandler((request, reply) => refuseUnknownPath(request, reply));
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     startedAt.set(request, clock.monotonic());
+    const unmet = unmetHttpDemand(request.raw);
+    if (unmet === undefined) return done();
+    return refuse(request, reply, unmet.refusal, { status: unmet.status });
+  });
+  app.addHook('onClose', (_app, done) => {
+    refusals.flush();
     done();
   });
 
@@ -118,9 +128,10 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     work: (csr: Buffer) => Promise<EnrollmentAnswer>,
   ): Promise<void> {
     const { csr, hadLines } = parseCsrBody(request.body);
+    requireChannelBinding(csr, request.raw.socket);
     const [outcome] = await gate.pass(() => Promise.allSettled([work(csr)]));
     if (outcome.status === 'rejected') {
-      refuse(request, reply, outcome.reason, 'by the operation');
+      refuse(request, reply, outcome.reason, { judged: 'by the operation' });
       return;
     }
     // RFC 7030 4.2.3: the answer holds the issued certificate only.
@@ -134,18 +145,17 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     request: FastifyRequest,
     reply: FastifyReply,
     error: unknown,
-    judged: 'here' | 'by the operation' = 'here',
+    { judged = 'here', ...status }: { judged?: 'here' | 'by the operation'; status?: number } = {},
   ): void {
-    const refusal = asGatewayError(error);
+    const refusal = callers.judgeRefusal(request, asGatewayError(error), clock.monotonic());
     const { code } = refusal;
     const kind = kindOf(request);
-    callers.recordRefusal(request, code, clock.monotonic());
     if (judged === 'here' && kind !== undefined) deps.metrics.enrollment(kind, code, elapsed(request) / 1000);
     const told = { ...facts(request), code, detail: refusal.message };
     if (code === 'INTERNAL') log.error('est request failed', { ...told, error: refusal.cause ?? refusal });
     // The operations log what they refuse themselves.
-    else log[judged === 'here' ? 'info' : 'debug']('est request refused', told);
-    answer(request, reply, refusalAnswer(refusal, request.id, request.headers.accept));
+    else refusals.record(judged === 'here' ? 'info' : 'debug', request.ip, code, told);
+    answer(request, reply, { ...refusalAnswer(refusal, request.id, request.headers.accept), ...status });
   }
 
   function refuseUnknownPath(request: FastifyRequest, reply: FastifyReply): void {

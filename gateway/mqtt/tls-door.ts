@@ -4,6 +4,7 @@ import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { AdmissionGate, type DropReason } from './admission-gate.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
+import { assertPartialChainUsable, usePartialChain } from './partial-chain.ts';
 import { type DoorTls, tlsOptions } from './tls-options.ts';
 import { explainTlsRefusal, type TlsRefusal } from './tls-refusal.ts';
 
@@ -16,7 +17,7 @@ export type ListenOptions = {
 };
 
 export type TlsDoorEvents = {
-  /** The client has proved possession of the key of a certificate below our root, valid now. Nothing more. */
+  /** The client has proved possession of the key of a certificate of one of our issuers, valid now. Nothing more. */
   onSecure(socket: TLSSocket, address: string): void;
   onRefused(address: string, refusal: TlsRefusal): void;
 };
@@ -55,7 +56,10 @@ export class TlsDoor {
       keepAliveInitialDelay: TCP_KEEPALIVE_MS,
     });
     this.#tcp.on('connection', (socket) => this.#arrive(socket));
-    this.#tls = createTlsServer(tlsOptions(tls, deps.limits));
+    assertPartialChainUsable();
+    const options = tlsOptions(tls, deps.limits);
+    this.#tls = createTlsServer(options);
+    usePartialChain(this.#tls, options);
     this.#tls.on('secureConnection', (socket) => this.#secured(socket));
     this.#tls.on('tlsClientError', (error, socket) => this.#failed(error, socket));
   }
@@ -76,7 +80,7 @@ export class TlsDoor {
 
   /** New handshakes use it; live sessions stay. */
   reload(tls: DoorTls): void {
-    this.#tls.setSecureContext(tlsOptions(tls, this.#limits));
+    usePartialChain(this.#tls, tlsOptions(tls, this.#limits));
   }
 
   /** A session from this address was admitted: the address gets its token back. */

@@ -1,6 +1,5 @@
-import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Log } from '#gateway/ports/log.ts';
-import type { Store, Tables } from '#gateway/ports/store.ts';
+import { type Store, StoreError, type Tables } from '#gateway/ports/store.ts';
 
 type Work = (tables: Tables) => Promise<void>;
 
@@ -41,10 +40,8 @@ export class BackgroundWrites {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     // A drain that goes on takes what came meanwhile, too: never two, or a session could end before it has opened.
-    this.#draining ??= this.#drain().finally(() => {
-      this.#draining = undefined;
-    });
-    return this.#draining;
+    if (this.#draining === undefined && this.#waiting.length > 0) this.#draining = this.#drain();
+    return this.#draining ?? Promise.resolve();
   }
 
   async #drain(): Promise<void> {
@@ -54,18 +51,29 @@ export class BackgroundWrites {
         await this.#store.write(async (tables) => {
           for (const work of batch) await work(tables);
         });
-      } catch {
+      } catch (error) {
+        // It failed over the store, and may yet be there: a second time could end a session before it began.
+        if (isUnavailable(error) || batch.length === 1) this.#lost(error, batch.length);
         // One of them took the others back with it: each on its own, the good ones are kept.
-        for (const work of batch) await this.#writeAlone(work);
+        else await Promise.all(batch.map((work) => this.#writeAlone(work)));
       }
     }
+    this.#draining = undefined;
   }
 
   async #writeAlone(work: Work): Promise<void> {
     try {
       await this.#store.write(work);
     } catch (error) {
-      this.#log.error('session record lost', { error: error instanceof GatewayError ? error.code : String(error) });
+      this.#lost(error, 1);
     }
   }
+
+  #lost(error: unknown, count: number): void {
+    this.#log.error('records lost', { count, error: String(error) });
+  }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof StoreError && error.code === 'UNAVAILABLE';
 }

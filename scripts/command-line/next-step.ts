@@ -21,6 +21,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   PROOF_TOO_LOW: 'the group asks for a key in a TPM: gatehouse group show GROUP',
   CSR_MALFORMED: 'send base64 of a DER PKCS#10 request',
   CSR_SIGNATURE_INVALID: 'make the request again with the key that it names',
+  CSR_BINDING_INVALID: 'make the request without challengePassword',
   BODY_NOT_BASE64: 'send base64 of a DER PKCS#10 request, without PEM lines',
 };
 

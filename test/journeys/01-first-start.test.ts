@@ -118,7 +118,7 @@ describe('the first start of `gatehouse serve`', () => {
 
   test('ends in order when it is asked to, with its authority, and leaves no socket behind', async () => {
     const authority = gateway.authorityPid;
-    const { code } = await gateway.process.stop();
+    const { code } = await gateway.stop();
     expect(code).toBe(0);
     await eventually(
       'the authority to be gone',

@@ -23,7 +23,6 @@ describe('the agent is killed', () => {
   }
 
   test.each([
-    ['when it has reached the gateway', /✓ 1\/7/],
     ['when it has made its key', /✓ 4\/7/],
     ['when its certificate has arrived', /✓ 5\/7/],
     ['when it has stored it', /✓ 6\/7/],
@@ -60,7 +59,6 @@ describe('the agent is killed', () => {
       (agent, marks) => gateway.logged('session opened', { deviceId: agent.deviceId }, marks.gateway),
     ],
     ['as it has switched', (agent, marks) => agent.logged('switched to the new certificate', {}, marks.agent)],
-    ['as it has renewed', (agent, marks) => agent.logged('certificate renewed', {}, marks.agent)],
   ];
 
   test.each(RENEWAL_MOMENTS)(

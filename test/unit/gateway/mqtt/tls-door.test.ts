@@ -191,7 +191,11 @@ describe('the TLS session', () => {
     const before = await RawClient.connected(door, credential, { clientId: 'press-1' });
     const shown = before.socket.getPeerX509Certificate()?.serialNumber.toLowerCase();
     const renewed = await authority.server();
-    door.door.reload({ certificateChain: renewed.chain, privateKey: renewed.keyPem, trustAnchors: authority.anchors });
+    door.door.reload({
+      certificateChain: renewed.chain,
+      privateKey: renewed.keyPem,
+      issuers: [authority.intermediate.pem],
+    });
     expect(await before.ping()).toBe('acked');
     const other = await door.device('press-2');
     const after = await RawClient.connected(door, other.credential, { clientId: 'press-2' });
@@ -203,7 +207,7 @@ describe('the TLS session', () => {
     await door.until(() => door.refused.length === 1);
     expect(door.refused[0]).toMatchObject({ code: 'TLS_NO_CERTIFICATE' });
     expect(() => {
-      door.door.reload({ certificateChain: renewed.chain, privateKey: credential.keyPem, trustAnchors: [] });
+      door.door.reload({ certificateChain: renewed.chain, privateKey: credential.keyPem, issuers: [] });
     }).toThrow();
     expect(await after.ping()).toBe('acked');
   });
