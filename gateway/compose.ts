@@ -27,6 +27,7 @@ import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-d
 import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
+import { requireFreePorts } from './require-free-ports.ts';
 import { writeDurableFile } from './runtime/durable-file.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
@@ -45,7 +46,7 @@ export type RunningGateway = { ready: ReadyFile; stop(): Promise<void> };
 /** Of the operator API. */
 const VERSION = '0.1.0';
 /** Of 16 connects a moment, a commit for each would have the event loop wait for the disk half of its time. */
-const SESSION_RECORDS = { delayMs: 50, batchSize: 128 };
+const SESSION_RECORDS = { delayMs: 20, batchSize: 128 };
 const SWEEP_EVERY_MS = 2_000;
 const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
@@ -80,6 +81,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
 
   const lock = lockDataFolder(config);
   stops.push(async () => lock.release());
+  await requireFreePorts(config);
   const store = await openSqliteStore(inDataFolder(config, DATA_FOLDER.database));
   stops.push(() => store.close());
   const background = new BackgroundWrites({ store, log }, SESSION_RECORDS);

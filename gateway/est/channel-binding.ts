@@ -33,21 +33,16 @@ type ChannelBinding = { type: 'tls-unique' | 'tls-exporter'; value: Buffer };
 
 /** As the server of the session sees it. @returns undefined when the session has none (any more) */
 function channelBindingOf(socket: TLSSocket): ChannelBinding | undefined {
-  switch (socket.getProtocol()) {
-    case 'TLSv1.3':
-      // RFC 9266 2; TLS 1.3 has no tls-unique (RFC 8446 C.5).
-      return {
-        type: 'tls-exporter',
-        value: socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)),
-      };
-    case 'TLSv1.2': {
-      // RFC 5929 3.1: the first Finished message: the client's of a full handshake, the server's of a resumed one.
-      const value = socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished();
-      return value === undefined ? undefined : { type: 'tls-unique', value };
-    }
-    default:
-      return undefined;
+  const protocol = socket.getProtocol();
+  if (protocol === 'TLSv1.3') {
+    // RFC 9266 2; TLS 1.3 has no tls-unique (RFC 8446 C.5).
+    const value = socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0));
+    return { type: 'tls-exporter', value };
   }
+  if (protocol !== 'TLSv1.2') return undefined;
+  // RFC 5929 3.1: the first Finished message: the client's of a full handshake, the server's of a resumed one.
+  const value = socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished();
+  return value === undefined ? undefined : { type: 'tls-unique', value };
 }
 
 function readChallengePassword(der: Buffer): string | undefined {

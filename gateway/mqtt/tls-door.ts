@@ -37,7 +37,7 @@ export class TlsDoor {
   readonly #sockets = new Set<Socket>();
   /** Taken on arrival: when a handshake fails the socket does not know its peer any more. */
   readonly #addresses = new WeakMap<Socket, string>();
-  readonly #drops = new Map<DropReason | 'too-many-connections', number>();
+  readonly #drops = new Map<DropReason | 'too-many-connections' | 'silent', number>();
 
   constructor(tls: DoorTls, deps: { limits: MqttLimits; clock: Clock; log: Log; events: TlsDoorEvents }) {
     this.#limits = deps.limits;
@@ -134,6 +134,18 @@ export class TlsDoor {
       return;
     }
     this.#tls.emit('connection', socket);
+    this.#endIfSilent(socket);
+  }
+
+  #endIfSilent(socket: Socket): void {
+    const timer = setInterval(() => {
+      const isSilent = socket.bytesRead === 0 && !socket.destroyed;
+      if (isSilent && this.#gate.waiting === 0) return;
+      clearInterval(timer);
+      if (isSilent) this.#drop(socket, 'silent');
+    }, this.#limits.silentHandshakeMs);
+    timer.unref();
+    socket.once('close', () => clearInterval(timer));
   }
 
   #secured(socket: TLSSocket): void {
@@ -154,7 +166,7 @@ export class TlsDoor {
     this.#events.onRefused(this.#addressOf(tcp), explainTlsRefusal(error.code, verdict ?? null));
   }
 
-  #drop(socket: Socket, reason: DropReason | 'too-many-connections'): void {
+  #drop(socket: Socket, reason: DropReason | 'too-many-connections' | 'silent'): void {
     this.#drops.set(reason, (this.#drops.get(reason) ?? 0) + 1);
     socket.on('error', ignore);
     socket.destroy();
