@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { destination, type Logger, pino } from 'pino';
+import { destination, type Logger, pino, stdTimeFunctions } from 'pino';
 import {
   type CeremonyOptions,
   INTERMEDIATE_ALGORITHMS,
@@ -14,7 +14,13 @@ type ServeFlags = { dir: string; socket: string; statusUrl?: string; passphraseF
 type InitFlags = { dir: string } & CeremonyOptions;
 
 const log: Logger = pino(
-  { name: 'gatehouse-ca', level: process.env['GATEHOUSE_LOG_LEVEL'] ?? 'info' },
+  {
+    base: { pid: process.pid, name: 'gatehouse-ca' },
+    level: process.env['GATEHOUSE_LOG_LEVEL'] ?? 'info',
+    // As the gateway's log, whose stderr this one shares.
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  },
   destination({ dest: 2, sync: true }),
 );
 

@@ -3,9 +3,10 @@ import { userInfo } from 'node:os';
 import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
+import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
-import { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
 import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
+import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
 import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
@@ -27,6 +28,7 @@ import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-d
 import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
+import { requireFreePorts } from './require-free-ports.ts';
 import { writeDurableFile } from './runtime/durable-file.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
@@ -35,7 +37,7 @@ import { listenPrivately } from './runtime/private-socket.ts';
 import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { prepareSockets } from './socket-folder.ts';
-import { startAuthority, waitForAuthority } from './start-authority.ts';
+import { keepAuthorityCertificates, startAuthority, waitForAuthority } from './start-authority.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import { mqttTls, serverTls } from './tls-material.ts';
 import { startStatusDoor } from './validation/status-door.ts';
@@ -44,6 +46,8 @@ export type RunningGateway = { ready: ReadyFile; stop(): Promise<void> };
 
 /** Of the operator API. */
 const VERSION = '0.1.0';
+/** Of 16 connects a moment, a commit for each would have the event loop wait for the disk half of its time. */
+const SESSION_RECORDS = { delayMs: 20, batchSize: 128 };
 const SWEEP_EVERY_MS = 2_000;
 const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
@@ -78,14 +82,18 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
 
   const lock = lockDataFolder(config);
   stops.push(async () => lock.release());
+  await requireFreePorts(config);
   const store = await openSqliteStore(inDataFolder(config, DATA_FOLDER.database));
   stops.push(() => store.close());
+  const background = new BackgroundWrites({ store, log }, SESSION_RECORDS);
+  stops.push(() => background.flush());
   const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
   stops.push(() => statusDoor.close());
   const status = addressOf('http', config, statusDoor.address.port);
 
   const authority = await startAuthority(config, log, { socket: sockets.authority, statusUrl: status.url, stops });
   const description = await waitForAuthority(authority);
+  await keepAuthorityCertificates(config, description);
   const rootSha256 = parseCertificate(description.rootCertificate).sha256;
 
   const identities = new OwnIdentities(
@@ -111,11 +119,13 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     random,
     log,
     metrics,
+    background,
     broker,
     signer,
     denySet,
     acks: new NoticeAcks(),
-    refusals: new RefusalBudget({ burst: 60, perSecond: 0.2, maxAddresses: 10_000 }),
+    refusals: new AuditBudget({ burst: 60, perSecond: 0.2, maxKeys: 10_000 }),
+    sessionRows: new AuditBudget({ burst: 60, perSecond: 1 / 60, maxKeys: 200_000 }),
     trustDomain: description.trustDomain,
     crlValidity: config.crlHours * HOUR_MS,
   };
@@ -123,7 +133,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   const work = new RecurringWork(log);
 
   await recover(shared);
-  await revocations.publish();
+  // Without a CRL the gateway still knows who is revoked; readiness says what is wrong and the sweep tries again.
+  await revocations.publish().catch((error: unknown) => log.error('no CRL at the start', { error: String(error) }));
 
   const est = await startEstDoor(
     {

@@ -89,7 +89,6 @@ export function serverNames(config: GatewayConfig): { dnsNames: string[]; ipAddr
     .filter(({ address }) => !address.startsWith('fe80:'))
     .map(({ address }) => address);
   const all = [config.publicHost, ...config.name, 'localhost', hostname(), '127.0.0.1', '::1', ...own];
-  const isAddress = (name: string) => /^[\d.]+$/.test(name) || name.includes(':');
   return {
     dnsNames: [...new Set(all.filter((name) => !isAddress(name)).map((name) => name.toLowerCase()))],
     ipAddresses: [...new Set(all.filter((name) => isAddress(name) && name !== '0.0.0.0' && name !== '::'))].slice(
@@ -101,4 +100,8 @@ export function serverNames(config: GatewayConfig): { dnsNames: string[]; ipAddr
 
 export function inDataFolder(config: GatewayConfig, name: string): string {
   return join(config.data, name);
+}
+
+function isAddress(name: string): boolean {
+  return /^[\d.]+$/.test(name) || name.includes(':');
 }

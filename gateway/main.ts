@@ -65,12 +65,18 @@ function readConfig() {
   );
 }
 
-/** One signal asks politely, a second one insists. The command line's channel closing means its user is gone. */
+/** The same signal often comes twice: to the whole process group, and passed on by the command line that started us. */
+const SAME_WISH_MS = 2_000;
+
+/** One signal asks politely, a later one insists. The command line's channel closing means its user is gone. */
 function stopOnSignals(gateway: RunningGateway): void {
-  let stopping = false;
+  let askedAt: number | undefined;
   const stop = () => {
-    if (stopping) process.exit(1);
-    stopping = true;
+    if (askedAt !== undefined) {
+      if (performance.now() - askedAt > SAME_WISH_MS) process.exit(1);
+      return;
+    }
+    askedAt = performance.now();
     gateway.stop().then(
       () => process.exit(0),
       (error: unknown) => {

@@ -1,5 +1,5 @@
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import type { DenySet } from '#gateway/domain/deny-set.ts';
+import { type DenySet, LONGEST_LIFE_MS } from '#gateway/domain/deny-set.ts';
 import { ensureDefaultGroup } from '#gateway/operations/manage-groups.ts';
 import { type ReconcileDeps, reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
 
@@ -10,7 +10,7 @@ export async function recover(deps: RecoverDeps): Promise<void> {
   const { store, clock, log, denySet } = deps;
   const now = clock.now();
   await ensureDefaultGroup(deps);
-  denySet.add(await store.read.revocations.listUnexpiredSerials(now));
+  denySet.add(await store.read.revocations.listUnexpiredSerials(now), now + LONGEST_LIFE_MS);
   const cut = await store.write(async (tables) => {
     const ended = await tables.sessions.endAll(now, 'gateway-restarted');
     await tables.audit.append(auditEntry({ at: now, actor: 'gateway', action: 'gateway.started', subject: 'gateway' }));

@@ -1,11 +1,13 @@
-import { stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatPem } from '#ca/pkix/pem.ts';
 import type { AuthorityDescription, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import { connectAuthority } from '#ca/socket/authority-client.ts';
 import { DATA_FOLDER } from '#gateway/contract/data-folder.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { AuthorityProcess, runCeremony } from './authority-process.ts';
 import { type GatewayConfig, inDataFolder } from './config.ts';
+import { writeDurableFile } from './runtime/durable-file.ts';
 
 const AUTHORITY_START_MS = 15_000;
 
@@ -42,6 +44,29 @@ export async function waitForAuthority(authority: CertificateAuthority): Promise
       if (performance.now() > giveUp) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
+  }
+}
+
+/**
+ * Of an authority that runs on its own: its certificates, where the ready file, the commands and other people's scripts
+ * look for them. Its keys stay where they are.
+ * @throws Error when the folder holds an authority of this gateway's own, whose certificates must not be overwritten
+ */
+export async function keepAuthorityCertificates(config: GatewayConfig, authority: AuthorityDescription): Promise<void> {
+  if (config.caSocket === undefined) return;
+  const dir = inDataFolder(config, DATA_FOLDER.ca);
+  if (await exists(join(dir, 'authority.json'))) {
+    throw new Error(
+      `${dir} holds an authority of its own: start without --ca-socket to use it, or move it away to use the one at ${config.caSocket}`,
+    );
+  }
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const files = [
+    [DATA_FOLDER.rootCertificate, authority.rootCertificate],
+    [DATA_FOLDER.intermediateCertificate, authority.intermediateCertificate],
+  ] as const;
+  for (const [name, der] of files) {
+    await writeDurableFile(inDataFolder(config, name), formatPem('CERTIFICATE', der), 0o644);
   }
 }
 

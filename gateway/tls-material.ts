@@ -19,10 +19,10 @@ export function serverTls(identities: OwnIdentities, authority: AuthorityDescrip
 /** For the MQTT door. */
 export function mqttTls(identities: OwnIdentities, authority: AuthorityDescription): DoorTls {
   const { key, certificate } = identities.server;
-  const { rootCertificate, intermediateCertificate } = authority;
+  const { intermediateCertificate } = authority;
   return {
     certificateChain: [certificate.der, intermediateCertificate].map((der) => formatPem('CERTIFICATE', der)).join(''),
     privateKey: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    trustAnchors: [rootCertificate, intermediateCertificate].map((der) => formatPem('CERTIFICATE', der)),
+    issuers: [formatPem('CERTIFICATE', intermediateCertificate)],
   };
 }

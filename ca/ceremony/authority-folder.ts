@@ -21,7 +21,7 @@ export const AUTHORITY_FILES = {
 } as const;
 
 /** authority.json. Unknown fields are refused: a newer version's folder is not to be guessed at. */
-export const authorityDescriptionSchema = z.strictObject({
+const authorityDescriptionSchema = z.strictObject({
   version: z.literal(1),
   /** Stands in the URI of every device certificate; cannot be changed later. */
   trustDomain: z.string().refine(isTrustDomain),
@@ -42,17 +42,35 @@ export type AuthorityFolder = {
  */
 export async function readAuthorityFolder(dir: string): Promise<AuthorityFolder> {
   const description = await readText(dir, AUTHORITY_FILES.description);
+  const certificates = await readAuthorityCertificates(dir);
+  try {
+    const { trustDomain, createdAt } = authorityDescriptionSchema.parse(JSON.parse(description));
+    return { trustDomain, createdAt, ...certificates };
+  } catch (cause) {
+    throw notInOrder(dir, cause);
+  }
+}
+
+/**
+ * Root and intermediate alone, checked against each other: all there is in the data folder of a gateway whose authority
+ * runs elsewhere.
+ * @throws AuthorityError AUTHORITY_FAILED saying what is missing or wrong
+ */
+export async function readAuthorityCertificates(dir: string): Promise<Pick<AuthorityFolder, 'root' | 'intermediate'>> {
   const root = await readCertificate(dir, AUTHORITY_FILES.rootCertificate);
   const intermediate = await readCertificate(dir, AUTHORITY_FILES.intermediateCertificate);
   try {
-    const { trustDomain, createdAt } = authorityDescriptionSchema.parse(JSON.parse(description));
     // Dates are not checked: an expired CA still signs CRLs, and says itself why it does not issue.
     validatePath(intermediate, { intermediates: [], anchors: [root] });
-    return { trustDomain, createdAt, root, intermediate };
+    return { root, intermediate };
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AuthorityError('AUTHORITY_FAILED', `the authority's folder ${dir} is not in order: ${reason}`, { cause });
+    throw notInOrder(dir, cause);
   }
+}
+
+function notInOrder(dir: string, cause: unknown): AuthorityError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new AuthorityError('AUTHORITY_FAILED', `the authority's folder ${dir} is not in order: ${reason}`, { cause });
 }
 
 async function readCertificate(dir: string, name: string): Promise<Certificate> {

@@ -18,7 +18,7 @@ import { formatSerialNumber } from '#ca/pkix/serial-number.ts';
 import { formatSignatureAlgorithm, type SignatureAlgorithmName, signMessage } from '#ca/pkix/signature-algorithm.ts';
 
 /** Who signs: for a root, the subject itself. */
-export type CaIssuer = { name: Der; privateKey: KeyObject; algorithm: SignatureAlgorithmName };
+type CaIssuer = { name: Der; privateKey: KeyObject; algorithm: SignatureAlgorithmName };
 
 export type CaTemplate = {
   /** Name, DER. */

@@ -2,10 +2,10 @@ import type { Certificate } from '#ca/pkix/certificate.ts';
 import { formatNameText } from '#ca/pkix/name.ts';
 import { formatPem } from '#ca/pkix/pem.ts';
 import { classifyPublicKey } from '#ca/pkix/public-key.ts';
-import { readAuthorityFolder } from './authority-folder.ts';
+import { readAuthorityCertificates, readAuthorityFolder } from './authority-folder.ts';
 
 /** Times in milliseconds UTC, hashes and ids in lower-case hexadecimal. */
-export type CaCertificateDescription = {
+type CaCertificateDescription = {
   subject: string;
   serial: string;
   notBefore: number;
@@ -33,7 +33,7 @@ export async function describeAuthorityFolder(dir: string): Promise<AuthorityFol
   };
 }
 
-export function describeCaCertificate(certificate: Certificate): CaCertificateDescription {
+function describeCaCertificate(certificate: Certificate): CaCertificateDescription {
   const { subject, serial, notBefore, notAfter, sha256, subjectKeyId, publicKey } = certificate;
   return {
     subject: formatNameText(subject),
@@ -48,7 +48,7 @@ export function describeCaCertificate(certificate: Certificate): CaCertificateDe
 
 /** For `gatehouse ca export`: PEM; `chain` is the intermediate and then the root. @throws AuthorityError AUTHORITY_FAILED */
 export async function exportCertificates(dir: string, which: 'root' | 'intermediate' | 'chain'): Promise<string> {
-  const { root, intermediate } = await readAuthorityFolder(dir);
+  const { root, intermediate } = await readAuthorityCertificates(dir);
   const chosen = { root: [root], intermediate: [intermediate], chain: [intermediate, root] }[which];
   return chosen.map(({ der }) => formatPem('CERTIFICATE', der)).join('');
 }

@@ -15,7 +15,7 @@ import { caName, formatCaCertificate, publicKeyOf } from './ca-certificate.ts';
 import { buildFolder, writeNewFile } from './staging-folder.ts';
 
 export const INTERMEDIATE_ALGORITHMS = ['ec-p256', 'ec-p384', 'ed25519', 'rsa-3072'] as const;
-export type IntermediateAlgorithm = (typeof INTERMEDIATE_ALGORITHMS)[number];
+type IntermediateAlgorithm = (typeof INTERMEDIATE_ALGORITHMS)[number];
 
 export type CeremonyOptions = {
   /** Stands in the URI of every device certificate; default gatehouse.internal. */

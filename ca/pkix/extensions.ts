@@ -5,7 +5,7 @@ import { formatIpAddress } from './ip-address.ts';
 import { PkixError } from './pkix-error.ts';
 
 /** `value` is what stands inside the OCTET STRING. */
-export type Extension = { critical: boolean; value: Buffer };
+type Extension = { critical: boolean; value: Buffer };
 export type Extensions = Map<string, Extension>;
 
 /** One Extension (RFC 5280 4.1): `critical` is left out when false, as DER leaves out defaults. */

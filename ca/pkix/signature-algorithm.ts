@@ -46,21 +46,11 @@ function pssIdentifier(digest: string, saltLength: number): Der {
   return sequence(oid(OID.rsassaPss), parameters);
 }
 
-const schemes: readonly (Scheme & { name: SignatureAlgorithmName })[] = Object.entries(SCHEMES).map(
-  ([name, scheme]) => ({
-    ...scheme,
-    name: name as SignatureAlgorithmName,
-  }),
-);
+const schemes: readonly Scheme[] = Object.values(SCHEMES);
 
 /** AlgorithmIdentifier, DER. */
 export function formatSignatureAlgorithm(name: SignatureAlgorithmName): Der {
   return SCHEMES[name].identifier;
-}
-
-/** @returns undefined when it is not on the list, parameters included. @param identifier AlgorithmIdentifier, DER. */
-export function parseSignatureAlgorithm(identifier: Uint8Array): SignatureAlgorithmName | undefined {
-  return schemes.find((scheme) => scheme.identifier.equals(identifier))?.name;
 }
 
 /** The algorithm a key of this kind signs with. */

@@ -16,7 +16,7 @@ export type IssuanceOrder = {
   lifetimeSeconds: number;
 } & OrderedSubject;
 
-export type OrderedSubject =
+type OrderedSubject =
   | {
       profile: 'device';
       deviceId: string;
@@ -26,5 +26,3 @@ export type OrderedSubject =
     }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
   | { profile: 'notice-signer' };
-
-export type ProfileName = OrderedSubject['profile'];

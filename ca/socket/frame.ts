@@ -5,7 +5,7 @@
 export type Frame = { json: unknown; attachment: Buffer };
 
 /** Stops unbounded buffering; a CRL of 100 000 entries has 5 MB. */
-export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
+const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 const MAX_JSON_BYTES = 64 * 1024;
 const HEADER_BYTES = 8;
 

@@ -58,7 +58,7 @@ const ERROR_CODES = [
   'AUTHORITY_FAILED',
 ] as const satisfies AuthorityErrorCode[];
 
-export const descriptionSchema = z.object({
+const descriptionSchema = z.object({
   trustDomain: z.string(),
   rootCertificate: z.base64(),
   intermediateCertificate: z.base64(),

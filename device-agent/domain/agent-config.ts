@@ -40,7 +40,7 @@ export function parseAgentConfig(value: unknown): AgentConfig {
   };
 }
 
-export function isGatewayAddress(value: unknown): value is GatewayAddress {
+function isGatewayAddress(value: unknown): value is GatewayAddress {
   if (typeof value !== 'object' || value === null) return false;
   const { host, port } = value as Record<string, unknown>;
   return typeof host === 'string' && host !== '' && isPort(port);

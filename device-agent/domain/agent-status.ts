@@ -2,8 +2,7 @@ import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import type { GatewayAddress } from './agent-config.ts';
 import type { RuntimeFacts } from './runtime-facts.ts';
 
-export const AGENT_STATES = ['not-enrolled', 'enrolled', 'expired', 'revoked', 'refused'] as const;
-export type AgentHealthState = (typeof AGENT_STATES)[number];
+export type AgentHealthState = 'not-enrolled' | 'enrolled' | 'expired' | 'revoked' | 'refused';
 
 export type TlsKeyAccess = 'provider' | 'pkcs11';
 

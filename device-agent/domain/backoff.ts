@@ -7,7 +7,7 @@ export function fullJitter(failures: number, bounds: { baseMs: number; capMs: nu
   return Math.floor(fraction * Math.min(bounds.capMs, bounds.baseMs * 2 ** failures));
 }
 
-export const RECONNECT_BOUNDS = { baseMs: 1000, capMs: 5 * 60_000 } as const;
+const RECONNECT_BOUNDS = { baseMs: 1000, capMs: 5 * 60_000 } as const;
 
 /** How long to wait before connecting again. There is always a next time. */
 export function reconnectDelay(failures: number, fraction: number): number {
@@ -19,6 +19,8 @@ export const SETTLED_SESSION_MS = 20_000;
 
 const RENEWAL_RETRY_BASE_MS = 30_000;
 const RENEWAL_RETRY_CAP_MS = 60 * 60_000;
+/** A certificate that lives for seconds would otherwise be asked for without a pause. */
+const RENEWAL_RETRY_LEAST_MS = 500;
 
 /** How long to wait before the next renewal attempt: what the gateway asked, or a draw that fits the lifetime. */
 export function renewalRetryDelay(options: {
@@ -30,5 +32,5 @@ export function renewalRetryDelay(options: {
 }): number {
   const capMs = Math.min(RENEWAL_RETRY_CAP_MS, 0.02 * Math.max(0, options.lifetimeMs));
   const drawn = fullJitter(options.failures, { baseMs: RENEWAL_RETRY_BASE_MS, capMs }, options.fraction);
-  return Math.max(options.retryAfterMs ?? 0, drawn);
+  return Math.max(options.retryAfterMs ?? 0, RENEWAL_RETRY_LEAST_MS, drawn);
 }

@@ -39,3 +39,15 @@ export function momentInWindow(window: { start: number; end: number }, now: numb
   const width = Math.max(0, window.end - window.start);
   return Math.max(now, Math.round(window.start + fraction * width));
 }
+
+/**
+ * The earlier of the local rule and what a notice ordered. An order for another serial has been carried out already.
+ */
+export function plannedRenewal(
+  identity: { certificate: Validity & { serial: string; sha256: string }; meta: { receivedAt?: number } },
+  order: { serial: string; at: number } | undefined,
+): number {
+  const { certificate, meta } = identity;
+  const rule = localRenewalMoment(usableValidity(certificate, meta.receivedAt), spreadOf(certificate.sha256));
+  return order?.serial === certificate.serial ? Math.min(rule, order.at) : rule;
+}

@@ -12,7 +12,7 @@ export type RuntimeFacts = {
   lastConnectedAt?: number;
 };
 
-export const NO_FACTS: RuntimeFacts = { version: 1 };
+const NO_FACTS: RuntimeFacts = { version: 1 };
 
 /** Whatever is not as this version writes it is left out. */
 export function parseRuntimeFacts(value: unknown): RuntimeFacts {

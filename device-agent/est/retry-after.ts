@@ -10,7 +10,8 @@ export function parseRetryAfter(value: string | undefined, date: string | undefi
   if (value === undefined) return undefined;
   const text = value.trim();
   if (/^\d{1,9}$/.test(text)) return clamp(Number(text) * 1000);
-  const until = Date.parse(text);
+  // Date.parse takes much that is no HTTP date; every form of one starts with a day (RFC 9110 5.6.7).
+  const until = /^[A-Z][a-z]{2}/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(until)) return undefined;
   const answered = Date.parse(date ?? '');
   return clamp(until - (Number.isNaN(answered) ? now : answered));

@@ -36,6 +36,8 @@ function connectOver(socket: TLSSocket, target: MqttTarget, signal: AbortSignal 
       connectTimeout: CONNACK_TIMEOUT_MS,
       resubscribe: false,
       queueQoSZero: false,
+      // A table of all 65536 packet ids would cost 7 MB for a few messages a day.
+      writeCache: false,
       timerVariant: 'native',
       will: { topic: target.will.topic, payload: Buffer.from(target.will.payload), qos: 1, retain: false },
     });

@@ -4,7 +4,7 @@ import { type AgentConfig, parseAgentConfig } from '#device-agent/domain/agent-c
 import { type AgentStatus, adviceFor, healthOf } from '#device-agent/domain/agent-status.ts';
 import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
 import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
-import { localRenewalMoment, spreadOf, usableValidity } from '#device-agent/domain/renewal-schedule.ts';
+import { plannedRenewal } from '#device-agent/domain/renewal-schedule.ts';
 import { parseRuntimeFacts, type RuntimeFacts } from '#device-agent/domain/runtime-facts.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
@@ -26,16 +26,8 @@ export async function describeStatus(deps: {
   const identity = loaded && 'identity' in loaded ? loaded.identity : undefined;
   const facts = parseRuntimeFacts(await store.readRecord('status'));
   const time = await TimeKeeper.open(deps);
-  const ordered = parseNoticeMemory(await store.readRecord('notices'))?.order?.at ?? Number.POSITIVE_INFINITY;
-  const nextRenewalAt =
-    identity &&
-    Math.min(
-      ordered,
-      localRenewalMoment(
-        usableValidity(identity.certificate, identity.meta.receivedAt),
-        spreadOf(identity.certificate.sha256),
-      ),
-    );
+  const order = parseNoticeMemory(await store.readRecord('notices'))?.order;
+  const nextRenewalAt = identity && plannedRenewal(identity, order);
   return formatStatus(
     { config, certificate: identity?.certificate, facts, nextRenewalAt, now: time.now() },
     { running: false, connected: false },

@@ -129,6 +129,8 @@ export class NoticeInbox {
         return this.#obey(notice);
       case 'act':
         log.info('notice received', { id, seq, kind });
+        // The gateway closes the session of a revoked device at its first answer: it gets the only one that matters.
+        if (kind === 'revoked') return this.#obey(notice);
         await this.#keep(rememberNotice(this.#memory, { id, seq, outcome: 'received' }));
         void this.#send({ noticeId: id, outcome: 'received' });
         return this.#obey(notice);
@@ -139,31 +141,33 @@ export class NoticeInbox {
     switch (notice.kind) {
       case 'renew': {
         const { serial, suggestedWindow } = notice.body;
-        if (serial !== this.#hooks.currentSerial()) return this.#end(notice.id, 'done', 'already replaced');
-        const { order } = this.#memory;
+        if (serial !== this.#hooks.currentSerial()) return this.#end(notice, 'done', 'already replaced');
+        const before = this.#memory.order;
+        const order = before?.serial === serial ? before : undefined;
         const at = momentInWindow(suggestedWindow, this.#deps.time.now(), this.#deps.randomness.fraction());
-        if (order && order.noticeId !== notice.id)
-          await this.#end(order.noticeId, 'done', `taken over by notice ${notice.id}`);
+        if (before && before.noticeId !== notice.id)
+          await this.#end({ id: before.noticeId }, 'done', `taken over by notice ${notice.id}`);
         await this.#keep(withOrder(this.#memory, { noticeId: notice.id, serial, at: Math.min(at, order?.at ?? at) }));
         return this.#hooks.onOrder();
       }
       case 'revoked': {
         const { serials, reason, advice } = notice.body;
         const serial = this.#hooks.currentSerial();
-        if (!serials.includes(serial)) return this.#end(notice.id, 'done', 'not the certificate in use');
-        // The answer first: the gateway closes this session within a second.
-        await this.#end(notice.id, 'done', 'understood');
+        if (!serials.includes(serial)) return this.#end(notice, 'done', 'not the certificate in use');
         await this.#deps.facts.update({ revoked: { serial, reason, advice, at: this.#deps.time.now() } });
+        // At once: the gateway waits a second at most before it closes this session.
+        await this.#end(notice, 'done', 'understood');
         return this.#hooks.onRevoked(notice.body);
       }
       case 'revocations':
         // For those who check other devices; this agent trusts no device.
-        return this.#end(notice.id, 'done', 'nothing to do');
+        return this.#end(notice, 'done', 'nothing to do');
     }
   }
 
-  async #end(id: string, outcome: 'done' | 'failed', detail: string): Promise<void> {
-    await this.#keep(rememberNotice(this.#memory, { id, outcome, detail }));
+  async #end(notice: { id: string; seq?: number }, outcome: 'done' | 'failed', detail: string): Promise<void> {
+    const { id, seq } = notice;
+    await this.#keep(rememberNotice(this.#memory, { id, outcome, detail, ...(seq === undefined ? {} : { seq }) }));
     await this.#acknowledge(id);
   }
 

@@ -1,6 +1,6 @@
 import { type AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import { renewalRetryDelay } from '#device-agent/domain/backoff.ts';
-import { localRenewalMoment, spreadOf, usableValidity } from '#device-agent/domain/renewal-schedule.ts';
+import { plannedRenewal, usableValidity } from '#device-agent/domain/renewal-schedule.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { Log } from '#device-agent/ports/log.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
@@ -68,10 +68,7 @@ export class RenewalKeeper {
 
   /** Milliseconds UTC. */
   nextRenewalAt(): number {
-    const { certificate, meta } = this.#hooks.identity();
-    const rule = localRenewalMoment(usableValidity(certificate, meta.receivedAt), spreadOf(certificate.sha256));
-    const ordered = this.#deps.inbox.order?.at;
-    return ordered === undefined ? rule : Math.min(rule, ordered);
+    return plannedRenewal(this.#hooks.identity(), this.#deps.inbox.order);
   }
 
   /** A notice has ordered a renewal. */

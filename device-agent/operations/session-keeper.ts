@@ -7,8 +7,8 @@ import type { Log } from '#device-agent/ports/log.ts';
 import type { ConnectOutcome, MqttConnector, MqttSession } from '#device-agent/ports/mqtt-connector.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import { formatWill } from './agent-report.ts';
-import { explainOutcome } from './confirm-session.ts';
 import { type Identity, tlsIdentityOf } from './identity.ts';
+import { chooseTurn, clearRecord, type Contender, isHopeless, newContender, recordFailure } from './session-turns.ts';
 import { Wakeup } from './wakeup.ts';
 
 export type SessionKeeperDeps = { mqtt: MqttConnector; clock: Clock; randomness: Randomness; log: Log };
@@ -17,6 +17,9 @@ export type SessionKeeperDeps = { mqtt: MqttConnector; clock: Clock; randomness:
 export type SessionKeeperHooks = {
   /** Read at every attempt: the address and the clock may have changed. */
   target(): { config: AgentConfig; trust: GatewayTrust };
+  hasExpired(identity: Identity): boolean;
+  /** The broker refuses the current identity: the one before it, when that could still be let in. */
+  findPrevious(current: Identity): Promise<Identity | undefined>;
   /** A session is there (CONNACK 0). What it throws ends the session. */
   onSession(session: MqttSession, identity: Identity): Promise<void>;
   onSessionEnded(detail: string): void;
@@ -27,17 +30,20 @@ export type SessionKeeperHooks = {
   ): Promise<void>;
   /** The candidate has had its CONNACK 0: make it the identity, durably. */
   commit(candidate: Identity): Promise<void>;
+  /** The identity before has had its CONNACK 0 while the current one is refused: make it the identity again, durably. */
+  fallBack(previous: Identity, refused: Identity): Promise<void>;
 };
 
-/** So many refusals and the new certificate is given up: one alone may be a gateway that is just starting. */
-export const CANDIDATE_ATTEMPTS = 3;
-
-type Candidate = { identity: Identity; refusals: number; resolve: () => void; reject: (error: AgentError) => void };
+type Candidate = Contender & { resolve: () => void; reject: (error: AgentError) => void };
 
 /**
  * The one place that connects. Keeps a session with the current identity for ever, and proves a candidate: it connects
  * with the new certificate beside the living session, and only its CONNACK 0 makes it the identity. One loop, so that
  * there are never two attempts with one client id, which would throw each other out.
+ *
+ * The gateway lets the old certificate end soon after it has admitted the new one, and it may have done so although its
+ * CONNACK never arrived. So a candidate is tried for ever, in turn with the current identity, and given up only when
+ * the broker has refused it in so many words and then let the current identity in.
  */
 export class SessionKeeper {
   readonly #deps: SessionKeeperDeps;
@@ -45,14 +51,17 @@ export class SessionKeeper {
   readonly #keepaliveSeconds: number;
   readonly #wakeup = new Wakeup();
   readonly #stopped = new AbortController();
-  #identity: Identity;
+  #current: Contender;
   #candidate: Candidate | undefined;
+  #previous: Contender | undefined;
+  /** Whether the identity before has been tried since the current one was last let in. */
+  #isPreviousSettled = false;
+  #turns = 0;
   #session: MqttSession | undefined;
   #sessionSince = 0;
   #failures = 0;
   #shortSessions = 0;
   #pause = new AbortController();
-  #delayMs = 0;
   #isConnecting = false;
   /** The session that ended while another one was being made: usually the gateway has closed it for that one. */
   #endedMeanwhile: string | undefined;
@@ -65,13 +74,13 @@ export class SessionKeeper {
   ) {
     this.#deps = deps;
     this.#hooks = hooks;
-    this.#identity = options.identity;
+    this.#current = newContender(options.identity);
     this.#keepaliveSeconds = options.keepaliveSeconds;
   }
 
   /** The certificate the device has switched to. */
   get identity(): Identity {
-    return this.#identity;
+    return this.#current.identity;
   }
 
   get session(): MqttSession | undefined {
@@ -100,45 +109,69 @@ export class SessionKeeper {
   reconnect(): void {
     const session = this.#session;
     this.#session = undefined;
-    this.#delayMs = 0;
     this.#failures = 0;
     this.#shortSessions = 0;
+    for (const contender of this.#contenders()) contender.notBefore = 0;
     if (session) this.#hooks.onSessionEnded('left for a new one');
     void session?.close();
-    this.#pause.abort();
-    this.#wakeup.wake();
+    this.#reconsider();
   }
 
   /**
    * Connects with the new certificate. Resolves once the device has switched to it.
-   * @throws AgentError CANDIDATE_REFUSED when the broker would not have it, STOPPED.
+   * @throws AgentError CANDIDATE_REFUSED when the broker would not have it and has the current identity, STOPPED.
    */
   prove(identity: Identity): Promise<void> {
+    if (this.#isStopped()) return Promise.reject(stopped());
     return new Promise((resolve, reject) => {
-      this.#candidate = { identity, refusals: 0, resolve, reject };
-      this.#delayMs = 0;
-      this.#pause.abort();
-      this.#wakeup.wake();
+      this.#candidate = { ...newContender(identity), resolve, reject };
+      this.#reconsider();
     });
   }
 
   async #run(): Promise<void> {
     while (!this.#isStopped()) {
-      if (this.#session && !this.#candidate) {
-        await this.#wakeup.next();
-        continue;
-      }
-      await this.#waitOut();
-      if (this.#isStopped() || (this.#session && !this.#candidate)) continue;
-      await this.#connectOnce();
+      const contender = this.#nextTurn();
+      if (!contender) await this.#wakeup.next();
+      else if (await this.#waitFor(contender)) await this.#connectOnce(contender);
     }
   }
 
-  async #connectOnce(): Promise<void> {
-    const { clock, mqtt } = this.#deps;
+  /** @returns undefined when there is nothing to do but to hold the session. */
+  #nextTurn(): Contender | undefined {
     const candidate = this.#candidate;
-    const identity = candidate?.identity ?? this.#identity;
+    if (!this.#session) return chooseTurn(this.#contenders(), this.#deps.clock.monotonic());
+    if (!candidate) return undefined;
+    // A session that is older than the refusals proves nothing: the gateway may let its certificate end meanwhile.
+    return this.#isHopeless(candidate) ? this.#current : candidate;
+  }
+
+  #contenders(): [Contender, ...Contender[]] {
+    const others = this.#previous ? [this.#previous] : [];
+    return this.#candidate ? [this.#candidate, this.#current, ...others] : [this.#current, ...others];
+  }
+
+  #isHopeless(candidate: Candidate): boolean {
+    return isHopeless(candidate, this.#hooks.hasExpired(candidate.identity));
+  }
+
+  /** @returns false when something has happened meanwhile. */
+  async #waitFor({ notBefore }: Contender): Promise<boolean> {
+    const { clock } = this.#deps;
+    const ms = notBefore - clock.monotonic();
+    if (ms <= 0) return true;
+    this.#pause = new AbortController();
+    const interrupted = AbortSignal.any([this.#pause.signal, this.#stopped.signal]);
+    await clock.wait(ms, interrupted);
+    return !interrupted.aborted;
+  }
+
+  async #connectOnce(contender: Contender): Promise<void> {
+    const { clock, mqtt } = this.#deps;
+    const { identity } = contender;
     const { config, trust } = this.#hooks.target();
+    this.#turns += 1;
+    contender.lastTurn = this.#turns;
     this.#isConnecting = true;
     const outcome = await mqtt.connect(
       {
@@ -156,87 +189,111 @@ export class SessionKeeper {
       if (outcome.kind === 'connected') await outcome.session.close();
       return;
     }
-    if (outcome.kind === 'connected') await this.#take(outcome.session, identity, candidate);
-    else await this.#fail(outcome, identity, candidate);
+    if (outcome.kind === 'connected') await this.#take(outcome.session, contender);
+    else await this.#fail(outcome, contender);
   }
 
-  async #take(session: MqttSession, identity: Identity, candidate: Candidate | undefined): Promise<void> {
+  async #take(session: MqttSession, contender: Contender): Promise<void> {
+    const { clock, log, randomness } = this.#deps;
     const before = this.#session;
     this.#session = session;
     this.#endedMeanwhile = undefined;
     this.#failures = 0;
-    this.#delayMs = 0;
-    this.#sessionSince = this.#deps.clock.monotonic();
+    this.#sessionSince = clock.monotonic();
     void session.ended.then(({ detail }) => this.#onEnded(session, detail));
     // The gateway has closed it for this one; its end must not start another attempt.
     before?.drop();
     try {
-      if (candidate && this.#candidate === candidate) {
-        await this.#hooks.commit(identity);
-        this.#identity = identity;
-        this.#candidate = undefined;
-        candidate.resolve();
-      }
-      await this.#hooks.onSession(session, identity);
+      await this.#switchTo(contender);
+      await this.#hooks.onSession(session, contender.identity);
+      this.#giveUpHopeless();
     } catch (error) {
-      this.#deps.log.warn('session given up', { error: asAgentError(error, 'STATE_BROKEN').message });
+      log.warn('session given up', { error: asAgentError(error, 'STATE_BROKEN').message });
+      recordFailure(contender, { kind: 'closed', detail: '' }, clock.monotonic(), randomness.fraction());
       session.drop();
     }
+  }
+
+  /** Whoever was let in is the identity. */
+  async #switchTo(contender: Contender): Promise<void> {
+    const candidate = this.#candidate;
+    if (contender === candidate) {
+      await this.#hooks.commit(candidate.identity);
+      this.#candidate = undefined;
+      candidate.resolve();
+    } else if (contender === this.#previous) {
+      await this.#hooks.fallBack(contender.identity, this.#current.identity);
+    }
+    clearRecord(contender);
+    this.#current = contender;
+    this.#previous = undefined;
+    this.#isPreviousSettled = false;
+  }
+
+  /** The current identity has just been let in: what was refused before that is not needed. */
+  #giveUpHopeless(): void {
+    const candidate = this.#candidate;
+    if (!candidate || !this.#isHopeless(candidate)) return;
+    this.#candidate = undefined;
+    const refused = candidate.refusals > 0;
+    candidate.reject(
+      new AgentError(
+        'CANDIDATE_REFUSED',
+        `the new certificate ${refused ? 'was not let in: the broker refuses it' : 'expired before it was let in'}`,
+        { advice: 'the old one is in use and another is asked for soon; `gatehouse device show` tells the reason' },
+      ),
+    );
   }
 
   #onEnded(session: MqttSession, detail: string): void {
     if (this.#session !== session) return;
     this.#session = undefined;
-    if (this.#isConnecting) {
-      this.#endedMeanwhile = detail;
-      return;
-    }
-    const settled = this.#deps.clock.monotonic() - this.#sessionSince >= SETTLED_SESSION_MS;
-    this.#shortSessions = settled ? 0 : this.#shortSessions + 1;
-    this.#delayMs = reconnectDelay(this.#shortSessions, this.#deps.randomness.fraction());
+    if (this.#isConnecting) this.#endedMeanwhile = detail;
+    else this.#noteEnd(detail);
+  }
+
+  #noteEnd(detail: string): void {
+    const { clock, randomness } = this.#deps;
+    const now = clock.monotonic();
+    this.#shortSessions = now - this.#sessionSince >= SETTLED_SESSION_MS ? 0 : this.#shortSessions + 1;
+    const notBefore = now + reconnectDelay(this.#shortSessions, randomness.fraction());
+    this.#current.notBefore = Math.max(this.#current.notBefore, notBefore);
     this.#hooks.onSessionEnded(detail);
-    this.#wakeup.wake();
+    this.#reconsider();
   }
 
-  async #fail(
-    outcome: Exclude<ConnectOutcome, { kind: 'connected' }>,
-    identity: Identity,
-    candidate: Candidate | undefined,
-  ): Promise<void> {
+  async #fail(outcome: Exclude<ConnectOutcome, { kind: 'connected' }>, contender: Contender): Promise<void> {
+    const { clock, randomness } = this.#deps;
+    recordFailure(contender, outcome, clock.monotonic(), randomness.fraction());
     if (this.#endedMeanwhile !== undefined) {
-      this.#hooks.onSessionEnded(this.#endedMeanwhile);
+      const detail = this.#endedMeanwhile;
       this.#endedMeanwhile = undefined;
+      this.#noteEnd(detail);
     }
+    if (contender.refusals > 0) await this.#seekPrevious(contender);
     this.#failures += 1;
-    this.#delayMs = reconnectDelay(this.#failures - 1, this.#deps.randomness.fraction());
-    if (candidate && this.#candidate === candidate && (outcome.kind === 'refused' || outcome.kind === 'closed')) {
-      candidate.refusals += 1;
-      if (candidate.refusals >= CANDIDATE_ATTEMPTS) {
-        this.#candidate = undefined;
-        this.#failures = 0;
-        this.#delayMs = 0;
-        const { message, advice } = explainOutcome(outcome);
-        candidate.reject(
-          new AgentError(
-            'CANDIDATE_REFUSED',
-            `the new certificate was not let in: ${message}`,
-            advice === undefined ? {} : { advice },
-          ),
-        );
-      }
-    }
-    await this.#hooks.onFailure(outcome, identity, this.#failures);
+    await this.#hooks.onFailure(outcome, contender.identity, this.#failures);
   }
 
-  async #waitOut(): Promise<void> {
-    const ms = this.#delayMs;
-    this.#delayMs = 0;
-    if (ms === 0) return;
-    this.#pause = new AbortController();
-    await this.#deps.clock.wait(ms, AbortSignal.any([this.#pause.signal, this.#stopped.signal]));
+  /** A refusal of the current identity is not the last word while there is another; a refusal of that one is. */
+  async #seekPrevious(refused: Contender): Promise<void> {
+    if (refused === this.#previous) this.#previous = undefined;
+    if (refused !== this.#current || this.#isPreviousSettled) return;
+    this.#isPreviousSettled = true;
+    const identity = await this.#hooks.findPrevious(refused.identity);
+    if (identity) this.#previous = newContender(identity);
+  }
+
+  #reconsider(): void {
+    this.#pause.abort();
+    this.#wakeup.wake();
   }
 
   #isStopped(): boolean {
     return this.#stopped.signal.aborted;
   }
+}
+
+function stopped(): AgentError {
+  return new AgentError('STOPPED', 'the agent stops; the new certificate is proven at the next start');
 }

@@ -21,7 +21,7 @@ export type NoticeBody =
 
 export type NoticeKind = NoticeBody['kind'];
 
-export type RenewBody = {
+type RenewBody = {
   /** The serial to replace; an agent that has another one already answers `done`. */
   serial: string;
   /** Milliseconds UTC; an end in the past means now (checklist F3). */
@@ -34,7 +34,7 @@ export type RenewBody = {
 export type RevokedBody = { serials: string[]; reason: string; advice: string };
 
 /** Fleet notice, retained on `v1/fleet/revocations`: the newest revocations; the CRL holds them all. */
-export type RevocationsBody = {
+type RevocationsBody = {
   crlNumber: number;
   /** Newest first, at most MAX_LISTED_REVOCATIONS. */
   revoked: { serial: string; reason: string; at: number }[];

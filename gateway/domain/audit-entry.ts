@@ -1,6 +1,6 @@
 import type { AuditEvent } from '#gateway/contract/operator-api.ts';
 
-export type AuditAction =
+type AuditAction =
   | 'gateway.started'
   | 'device.added'
   | 'device.revoked'

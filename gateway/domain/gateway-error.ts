@@ -8,6 +8,7 @@ export type GatewayErrorCode =
   | 'CONTENT_TYPE_UNSUPPORTED'
   | 'CSR_MALFORMED'
   | 'CSR_SIGNATURE_INVALID'
+  | 'CSR_BINDING_INVALID'
   | 'CSR_ASKS_FOR_CA'
   | 'CSR_NAMES_ANOTHER'
   | 'KEY_NOT_ALLOWED'
@@ -62,6 +63,7 @@ export type GatewayErrorCode =
   | 'OPERATOR_NOT_AUTHENTICATED'
   // our side
   | 'AUTHORITY_UNAVAILABLE'
+  | 'STORE_UNAVAILABLE'
   | 'OVERLOADED'
   | 'INTERNAL';
 

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import type { GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
+import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import type { EstLimits } from './est-deps.ts';
 import { callerNetwork, FailureLimiter } from './failure-limiter.ts';
@@ -11,43 +12,71 @@ const FREE_REFUSALS: readonly GatewayErrorCode[] = [
   'NOT_FOUND',
   'RATE_LIMITED',
   'AUTHORITY_UNAVAILABLE',
+  'STORE_UNAVAILABLE',
   'OVERLOADED',
   'INTERNAL',
 ];
 
-/** How much failing is borne: from one identity at one address, and, more, from a whole address. */
+/** Refusals of somebody who showed nothing that this gateway ever gave out. */
+const REFUSALS_OF_STRANGERS: readonly GatewayErrorCode[] = ['TICKET_UNKNOWN', 'CERTIFICATE_UNKNOWN'];
+
+/**
+ * How much failing is borne: from one credential at one address, and, more, from all strangers at an address.
+ * Many devices share an address (NAT), so an address is never a reason to turn away a request that was not judged yet:
+ * who brings a good ticket or certificate is served however much its neighbours fail.
+ */
 export class CallerLimits {
-  readonly #byIdentity: FailureLimiter;
-  readonly #byAddress: FailureLimiter;
+  readonly #byCredential: FailureLimiter;
+  readonly #strangersByAddress: FailureLimiter;
 
   constructor(limits: EstLimits) {
-    this.#byIdentity = new FailureLimiter({
+    this.#byCredential = new FailureLimiter({
       burst: limits.failuresPerIdentity,
       forgivenAfter: limits.identityForgivenAfter,
     });
-    this.#byAddress = new FailureLimiter({
+    this.#strangersByAddress = new FailureLimiter({
       burst: limits.failuresPerAddress,
       forgivenAfter: limits.addressForgivenAfter,
     });
   }
 
-  /** @throws GatewayError RATE_LIMITED */
+  /** Before any work: a client that keeps failing with the same credential. @throws GatewayError RATE_LIMITED */
   check(request: FastifyRequest, now: number): void {
-    for (const [limiter, caller] of this.#callersOf(request)) limiter.check(caller, now);
+    for (const credential of credentialsShown(request)) this.#byCredential.check(credential, now);
   }
 
-  recordRefusal(request: FastifyRequest, code: GatewayErrorCode, now: number): void {
-    if (FREE_REFUSALS.includes(code)) return;
-    for (const [limiter, caller] of this.#callersOf(request)) limiter.recordFailure(caller, now);
+  /** @returns what the caller is told: the refusal itself, or RATE_LIMITED to a stranger from where too many came. */
+  judgeRefusal(request: FastifyRequest, refusal: GatewayError, now: number): GatewayError {
+    const { code } = refusal;
+    if (FREE_REFUSALS.includes(code)) return refusal;
+    for (const credential of credentialsShown(request)) this.#byCredential.recordFailure(credential, now);
+    if (!REFUSALS_OF_STRANGERS.includes(code)) return refusal;
+    const network = callerNetwork(request.ip);
+    try {
+      this.#strangersByAddress.check(network, now);
+    } catch (slowed) {
+      if (slowed instanceof GatewayError) return slowed;
+      throw slowed;
+    }
+    this.#strangersByAddress.recordFailure(network, now);
+    return refusal;
   }
+}
 
-  /** The identity is what is claimed or shown, not yet believed: a neighbour has another one, and that is enough here. */
-  #callersOf({ ip, headers, raw }: FastifyRequest): [FailureLimiter, string][] {
-    const network = callerNetwork(ip);
-    const identity =
-      parseBasicCredentials(headers.authorization)?.deviceId.slice(0, 64) ?? peerCertificateOf(raw.socket)?.fingerprint;
-    const callers: [FailureLimiter, string][] = [[this.#byAddress, network]];
-    if (identity !== undefined) callers.push([this.#byIdentity, `${network} ${identity}`]);
-    return callers;
-  }
+/**
+ * What is shown, believed or not; both count, so that neither can be varied to escape the other. The ticket is part of
+ * it (as a hash): with the name alone, a neighbour that tries wrong tickets would lock out the device it names.
+ */
+function credentialsShown({ ip, headers, raw }: FastifyRequest): string[] {
+  const basic = parseBasicCredentials(headers.authorization);
+  const certificate = peerCertificateOf(raw.socket)?.fingerprint;
+  const shown = [
+    ...(basic === undefined ? [] : [sha256(`${basic.deviceId}:${basic.ticket}`)]),
+    ...(certificate === undefined ? [] : [certificate]),
+  ];
+  return shown.map((credential) => `${callerNetwork(ip)} ${credential}`);
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('base64');
 }

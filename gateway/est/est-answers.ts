@@ -25,6 +25,10 @@ export const EST_REFUSALS = {
   CONTENT_TYPE_UNSUPPORTED: { status: 415, advice: 'Send Content-Type: application/pkcs10.' },
   CSR_MALFORMED: { status: 400, advice: 'Send one PKCS#10 request (RFC 2986) as base64 of DER.' },
   CSR_SIGNATURE_INVALID: { status: 400, advice: 'Sign the request with the private key of the public key inside it.' },
+  CSR_BINDING_INVALID: {
+    status: 400,
+    advice: 'Put in the channel binding of the connection that sends the request, or leave challengePassword out.',
+  },
   CSR_ASKS_FOR_CA: { status: 400, advice: 'Leave basicConstraints out of the request.' },
   CSR_NAMES_ANOTHER: { status: 403, advice: 'Leave the subject empty or name this device.' },
   KEY_NOT_ALLOWED: { status: 400, advice: 'Make a key of a kind that the group allows, P-256 for example.' },
@@ -100,6 +104,12 @@ export const EST_REFUSALS = {
   AUTHORITY_UNAVAILABLE: {
     status: 503,
     says: 'the certificate authority does not answer',
+    advice: OUR_SIDE,
+    retryAfter: 10,
+  },
+  STORE_UNAVAILABLE: {
+    status: 503,
+    says: 'the database cannot be written',
     advice: OUR_SIDE,
     retryAfter: 10,
   },

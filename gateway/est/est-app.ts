@@ -14,12 +14,15 @@ import { attemptIdOf } from './attempt-id.ts';
 import { addAttestationRoutes } from './attestation-routes.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
 import { CallerLimits } from './caller-limits.ts';
+import { requireChannelBinding } from './channel-binding.ts';
 import type { EnrollmentAnswer, EstDeps, EstLimits, TpmChallengeOrder } from './est-deps.ts';
 import type { EstServer } from './est-server.ts';
+import { unmetHttpDemand } from './http-demands.ts';
 import { InFlightGate } from './in-flight-gate.ts';
 import { peerCertificateOf } from './peer-certificate.ts';
 import { checkCsrContentType, parseCsrBody } from './read-csr-body.ts';
 import { asGatewayError, refusalAnswer } from './refusal-answer.ts';
+import { RefusalLog } from './refusal-log.ts';
 import { derAnswer, type EstAnswer, needsLines, sendAnswer } from './send-answer.ts';
 import { SessionNonces } from './session-nonce.ts';
 import { WANTED_CSR_ATTRIBUTES } from './wanted-csr-attributes.ts';
@@ -45,6 +48,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   const gate = new InFlightGate(limits.inFlight);
   const callers = new CallerLimits(limits);
   const nonces = new SessionNonces();
+  const refusals = new RefusalLog(log, limits.refusalLogInterval);
   const startedAt = new WeakMap<object, number>();
 
   const app = Fastify<EstServer>({
@@ -61,8 +65,14 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler((error, request, reply) => refuse(request, reply, error));
   app.setNotFoundHandler((request, reply) => refuseUnknownPath(request, reply));
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     startedAt.set(request, clock.monotonic());
+    const unmet = unmetHttpDemand(request.raw);
+    if (unmet === undefined) return done();
+    return refuse(request, reply, unmet.refusal, { status: unmet.status });
+  });
+  app.addHook('onClose', (_app, done) => {
+    refusals.flush();
     done();
   });
 
@@ -140,6 +150,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     work: (csr: Buffer) => Promise<EnrollmentAnswer>,
   ): Promise<void> {
     const { csr, hadLines } = parseCsrBody(request.body);
+    requireChannelBinding(csr, request.raw.socket);
     await operate(request, reply, async () => {
       const { certificate } = await work(csr);
       // RFC 7030 4.2.3: the answer holds the issued certificate only.
@@ -151,7 +162,7 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   async function operate(request: FastifyRequest, reply: FastifyReply, work: () => Promise<EstAnswer>): Promise<void> {
     const [outcome] = await gate.pass(() => Promise.allSettled([work()]));
     if (outcome.status === 'rejected') {
-      refuse(request, reply, outcome.reason, 'by the operation');
+      refuse(request, reply, outcome.reason, { judged: 'by the operation' });
       return;
     }
     answer(request, reply, outcome.value);
@@ -162,19 +173,17 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
     request: FastifyRequest,
     reply: FastifyReply,
     error: unknown,
-    judged: 'here' | 'by the operation' = 'here',
+    { judged = 'here', ...status }: { judged?: 'here' | 'by the operation'; status?: number } = {},
   ): void {
-    const refusal = asGatewayError(error);
+    const refusal = callers.judgeRefusal(request, asGatewayError(error), clock.monotonic());
     const { code } = refusal;
     const kind = kindOf(request);
-    callers.recordRefusal(request, code, clock.monotonic());
     if (judged === 'here' && kind !== undefined) deps.metrics.enrollment(kind, code, elapsed(request) / 1000);
     const told = { ...facts(request), code, detail: refusal.message };
     if (code === 'INTERNAL') log.error('est request failed', { ...told, error: refusal.cause ?? refusal });
     // The operations log what they refuse themselves.
-    else log[judged === 'here' ? 'info' : 'debug']('est request refused', told);
-    if (code === 'BODY_TOO_LARGE') discardRest(request);
-    answer(request, reply, refusalAnswer(refusal, request.id, request.headers.accept));
+    else refusals.record(judged === 'here' ? 'info' : 'debug', request.ip, code, told);
+    answer(request, reply, { ...refusalAnswer(refusal, request.id, request.headers.accept), ...status });
   }
 
   function refuseUnknownPath(request: FastifyRequest, reply: FastifyReply): void {
@@ -196,7 +205,9 @@ export function buildEstApp(deps: EstDeps, server: EstServer, limits: EstLimits)
   function answer(request: FastifyRequest, reply: FastifyReply, { headers, ...rest }: EstAnswer): void {
     reply.hijack();
     const closing = server.listening ? {} : { Connection: 'close' };
-    sendAnswer(reply.raw, request.id, { ...rest, headers: { ...headers, ...closing } });
+    const message = { ...rest, headers: { ...headers, ...closing } };
+    const isEarly = rest.status >= 400 && !request.raw.complete;
+    sendAnswer(reply.raw, request.id, message, isEarly ? discardRest(request) : undefined);
   }
 
   function elapsed(request: FastifyRequest): number {
@@ -249,11 +260,16 @@ function currentCertificateOf(request: FastifyRequest): { der: Buffer } {
   );
 }
 
-/** The rest of a refused body is read and thrown away, so that the answer is not lost in a reset; but not for ever. */
-function discardRest({ raw }: FastifyRequest): void {
+/**
+ * The rest of a refused body is read and thrown away, but not for ever: closing on a client that is still sending would
+ * reset the connection and take the answer with it (RFC 9112 9.6).
+ * @returns resolves when there is nothing more to come
+ */
+function discardRest({ raw }: FastifyRequest): Promise<void> {
   let discarded = 0;
   raw.on('data', (chunk: Buffer) => {
     discarded += chunk.length;
     if (discarded > MAX_DISCARDED_BYTES) raw.destroy();
   });
+  return new Promise((resolve) => raw.once('end', resolve).once('close', resolve));
 }

@@ -81,12 +81,17 @@ export type EstLimits = {
   requestTimeout: number;
   /** Milliseconds a connection may stay without a request. */
   keepAliveTimeout: number;
-  /** Refusals that one identity at one address may collect at once, and milliseconds until one is forgiven. */
+  /** Refusals that one ticket or certificate at one address may collect at once, and milliseconds until one is forgiven. */
   failuresPerIdentity: number;
   identityForgivenAfter: number;
-  /** The same for all identities of one address together (a site behind one NAT address stays usable). */
+  /**
+   * The same for all of one address together whose ticket or certificate is unknown here; those who bring good ones are
+   * served all the same (a site behind one NAT address stays usable).
+   */
   failuresPerAddress: number;
   addressForgivenAfter: number;
+  /** Milliseconds whose many refusals of one address become one line in the log. */
+  refusalLogInterval: number;
 };
 
 export const DEFAULT_EST_LIMITS: EstLimits = {
@@ -101,4 +106,5 @@ export const DEFAULT_EST_LIMITS: EstLimits = {
   identityForgivenAfter: 3_000,
   failuresPerAddress: 300,
   addressForgivenAfter: 500,
+  refusalLogInterval: 10_000,
 };

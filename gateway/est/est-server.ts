@@ -31,9 +31,13 @@ export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: 
     // How often the two timeouts above are looked at; a quarter keeps them honest when tests make them short.
     connectionsCheckingInterval: Math.max(50, Math.min(limits.headersTimeout / 4, 2_000)),
     noDelay: true,
+    // Both are refused with words by the routes; Node by itself would answer with an empty body.
+    requireHostHeader: false,
   });
   server.maxConnections = limits.connections;
   server.maxHeadersCount = 64;
+
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
 
   const open = new Map<string, number>();
   server.on('connection', (socket: Socket) => {

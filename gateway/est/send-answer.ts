@@ -15,8 +15,14 @@ export type EstAnswer = {
  * Content-Length instead of chunks, few headers, and all of them early; so they are written here as they stand, past
  * Fastify, which would lower-case them. BouncyCastle reads base64 only when told so by Content-Transfer-Encoding,
  * a header that RFC 8951 3 asks everybody else to ignore.
+ * @param mayEnd the answer is sent at once, but the exchange not ended before this
  */
-export function sendAnswer(response: ServerResponse, attemptId: string, answer: EstAnswer): void {
+export function sendAnswer(
+  response: ServerResponse,
+  attemptId: string,
+  answer: EstAnswer,
+  mayEnd?: Promise<void>,
+): void {
   if (response.headersSent || response.destroyed) return;
   response.writeHead(answer.status, {
     'Content-Type': answer.contentType,
@@ -25,7 +31,13 @@ export function sendAnswer(response: ServerResponse, attemptId: string, answer: 
     [ATTEMPT_HEADER]: attemptId,
     ...answer.headers,
   });
-  response.end(answer.body);
+  if (mayEnd === undefined) {
+    response.end(answer.body);
+    return;
+  }
+  response.write(answer.body);
+  // It never rejects.
+  void mayEnd.then(() => response.end());
 }
 
 /** libest cannot read more than 1 KiB of base64 on one line; strongSwan cannot read it on more than one. */

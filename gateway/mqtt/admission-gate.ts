@@ -1,4 +1,4 @@
-import { addressKey } from './address-key.ts';
+import { networkOf } from '#gateway/domain/network-of.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -76,7 +76,7 @@ export class AdmissionGate<T extends object> {
 
   /** A session from this address was admitted: its token comes back. */
   admitted(address: string, now: number): void {
-    const neighbour = this.#neighbours.get(addressKey(address)) ?? this.#neighbours.get('');
+    const neighbour = this.#neighbours.get(networkOf(address)) ?? this.#neighbours.get('');
     if (neighbour === undefined) return;
     neighbour.bucket.giveBack();
     this.#unpark(neighbour);
@@ -126,7 +126,7 @@ export class AdmissionGate<T extends object> {
   }
 
   #neighbourOf(address: string, now: number): Neighbour<T> {
-    const own = addressKey(address);
+    const own = networkOf(address);
     const key = this.#neighbours.has(own) || this.#neighbours.size < MAX_NEIGHBOURS ? own : '';
     let neighbour = this.#neighbours.get(key);
     if (neighbour === undefined) {

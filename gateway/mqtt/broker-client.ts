@@ -8,6 +8,8 @@ export type BrokerClient = Client & {
   /** True once the client has said DISCONNECT. */
   _disconnected: boolean;
   _parser: PacketParser;
+  /** Undoes its `stream.finished` on the connection. */
+  _eos: () => void;
   _connectTimer: NodeJS.Timeout | null;
   _keepaliveTimer: NodeJS.Timeout | null;
   _keepaliveInterval: number;
@@ -16,7 +18,7 @@ export type BrokerClient = Client & {
   deliverQoS(packet: PublishPacket & { brokerId: null }, done: () => void): void;
 };
 
-export type PacketParser = {
+type PacketParser = {
   packet: { length: number };
   _parsePayload: (this: PacketParser) => boolean;
   _emitError(error: Error): void;
@@ -66,6 +68,15 @@ export function holdForConnect(client: BrokerClient, answer: (packet: ConnectPac
   };
   parser.removeListener('packet', passOn);
   parser.on('packet', hold);
+}
+
+/**
+ * aedes hears of the end of a connection from `stream.finished`, which makes an error with a stack for every connection
+ * that was destroyed, the usual end here. Whoever calls this closes the client when its connection has closed.
+ */
+export function takeOverClose(client: BrokerClient): void {
+  client._eos();
+  client._eos = () => {};
 }
 
 /** What aedes itself does to a client between CONNECT and CONNACK, less its list of clients and stored sessions. */

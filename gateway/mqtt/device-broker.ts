@@ -57,6 +57,7 @@ function hasKnownFields(client: BrokerClient): boolean {
     typeof parser._emitError === 'function' &&
     parser.packet.length === -1 &&
     parser.listeners('packet').length === 1 &&
+    typeof client._eos === 'function' &&
     typeof client.deliverQoS === 'function' &&
     typeof client.pause === 'function' &&
     typeof client.resume === 'function' &&

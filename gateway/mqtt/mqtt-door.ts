@@ -4,7 +4,7 @@ import type { Broker } from '#gateway/ports/broker.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { accessHooks } from './access-hooks.ts';
-import { type BrokerClient, holdForConnect } from './broker-client.ts';
+import { type BrokerClient, holdForConnect, takeOverClose } from './broker-client.ts';
 import { ConnectionPersistence } from './connection-persistence.ts';
 import { assertKnownAedes, DeviceBroker } from './device-broker.ts';
 import { interceptReports } from './device-reports.ts';
@@ -59,7 +59,8 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
       concurrency: 0,
       drainTimeout: limits.drainTimeoutMs,
       connectTimeout: limits.connectTimeoutMs,
-      maxTopicLevels: 8,
+      // Five of them are ours; the rest is room for an application's own.
+      maxTopicLevels: 16,
       maxInflightInbound: 16,
     },
     interceptReports(shared),
@@ -81,10 +82,15 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
       return;
     }
     const session = table.open(socket, address, certificate.raw);
-    socket.once('close', () => closed(deps, table, session));
+    socket.once('close', () => {
+      closed(deps, table, session);
+      // Its subscriptions end and its will is published, now that the table knows that it has gone.
+      session.client?.close();
+    });
     const client = aedes.handle(socket) as BrokerClient;
     session.client = client;
     sessions.set(client, session);
+    takeOverClose(client);
     guardPacketSize(client, limits.maxPacketBytes);
     holdForConnect(client, (packet) => answerConnect(admission, session, client, packet));
   };

@@ -2,6 +2,11 @@
 export type MqttLimits = {
   /** Milliseconds from the first byte allowed in to the end of the TLS handshake. Half-open handshakes end here. */
   handshakeTimeoutMs: number;
+  /**
+   * Milliseconds a socket may hold a place for a handshake without sending a byte while others wait for one: places
+   * must not be held by those who only opened a connection.
+   */
+  silentHandshakeMs: number;
   /** Milliseconds from the end of the TLS handshake to a whole CONNECT. */
   connectTimeoutMs: number;
   /** TLS handshakes at the same time: each costs the event loop about a millisecond, which live sessions wait for. */
@@ -37,6 +42,7 @@ export type MqttLimits = {
 
 export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   handshakeTimeoutMs: 5_000,
+  silentHandshakeMs: 1_000,
   connectTimeoutMs: 5_000,
   maxHandshakes: 128,
   maxHandshakesPerAddress: 96,

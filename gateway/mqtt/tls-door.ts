@@ -4,6 +4,7 @@ import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { AdmissionGate, type DropReason } from './admission-gate.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
+import { assertPartialChainUsable, usePartialChain } from './partial-chain.ts';
 import { type DoorTls, tlsOptions } from './tls-options.ts';
 import { explainTlsRefusal, type TlsRefusal } from './tls-refusal.ts';
 
@@ -16,7 +17,7 @@ export type ListenOptions = {
 };
 
 export type TlsDoorEvents = {
-  /** The client has proved possession of the key of a certificate below our root, valid now. Nothing more. */
+  /** The client has proved possession of the key of a certificate of one of our issuers, valid now. Nothing more. */
   onSecure(socket: TLSSocket, address: string): void;
   onRefused(address: string, refusal: TlsRefusal): void;
 };
@@ -36,7 +37,7 @@ export class TlsDoor {
   readonly #sockets = new Set<Socket>();
   /** Taken on arrival: when a handshake fails the socket does not know its peer any more. */
   readonly #addresses = new WeakMap<Socket, string>();
-  readonly #drops = new Map<DropReason | 'too-many-connections', number>();
+  readonly #drops = new Map<DropReason | 'too-many-connections' | 'silent', number>();
 
   constructor(tls: DoorTls, deps: { limits: MqttLimits; clock: Clock; log: Log; events: TlsDoorEvents }) {
     this.#limits = deps.limits;
@@ -55,7 +56,10 @@ export class TlsDoor {
       keepAliveInitialDelay: TCP_KEEPALIVE_MS,
     });
     this.#tcp.on('connection', (socket) => this.#arrive(socket));
-    this.#tls = createTlsServer(tlsOptions(tls, deps.limits));
+    assertPartialChainUsable();
+    const options = tlsOptions(tls, deps.limits);
+    this.#tls = createTlsServer(options);
+    usePartialChain(this.#tls, options);
     this.#tls.on('secureConnection', (socket) => this.#secured(socket));
     this.#tls.on('tlsClientError', (error, socket) => this.#failed(error, socket));
   }
@@ -76,7 +80,7 @@ export class TlsDoor {
 
   /** New handshakes use it; live sessions stay. */
   reload(tls: DoorTls): void {
-    this.#tls.setSecureContext(tlsOptions(tls, this.#limits));
+    usePartialChain(this.#tls, tlsOptions(tls, this.#limits));
   }
 
   /** A session from this address was admitted: the address gets its token back. */
@@ -130,6 +134,18 @@ export class TlsDoor {
       return;
     }
     this.#tls.emit('connection', socket);
+    this.#endIfSilent(socket);
+  }
+
+  #endIfSilent(socket: Socket): void {
+    const timer = setInterval(() => {
+      const isSilent = socket.bytesRead === 0 && !socket.destroyed;
+      if (isSilent && this.#gate.waiting === 0) return;
+      clearInterval(timer);
+      if (isSilent) this.#drop(socket, 'silent');
+    }, this.#limits.silentHandshakeMs);
+    timer.unref();
+    socket.once('close', () => clearInterval(timer));
   }
 
   #secured(socket: TLSSocket): void {
@@ -150,7 +166,7 @@ export class TlsDoor {
     this.#events.onRefused(this.#addressOf(tcp), explainTlsRefusal(error.code, verdict ?? null));
   }
 
-  #drop(socket: Socket, reason: DropReason | 'too-many-connections'): void {
+  #drop(socket: Socket, reason: DropReason | 'too-many-connections' | 'silent'): void {
     this.#drops.set(reason, (this.#drops.get(reason) ?? 0) + 1);
     socket.on('error', ignore);
     socket.destroy();

@@ -7,8 +7,8 @@ export type DoorTls = {
   /** The gateway's certificate, then its issuing intermediate. */
   certificateChain: string;
   privateKey: string;
-  /** Root and intermediate: with the intermediate among them a device may send its certificate alone. */
-  trustAnchors: string[];
+  /** The CAs that issue device certificates and nothing above them: whatever else the root certifies is refused. */
+  issuers: string[];
   /** TLS 1.2 by default: clients on long-lived devices know nothing newer. */
   minVersion?: 'TLSv1.2' | 'TLSv1.3';
 };
@@ -27,18 +27,25 @@ const CIPHERS = [
 ].join(':');
 
 /**
- * The one place that says how this door speaks TLS, for the start and for every reload: what is left out of a
- * setSecureContext call falls back to Node's defaults.
+ * The one place that says how this door speaks TLS, for the start and for every reload, which changes nothing
+ * but certificates.
  */
-export function tlsOptions(tls: DoorTls, limits: Pick<MqttLimits, 'handshakeTimeoutMs'>): TlsOptions {
+export function tlsOptions(
+  tls: DoorTls,
+  limits: Pick<MqttLimits, 'handshakeTimeoutMs'>,
+): TlsOptions & { allowPartialTrustChain: true } {
   return {
     cert: tls.certificateChain,
     key: tls.privateKey,
-    // The root has to be here (Node has no partial chains on a server), so any intermediate below it passes TLS:
-    // admitSession compares the whole certificate with our own table.
-    ca: tls.trustAnchors,
+    // Trusted by themselves (see partial-chain.ts). So OpenSSL does not verify the root's signature, a third of a
+    // handshake, a device may send its certificate alone, and another intermediate of the same root does not pass.
+    ca: tls.issuers,
+    allowPartialTrustChain: true,
     minVersion: tls.minVersion ?? 'TLSv1.2',
     ciphers: CIPHERS,
+    // A server has these two by default, a context on its own has not.
+    honorCipherOrder: true,
+    sessionIdContext: 'gatehouse mqtt',
     requestCert: true,
     rejectUnauthorized: true,
     // A client without ALPN is let in; one that asks for something else is refused (RFC 7301 3.2).

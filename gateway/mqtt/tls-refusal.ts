@@ -1,5 +1,5 @@
 /** Why a connection ended before MQTT, in words for the log. */
-export type TlsRefusalCode =
+type TlsRefusalCode =
   | 'TLS_NO_CERTIFICATE'
   | 'TLS_FOREIGN_CERTIFICATE'
   | 'TLS_CERTIFICATE_EXPIRED'

@@ -2,15 +2,21 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { highestProof } from '#gateway/domain/attestation/proof.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
 export type ActivateDeps = { store: Store; clock: Clock };
+
+export type SupersedeDeps = ActivateDeps & ShutOutDeps;
 
 /**
  * The device has authenticated with a pending certificate: it works, so it becomes the active one, the device counts
  * as enrolled and the ticket is burnt. Older active certificates get an end: they stay good for the group's overlap,
  * because the device may lose power before it has switched.
+ * @throws GatewayError CERTIFICATE_REVOKED, DEVICE_NOT_ALLOWED when what gave the right to it was taken back meanwhile
  */
 export async function activateCertificate(
   deps: ActivateDeps,
@@ -20,9 +26,24 @@ export async function activateCertificate(
   const now = deps.clock.now();
   await deps.store.write(async (tables) => {
     const certificate = await tables.certificates.find(serial);
-    if (certificate?.state !== 'pending' || certificate.deviceId === null) return;
+    if (certificate?.state === 'active') return;
+    // Read again inside: it may have been revoked or have lapsed since it was looked at.
+    if (certificate?.state !== 'pending' || certificate.deviceId === null) throw notPending(certificate);
     const { deviceId, enrollmentId } = certificate;
-    await tables.certificates.update(serial, { state: 'active', activatedAt: now, lapseAt: null });
+    const others = (await tables.certificates.listByDevice(deviceId)).filter(
+      (other) => other.state === 'active' && other.serial !== serial && other.notAfter >= now,
+    );
+    const enrollment = enrollmentId === null ? undefined : await tables.enrollments.find(enrollmentId);
+    await requireStanding(tables, certificate, enrollment, others);
+    // One issued before another that is in use already does not displace it: it is the one that ends.
+    const hasSuccessor = others.some((other) => other.issuedAt > certificate.issuedAt);
+    const endsAt = now + overlapSeconds * 1000;
+    await tables.certificates.update(serial, {
+      state: 'active',
+      activatedAt: now,
+      lapseAt: null,
+      supersedeAt: hasSuccessor ? endsAt : null,
+    });
     const device = await tables.devices.find(deviceId);
     if (device !== undefined) {
       // Only upwards: what was proved once is asked for from then on.
@@ -31,12 +52,12 @@ export async function activateCertificate(
       if (isComing || proofLevel !== device.proofLevel)
         await tables.devices.update(deviceId, { proofLevel, ...(isComing && { state: 'enrolled' }) });
     }
-    for (const older of await tables.certificates.listByDevice(deviceId)) {
-      if (older.state === 'active' && older.serial !== serial && older.supersedeAt === null) {
-        await tables.certificates.update(older.serial, { supersedeAt: now + overlapSeconds * 1000 });
+    for (const older of others) {
+      if (older.supersedeAt === null && older.issuedAt <= certificate.issuedAt) {
+        await tables.certificates.update(older.serial, { supersedeAt: endsAt });
       }
     }
-    if (enrollmentId !== null) await confirmEnrollment(tables, enrollmentId, now);
+    if (enrollment !== undefined) await confirmEnrollment(tables, enrollment, now);
     await tables.audit.append(
       auditEntry({
         at: now,
@@ -50,10 +71,36 @@ export async function activateCertificate(
   });
 }
 
-async function confirmEnrollment(tables: Tables, enrollmentId: string, now: number): Promise<void> {
-  const enrollment = await tables.enrollments.find(enrollmentId);
-  if (enrollment === undefined) return;
-  await tables.enrollments.update(enrollmentId, { state: 'confirmed', updatedAt: now });
+function notPending(certificate: CertificateRecord | undefined): GatewayError {
+  return new GatewayError('CERTIFICATE_REVOKED', 'this certificate was taken back before it was used', {
+    subject: { ...(certificate?.deviceId == null ? {} : { deviceId: certificate.deviceId }) },
+  });
+}
+
+/** What gave the right to this certificate must still stand, and a ticket never displaces a certificate in use. */
+async function requireStanding(
+  tables: Tables,
+  { deviceId, serial }: CertificateRecord,
+  enrollment: Enrollment | undefined,
+  others: readonly CertificateRecord[],
+): Promise<void> {
+  if (enrollment?.kind !== 'enroll') return;
+  const subject = { serial, ...(deviceId === null ? {} : { deviceId }) };
+  const ticket = enrollment.ticketId === null ? undefined : await tables.tickets.find(enrollment.ticketId);
+  if (ticket?.revokedAt !== null) {
+    throw new GatewayError('CERTIFICATE_REVOKED', 'the ticket of this certificate was taken back before it was used', {
+      subject,
+    });
+  }
+  if (others.length > 0) {
+    throw new GatewayError('DEVICE_NOT_ALLOWED', 'this device has another certificate in use; revoke that one first', {
+      subject,
+    });
+  }
+}
+
+async function confirmEnrollment(tables: Tables, enrollment: Enrollment, now: number): Promise<void> {
+  await tables.enrollments.update(enrollment.id, { state: 'confirmed', updatedAt: now });
   if (enrollment.ticketId !== null) await tables.tickets.update(enrollment.ticketId, { spentAt: now });
 }
 
@@ -61,7 +108,7 @@ async function confirmEnrollment(tables: Tables, enrollmentId: string, now: numb
  * The device reports that it has switched to this certificate (its new generation is durable): the older ones end now.
  * @returns the serials that were superseded.
  */
-export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): Promise<SerialNumber[]> {
+export async function supersedeOlder(deps: SupersedeDeps, serial: SerialNumber): Promise<SerialNumber[]> {
   const current = await deps.store.read.certificates.find(serial);
   // One that has itself been followed by another says nothing about the others.
   if (current?.state !== 'active' || current.supersedeAt !== null || current.deviceId === null) return [];
@@ -71,7 +118,7 @@ export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): 
   // Most reports change nothing: look first, write only when there is something to write.
   if (!(await deps.store.read.certificates.listByDevice(deviceId)).some(isOlder)) return [];
   const now = deps.clock.now();
-  return deps.store.write(async (tables) => {
+  const ended = await deps.store.write(async (tables) => {
     const older = (await tables.certificates.listByDevice(deviceId)).filter(isOlder);
     for (const { serial: replaced } of older) {
       await tables.certificates.update(replaced, { state: 'superseded' });
@@ -85,6 +132,8 @@ export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): 
         }),
       );
     }
-    return older.map((certificate) => certificate.serial);
+    return older;
   });
+  await shutOut(deps, ended, 'superseded');
+  return ended.map((certificate) => certificate.serial);
 }

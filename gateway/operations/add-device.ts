@@ -2,12 +2,16 @@ import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { formatJoinUrl } from '#gateway/contract/join-url.ts';
 import type { DeviceAdded } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { DEFAULT_GROUP, type Group } from '#gateway/domain/group.ts';
 import { formatTicket, hashTicket } from '#gateway/domain/ticket.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import type { RevocationPublisher } from './publish-revocations.ts';
+import { type ShutOutDeps, shutOut } from './shut-out.ts';
+import { takeBackTicket } from './take-back-ticket.ts';
 
 export type AddDeviceDeps = {
   store: Store;
@@ -16,6 +20,8 @@ export type AddDeviceDeps = {
   /** Where devices reach EST, and the root they must find there. */
   join: { host: string; port: number; rootSha256: string };
 };
+
+export type AddTicketDeps = AddDeviceDeps & ShutOutDeps & { revocations: Pick<RevocationPublisher, 'published'> };
 
 export type DeviceRegistration = {
   deviceId: DeviceId;
@@ -65,31 +71,39 @@ export async function addDevice(deps: AddDeviceDeps, registration: DeviceRegistr
  * @throws GatewayError NOT_FOUND, STATE_CONFLICT
  */
 export async function addTicket(
-  deps: AddDeviceDeps,
+  deps: AddTicketDeps,
   order: { deviceId: DeviceId; actor: string },
 ): Promise<DeviceAdded> {
   const now = deps.clock.now();
   const { deviceId, actor } = order;
-  return deps.store.write(async (tables) => {
+  const { added, ended } = await deps.store.write(async (tables) => {
     const device = await tables.devices.find(deviceId);
     if (device === undefined)
       throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered; add it first`);
-    if (device.state === 'enrolled') {
+    if (device.state === 'enrolled' && (await hasValidCertificate(tables, deviceId, now))) {
       // A new key never displaces an accepted one by itself; revoking is the operator's explicit word.
       throw new GatewayError('STATE_CONFLICT', `"${deviceId}" is enrolled; revoke it first if it must enroll again`);
     }
     if (device.state === 'retired' || device.state === 'quarantined') {
       throw new GatewayError('STATE_CONFLICT', `"${deviceId}" is ${device.state} and gets no ticket`);
     }
+    const ended: CertificateRecord[] = [];
     for (const ticket of await tables.tickets.listByDevice(deviceId)) {
       if (ticket.revokedAt !== null || ticket.spentAt !== null) continue;
-      await tables.tickets.update(ticket.id, { revokedAt: now });
-      await tables.audit.append(
-        auditEntry({ at: now, actor, action: 'ticket.revoked', subject: deviceId, detail: `${ticket.id}, replaced` }),
-      );
+      ended.push(...(await takeBackTicket(tables, ticket, { now, actor, why: 'replaced by another' })));
     }
-    return makeTicket(deps, tables, { deviceId, actor, now, group: await requireGroup(tables, device.group) });
+    const group = await requireGroup(tables, device.group);
+    return { added: await makeTicket(deps, tables, { deviceId, actor, now, group }), ended };
   });
+  await shutOut(deps, ended, 'ticket taken back');
+  if (ended.length > 0) await deps.revocations.published();
+  return added;
+}
+
+/** An expired identity is no identity: such a device may get a ticket without being revoked first. */
+async function hasValidCertificate(tables: Tables, deviceId: DeviceId, now: number): Promise<boolean> {
+  const certificates = await tables.certificates.listByDevice(deviceId);
+  return certificates.some(({ state, notAfter }) => state === 'active' && notAfter >= now);
 }
 
 async function requireGroup(tables: Tables, name: string): Promise<Group> {

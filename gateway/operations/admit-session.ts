@@ -33,7 +33,7 @@ export type SessionGrant = {
 };
 
 /** A connection that is never pinged is never noticed to be dead; a longer interval hides a dead device too long. */
-export const MAX_KEEPALIVE_SECONDS = 1200;
+const MAX_KEEPALIVE_SECONDS = 1200;
 
 /**
  * Decides an MQTT CONNECT. A pending certificate is made the active one, committed before this resolves, so that

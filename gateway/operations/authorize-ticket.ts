@@ -17,9 +17,12 @@ export async function findTicket(store: Pick<Store, 'read'>, request: TicketCred
   const secretSha256 = hashTicket(request.ticket);
   const ticket = await store.read.tickets.findBySecret(secretSha256);
   if (ticket === undefined || !isTicketSecret(ticket, secretSha256)) {
+    // Said of the device it was tried for, so that the technician who mistyped it sees why nothing happens.
+    const claimed = isDeviceId(request.deviceId) ? await store.read.devices.find(request.deviceId) : undefined;
     throw new GatewayError(
       'TICKET_UNKNOWN',
       'this ticket is not known here; check for a typing error or ask for a new one',
+      { subject: claimed === undefined ? {} : { deviceId: claimed.deviceId } },
     );
   }
   if (request.deviceId !== '' && request.deviceId !== ticket.deviceId) {

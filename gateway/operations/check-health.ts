@@ -13,6 +13,8 @@ export type HealthDeps = {
 
 /** A check that hangs is a check that failed. */
 const PATIENCE_MS = 1000;
+/** A revocation that is on no CRL after this long is a fault. */
+const LISTED_WITHIN_MS = 30_000;
 
 /** Can the gateway issue and authenticate at this moment? Every answer comes from trying, not from remembering. */
 export async function checkHealth(deps: HealthDeps): Promise<HealthCheck[]> {
@@ -48,6 +50,11 @@ async function checkCrl({ store }: HealthDeps, now: number): Promise<HealthCheck
   const crl = await store.read.crls.latest();
   const advice = 'a new one is signed as soon as the authority answers';
   if (crl === undefined) return { name: 'crl', ok: false, detail: 'none was ever signed', advice };
+  const [newest] = await store.read.revocations.listNewest(1);
+  // thisUpdate has whole seconds: what was revoked within that second is taken for listed.
+  const missing =
+    newest !== undefined && newest.revokedAt >= crl.thisUpdate + 1000 && now - newest.revokedAt > LISTED_WITHIN_MS;
+  if (missing) return { name: 'crl', ok: false, detail: `number ${crl.number} lacks the newest revocation`, advice };
   const ok = crl.nextUpdate > now;
   return {
     name: 'crl',

@@ -1,10 +1,17 @@
+import { parseCompactJws } from '#ca/pkix/compact-jws.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { parseNotice } from '#gateway/contract/notice.ts';
+import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
 import type { Broker } from '#gateway/ports/broker.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
+import type { NoticeSigner } from '#gateway/ports/notice-signer.ts';
 import type { Store } from '#gateway/ports/store.ts';
 
-export type DeliverDeps = { store: Store; clock: Clock; broker: Broker; metrics: Metrics };
+export type DeliverDeps = { store: Store; clock: Clock; broker: Broker; metrics: Metrics; signer: NoticeSigner };
+
+/** Older than this, a notice is signed anew: the certificate it was signed with may end before the device is back. */
+const SIGNATURE_FRESH_MS = 24 * 3600 * 1000;
 
 /**
  * Hands every unfinished notice of a device to its session, in order of seq. Called when the session has subscribed
@@ -16,7 +23,7 @@ export async function deliverPendingNotices(deps: DeliverDeps, deviceId: DeviceI
   const firstSent: string[] = [];
   let handed = 0;
   for (const notice of await deps.store.read.notices.listUnfinished(deviceId, now)) {
-    if (!deps.broker.sendNotice(deviceId, notice.token)) break;
+    if (!deps.broker.sendNotice(deviceId, currentToken(deps, notice, now))) break;
     handed += 1;
     deps.metrics.notice('sent');
     if (notice.state === 'outbox') firstSent.push(notice.id);
@@ -31,4 +38,11 @@ export async function deliverPendingNotices(deps: DeliverDeps, deviceId: DeviceI
     });
   }
   return handed;
+}
+
+/** The same notice, id and seq, under a signature the device can still verify. */
+function currentToken({ signer }: DeliverDeps, { token, createdAt }: NoticeRecord, now: number): string {
+  if (now - createdAt < SIGNATURE_FRESH_MS) return token;
+  const notice = parseNotice(parseCompactJws(token).payload);
+  return notice === undefined ? token : signer.sign(notice);
 }

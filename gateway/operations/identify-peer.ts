@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { readSerialNumber } from '#ca/pkix/read-serial-number.ts';
 import { isSerialNumber, type SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { GroupPolicy, ProofLevel } from '#gateway/contract/operator-api.ts';
@@ -86,7 +86,7 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
 
 function readSerial(der: Buffer): SerialNumber | undefined {
   try {
-    const { serial } = parseCertificate(der);
+    const serial = readSerialNumber(der);
     return isSerialNumber(serial) ? serial : undefined;
   } catch {
     // Whatever it is, we did not issue it.

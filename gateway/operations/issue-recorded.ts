@@ -1,7 +1,7 @@
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import { spkiSha256 } from '#ca/pkix/public-key.ts';
-import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import { AuthorityError, type AuthorityErrorCode, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
 import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
@@ -21,7 +21,7 @@ export function formatOrder(order: DeviceOrder): string {
   return JSON.stringify({ ...order, publicKey: order.publicKey.toString('base64') });
 }
 
-export function parseOrder(text: string): DeviceOrder {
+function parseOrder(text: string): DeviceOrder {
   const order = JSON.parse(text) as Omit<DeviceOrder, 'publicKey'> & { publicKey: string };
   return { ...order, publicKey: Buffer.from(order.publicKey, 'base64') };
 }
@@ -45,7 +45,8 @@ export async function issueRecorded(
   try {
     der = await deps.authority.issue(parseOrder(enrollment.order));
   } catch (cause) {
-    if (cause instanceof AuthorityError && cause.code === 'AUTHORITY_UNAVAILABLE') {
+    if (cause instanceof AuthorityError && REFUSALS.has(cause.code)) throw await giveUp(deps, enrollment, cause);
+    if (cause instanceof AuthorityError) {
       throw new GatewayError(
         'AUTHORITY_UNAVAILABLE',
         'the certificate authority does not answer at the moment; ask again',
@@ -59,6 +60,43 @@ export async function issueRecorded(
     throw cause;
   }
   return recordIssued(deps, enrollment, der, lapseSeconds);
+}
+
+/** What the authority will not sign, whoever asks and however often. */
+const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set<AuthorityErrorCode>([
+  'ORDER_MALFORMED',
+  'PROFILE_UNKNOWN',
+  'PROFILE_REFUSED',
+  'LINT_FAILED',
+]);
+
+/** The intent ends here, and its ticket is free: the next request may be one the authority does sign. */
+async function giveUp(deps: IssueDeps, enrollment: Enrollment, cause: AuthorityError): Promise<GatewayError> {
+  const why = `the authority refused: ${cause.code}`;
+  await deps.store.write((tables) => abandon(tables, enrollment, deps.clock.now(), why));
+  return new GatewayError('DEVICE_NOT_ALLOWED', `the certificate authority does not certify this: ${cause.message}`, {
+    cause,
+    subject: { deviceId: enrollment.deviceId },
+  });
+}
+
+/** An intent without a certificate ends; inside the caller's transaction. */
+export async function abandon(tables: Tables, enrollment: Enrollment, now: number, why: string): Promise<void> {
+  await tables.enrollments.update(enrollment.id, { state: 'abandoned', updatedAt: now });
+  const ticket = enrollment.ticketId === null ? undefined : await tables.tickets.find(enrollment.ticketId);
+  if (ticket?.boundSerial === enrollment.serial) {
+    await tables.tickets.update(ticket.id, { boundSerial: null, boundSpkiSha256: null });
+  }
+  await tables.audit.append(
+    auditEntry({
+      at: now,
+      actor: 'gateway',
+      action: 'enrollment.abandoned',
+      subject: enrollment.deviceId,
+      attemptId: enrollment.id,
+      detail: why,
+    }),
+  );
 }
 
 /** Records a certificate the authority has signed for this enrollment. Doing it twice changes nothing. */
@@ -98,10 +136,11 @@ export async function recordIssued(
 
 /** What allowed the enrollment may have been taken back between the intent and the signature. */
 async function isStillWanted(tables: Tables, enrollment: Enrollment): Promise<boolean> {
+  if ((await tables.enrollments.find(enrollment.id))?.state !== 'approved') return false;
   const device = await tables.devices.find(enrollment.deviceId);
   if (device === undefined || device.state === 'retired' || device.state === 'quarantined') return false;
   if (enrollment.ticketId !== null) return (await tables.tickets.find(enrollment.ticketId))?.revokedAt === null;
-  if (enrollment.replacesSerial === null) return false;
+  if (enrollment.replacesSerial === null || device.state === 'revoked') return false;
   const replaced = await tables.certificates.find(enrollment.replacesSerial);
   return replaced !== undefined && replaced.state !== 'revoked';
 }

@@ -1,3 +1,4 @@
+import { PROFILES } from '#ca/issuance/profiles.ts';
 import type { GroupDetail, GroupPolicy } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -94,6 +95,12 @@ export async function ensureDefaultGroup(deps: GroupDeps): Promise<void> {
 async function requirePolicy(tables: Tables, policy: GroupPolicy, name: string): Promise<void> {
   if (policy.keys.length === 0)
     throw new GatewayError('REQUEST_INVALID', 'a group must allow at least one kind of key');
+  // What the authority's profile refuses would only be noticed when the first device enrolls.
+  const { least, most } = PROFILES.device.lifetime;
+  if (policy.lifetimeSeconds < least || policy.lifetimeSeconds > most) {
+    const days = most / (24 * 3600);
+    throw new GatewayError('REQUEST_INVALID', `a device certificate lives from ${least} seconds to ${days} days`);
+  }
   if (policy.overlapSeconds >= policy.lifetimeSeconds) {
     throw new GatewayError('REQUEST_INVALID', 'the overlap must be shorter than the lifetime of a certificate');
   }

@@ -1,12 +1,16 @@
 import type { Page, TicketSummary } from '#gateway/contract/operator-api.ts';
-import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { type Ticket, ticketState } from '#gateway/domain/ticket.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
 import { page } from './list-devices.ts';
+import type { RevocationPublisher } from './publish-revocations.ts';
+import { type ShutOutDeps, shutOut } from './shut-out.ts';
+import { takeBackTicket } from './take-back-ticket.ts';
 
 export type TicketDeps = { store: Store; clock: Clock };
+
+export type RevokeTicketDeps = TicketDeps & ShutOutDeps & { revocations: Pick<RevocationPublisher, 'published'> };
 
 export async function listTickets(
   deps: TicketDeps,
@@ -18,9 +22,12 @@ export async function listTickets(
 }
 
 /** @throws GatewayError NOT_FOUND, STATE_CONFLICT when it was spent already */
-export async function revokeTicket(deps: TicketDeps, order: { id: string; actor: string }): Promise<TicketSummary> {
+export async function revokeTicket(
+  deps: RevokeTicketDeps,
+  order: { id: string; actor: string },
+): Promise<TicketSummary> {
   const now = deps.clock.now();
-  return deps.store.write(async (tables) => {
+  const { revoked, ended } = await deps.store.write(async (tables) => {
     const ticket = await tables.tickets.find(order.id);
     if (ticket === undefined) throw new GatewayError('NOT_FOUND', `no ticket "${order.id}"`);
     if (ticket.spentAt !== null) {
@@ -29,20 +36,12 @@ export async function revokeTicket(deps: TicketDeps, order: { id: string; actor:
         'this ticket is spent: its device is enrolled; to take that back, revoke the device',
       );
     }
-    if (ticket.revokedAt === null) {
-      await tables.tickets.update(ticket.id, { revokedAt: now });
-      await tables.audit.append(
-        auditEntry({
-          at: now,
-          actor: order.actor,
-          action: 'ticket.revoked',
-          subject: ticket.deviceId,
-          detail: ticket.id,
-        }),
-      );
-    }
-    return summary({ ...ticket, revokedAt: ticket.revokedAt ?? now }, now);
+    const ended = ticket.revokedAt === null ? await takeBackTicket(tables, ticket, { now, actor: order.actor }) : [];
+    return { revoked: summary({ ...ticket, revokedAt: ticket.revokedAt ?? now }, now), ended };
   });
+  await shutOut(deps, ended, 'ticket taken back');
+  if (ended.length > 0) await deps.revocations.published();
+  return revoked;
 }
 
 function summary(ticket: Ticket, now: number): TicketSummary {

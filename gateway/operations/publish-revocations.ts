@@ -27,9 +27,11 @@ export type PublishDeps = {
 };
 
 /** A CRL is replaced after this share of its life, so that relying parties survive several failed builds. */
-export const CRL_PERIODS_VALID = 8;
+const CRL_PERIODS_VALID = 8;
 const PAGE = 5000;
 const WAIT_FOR_CRL_MS = 1500;
+/** Further ahead than this a CRL was made by a clock that was wrong. */
+const CLOCK_TOLERANCE_MS = 5 * 60_000;
 /** X.509 times are whole seconds: two lists in one second could not be told apart (thisUpdate must rise). */
 const SECOND = 1000;
 
@@ -41,6 +43,9 @@ export class RevocationPublisher {
   readonly #deps: PublishDeps;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
+  #lastThisUpdate = 0;
+  /** When the entries of the last CRL of this process were read: what came later is not on it. */
+  #collectedAt = 0;
 
   constructor(deps: PublishDeps) {
     this.#deps = deps;
@@ -64,11 +69,17 @@ export class RevocationPublisher {
     return this.#next;
   }
 
-  /** Waits a moment for the CRL that holds what was just committed; a failure is logged and tried again by the sweep. */
+  /**
+   * Publishes what was just committed, and waits for the CRL when it can be made at once: whoever revokes one device
+   * finds it listed. In a series of revocations the next CRL comes a second after the last, and nobody waits for that.
+   * A failure is logged and tried again by the sweep.
+   */
   async published(): Promise<void> {
     const work = this.publish().catch((error: unknown) => {
       this.#deps.log.error('CRL not rebuilt, the last one stays in force', { error: String(error) });
     });
+    const sinceLast = this.#deps.clock.now() - this.#lastThisUpdate;
+    if (sinceLast >= 0 && sinceLast < SECOND) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, WAIT_FOR_CRL_MS);
@@ -77,11 +88,15 @@ export class RevocationPublisher {
     clearTimeout(timer);
   }
 
-  /** True when the CRL in force is missing or old enough to be replaced. */
+  /** True when the CRL in force is missing, old enough to be replaced, from the future, or lacks a revocation. */
   async isDue(): Promise<boolean> {
-    const latest = await this.#deps.store.read.crls.latest();
+    const { store, clock, crlValidity } = this.#deps;
+    const latest = await store.read.crls.latest();
     if (latest === undefined) return true;
-    return this.#deps.clock.now() - latest.thisUpdate >= this.#deps.crlValidity / CRL_PERIODS_VALID;
+    const age = clock.now() - latest.thisUpdate;
+    if (age >= crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS) return true;
+    const [newest] = await store.read.revocations.listNewest(1);
+    return newest !== undefined && newest.revokedAt > this.#collectedAt;
   }
 
   async #run(): Promise<void> {
@@ -102,11 +117,14 @@ export class RevocationPublisher {
     const { store, authority, clock, metrics, crlValidity } = this.#deps;
     const started = clock.monotonic();
     const { lastCrlNumber } = await authority.describe();
-    const { entries, count } = await this.#collectEntries(latest?.thisUpdate ?? clock.now());
+    const collectedAt = clock.now();
+    // A CRL from a wrong clock's future has listed nothing after the end of anything.
+    const { entries, count } = await this.#collectEntries(Math.min(latest?.thisUpdate ?? collectedAt, collectedAt));
     // The authority remembers its last number: after a restore from an older backup numbers still only rise.
     const number = Math.max(lastCrlNumber, latest?.number ?? 0) + 1;
     const thisUpdate = Math.floor(clock.now() / SECOND) * SECOND;
     const nextUpdate = thisUpdate + crlValidity;
+    this.#lastThisUpdate = thisUpdate;
     const der = await authority.signCrl({ number, thisUpdate, nextUpdate, entries });
     const crl = { number, thisUpdate, nextUpdate, entries: count, der };
     await store.write(async (tables) => {
@@ -122,6 +140,7 @@ export class RevocationPublisher {
         }),
       );
     });
+    this.#collectedAt = collectedAt;
     metrics.crlSigned(count, (clock.monotonic() - started) / 1000);
     return crl;
   }

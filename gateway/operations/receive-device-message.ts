@@ -2,14 +2,13 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { type NoticeAck, parseAgentState, parseNoticeAck } from '#gateway/contract/reports.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
 import type { Store } from '#gateway/ports/store.ts';
-import { supersedeOlder } from './activate-certificate.ts';
+import { type SupersedeDeps, supersedeOlder } from './activate-certificate.ts';
 import type { NoticeAcks } from './notice-acks.ts';
 
-export type ReceiveDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; acks: NoticeAcks };
+export type ReceiveDeps = SupersedeDeps & { store: Store; log: Log; metrics: Metrics; acks: NoticeAcks };
 
 export type DeviceMessageKind = 'ack' | 'state' | 'csr';
 

@@ -1,6 +1,5 @@
-import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { Log } from '#gateway/ports/log.ts';
-import { type IssueDeps, recordIssued } from './issue-recorded.ts';
+import { abandon, type IssueDeps, recordIssued } from './issue-recorded.ts';
 
 export type ReconcileDeps = IssueDeps & { log: Log };
 
@@ -29,23 +28,7 @@ export async function reconcileEnrollments(deps: ReconcileDeps, options: { settl
       });
       continue;
     }
-    await deps.store.write(async (tables) => {
-      await tables.enrollments.update(enrollment.id, { state: 'abandoned', updatedAt: now });
-      const ticket = enrollment.ticketId === null ? undefined : await tables.tickets.find(enrollment.ticketId);
-      if (ticket?.boundSerial === enrollment.serial) {
-        await tables.tickets.update(ticket.id, { boundSerial: null, boundSpkiSha256: null });
-      }
-      await tables.audit.append(
-        auditEntry({
-          at: now,
-          actor: 'gateway',
-          action: 'enrollment.abandoned',
-          subject: enrollment.deviceId,
-          attemptId: enrollment.id,
-          detail: 'interrupted before the authority signed',
-        }),
-      );
-    });
+    await deps.store.write((tables) => abandon(tables, enrollment, now, 'interrupted before the authority signed'));
     deps.log.info('interrupted enrollment given up', { attemptId: enrollment.id, deviceId: enrollment.deviceId });
   }
 }

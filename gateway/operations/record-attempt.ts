@@ -1,12 +1,13 @@
+import type { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
-import type { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
+import { networkOf } from '#gateway/domain/network-of.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
-import type { Store } from '#gateway/ports/store.ts';
+import { type Store, StoreError } from '#gateway/ports/store.ts';
 
-export type AttemptDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; refusals: RefusalBudget };
+export type AttemptDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; refusals: AuditBudget };
 
 /** What is known of an attempt so far; the work fills in the device as soon as it knows it. */
 export type AttemptFacts = {
@@ -48,7 +49,8 @@ export async function recordAttempt<T>(
     deps.log.info(SUCCESS[outcome], { attemptId, kind, deviceId, address });
     if (outcome === 'given-again' && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
     return result;
-  } catch (error) {
+  } catch (thrown) {
+    const error = asRefusal(thrown);
     const refusal = error instanceof GatewayError ? error : undefined;
     const code: GatewayErrorCode = refusal?.code ?? 'INTERNAL';
     deps.metrics.enrollment(facts.kind, code, seconds());
@@ -56,16 +58,25 @@ export async function recordAttempt<T>(
     const deviceId = facts.deviceId ?? refusal?.subject.deviceId;
     if (refusal === undefined) deps.log.error('enrollment failed', { attemptId, kind, deviceId, address, error });
     else deps.log.warn('enrollment refused', { attemptId, kind, deviceId, address, code, detail: refusal.message });
-    if (deviceId !== undefined && deps.refusals.take(address, deps.clock.now())) {
+    if (deviceId !== undefined && deps.refusals.take(networkOf(address), deps.clock.now())) {
       await auditRefusal(deps, { ...facts, deviceId }, code, refusal?.message ?? 'internal error, see the log');
     }
     throw error;
   }
 }
 
+/** A full disk is not a bug: the device is told to come back, and nothing was half done. */
+function asRefusal(thrown: unknown): unknown {
+  if (!(thrown instanceof StoreError) || thrown.code !== 'UNAVAILABLE') return thrown;
+  return new GatewayError('STORE_UNAVAILABLE', 'the database cannot be written at the moment; ask again', {
+    cause: thrown,
+    retryAfter: 10,
+  });
+}
+
 async function auditAgain(deps: AttemptDeps, facts: AttemptFacts, deviceId: string): Promise<void> {
   // A client that asks the same thing in a loop gets its answer, but not a row a time.
-  if (!deps.refusals.take(facts.address, deps.clock.now())) return;
+  if (!deps.refusals.take(networkOf(facts.address), deps.clock.now())) return;
   await deps.store.write((tables) =>
     tables.audit.append(
       auditEntry({

@@ -1,5 +1,6 @@
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { CertificateRequest } from '#ca/pkix/csr.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
@@ -26,6 +27,10 @@ export type ReenrollRequest = {
 
 /** Unused certificates a device may hold at once; past it the device is asking in a loop with new keys. */
 const MAX_PENDING = 5;
+
+/** Certificates a device may get within an hour, or within one lifetime when that is shorter. */
+const MAX_ISSUED = 20;
+const HOUR_MS = 3_600_000;
 
 /**
  * Renewal (RFC 7030 4.2.2) with the current certificate: the same name, usually a new key. Policy is evaluated again.
@@ -107,6 +112,15 @@ async function beginRenewal(
         subject: { deviceId },
       });
     }
+    // Its successor is in use: whoever still has this one is not the one to go on from here.
+    if (current?.state !== 'active' || current.supersedeAt !== null) {
+      throw new GatewayError(
+        'CERTIFICATE_SUPERSEDED',
+        'this certificate has a successor that is in use; renew with that one',
+        { subject: { deviceId, serial: certificate.serial } },
+      );
+    }
+    requireBudget(held, policy.lifetimeSeconds, deviceId, now);
     if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
       throw new GatewayError(
         'RATE_LIMITED',
@@ -131,5 +145,22 @@ async function beginRenewal(
       now,
     });
     return { enrollment, again: undefined };
+  });
+}
+
+/** A device that renews in a loop fills database, journal and CRL at its own pace; one that works needs far less. */
+function requireBudget(
+  held: readonly CertificateRecord[],
+  lifetimeSeconds: number,
+  deviceId: DeviceId,
+  now: number,
+): void {
+  const window = Math.min(HOUR_MS, lifetimeSeconds * 1000);
+  const recent = held.filter(({ issuedAt }) => issuedAt > now - window);
+  if (recent.length < MAX_ISSUED) return;
+  const oldest = Math.min(...recent.map(({ issuedAt }) => issuedAt));
+  throw new GatewayError('RATE_LIMITED', 'this device has renewed too often; look at its clock and its renewal rule', {
+    retryAfter: Math.max(1, Math.ceil((oldest + window - now) / 1000)),
+    subject: { deviceId },
   });
 }

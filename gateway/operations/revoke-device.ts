@@ -3,19 +3,22 @@ import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { DeviceRevoked, DeviceState } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import type { DenySet } from '#gateway/domain/deny-set.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { LONGEST_LIFE_MS } from '#gateway/domain/deny-set.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import type { Broker, LiveSession } from '#gateway/ports/broker.ts';
+import type { LiveSession } from '#gateway/ports/broker.ts';
 import type { Log } from '#gateway/ports/log.ts';
-import type { Tables } from '#gateway/ports/store.ts';
+import { StoreError, type Tables } from '#gateway/ports/store.ts';
 import { type DeliverDeps, deliverPendingNotices } from './deliver-notices.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { NoticeAcks } from './notice-acks.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 import { type QueueNoticeDeps, queueNotice } from './queue-notice.ts';
+import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
 export type RevokeDeps = DeliverDeps &
-  QueueNoticeDeps & { broker: Broker; denySet: DenySet; acks: NoticeAcks; revocations: RevocationPublisher; log: Log };
+  QueueNoticeDeps &
+  ShutOutDeps & { acks: NoticeAcks; revocations: RevocationPublisher; log: Log };
 
 export type RevocationOrder = {
   deviceId: DeviceId;
@@ -41,8 +44,8 @@ const NOTICE_LIFE_MS = 7 * 24 * 3600 * 1000;
 export async function revokeDevice(deps: RevokeDeps, order: RevocationOrder): Promise<DeviceRevoked> {
   const now = deps.clock.now();
   const { deviceId, reason } = order;
-  const { serials, noticeId } = await deps.store.write((tables) => recordRevocation(tables, deps, order, now));
-  deps.denySet.add(serials);
+  const { serials, noticeId } = await recordOrShutOut(deps, order, now);
+  deps.denySet.add(serials, now + LONGEST_LIFE_MS);
   const marked = deps.broker.markRevoked(serials);
 
   if (noticeId !== undefined && marked.length > 0) {
@@ -59,6 +62,36 @@ export async function revokeDevice(deps: RevokeDeps, order: RevocationOrder): Pr
   return { deviceId, serials, sessionsClosed: marked.length, closedAfterMs };
 }
 
+/**
+ * A revocation must work on a full disk too: what cannot be recorded is at least carried out, and the operator is told
+ * that it holds only until the gateway restarts.
+ */
+async function recordOrShutOut(
+  deps: RevokeDeps,
+  order: RevocationOrder,
+  now: number,
+): Promise<{ serials: SerialNumber[]; noticeId: string | undefined }> {
+  try {
+    return await deps.store.write((tables) => recordRevocation(tables, deps, order, now));
+  } catch (cause) {
+    if (!(cause instanceof StoreError) || cause.code !== 'UNAVAILABLE') throw cause;
+    const certificates = await deps.store.read.certificates.listByDevice(order.deviceId);
+    const standing = certificates.filter((certificate) => isStanding(certificate, now));
+    deps.broker.markRevoked(standing.map(({ serial }) => serial));
+    await shutOut(deps, standing, `revoked: ${order.reason}`);
+    deps.log.error('revocation carried out but not recorded', { deviceId: order.deviceId, reason: order.reason });
+    throw new GatewayError(
+      'STORE_UNAVAILABLE',
+      'the device is shut out until the gateway restarts, but the database cannot be written: free disk space and revoke it again',
+      { cause },
+    );
+  }
+}
+
+function isStanding({ state, notAfter }: CertificateRecord, now: number): boolean {
+  return (state === 'pending' || state === 'active' || state === 'superseded') && notAfter >= now;
+}
+
 /** Status, device state, tickets, notice and audit: all of it or nothing. */
 async function recordRevocation(
   tables: Tables,
@@ -69,8 +102,8 @@ async function recordRevocation(
   const { deviceId, reason, actor } = order;
   const device = await tables.devices.find(deviceId);
   if (device === undefined) throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
-  const standing = (await tables.certificates.listByDevice(deviceId)).filter(
-    ({ state, notAfter }) => (state === 'pending' || state === 'active' || state === 'superseded') && notAfter >= now,
+  const standing = (await tables.certificates.listByDevice(deviceId)).filter((certificate) =>
+    isStanding(certificate, now),
   );
   for (const certificate of standing) {
     const { serial } = certificate;
@@ -117,7 +150,7 @@ async function recordRevocation(
         advice:
           order.becomes === 'retired'
             ? 'this device was retired; it may be switched off'
-            : 'an operator revoked this device; to bring it back, enroll it again with a new ticket',
+            : 'an operator revoked this device; to bring it back, stop the agent and enroll again with a new ticket: gatehouse-agent enroll --replace JOIN-URL',
       },
     },
   });

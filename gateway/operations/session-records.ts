@@ -1,14 +1,23 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import { GatewayError, type RefusalSubject } from '#gateway/domain/gateway-error.ts';
-import type { RefusalBudget } from '#gateway/domain/refusal-budget.ts';
+import type { RefusalSubject } from '#gateway/domain/gateway-error.ts';
+import { networkOf } from '#gateway/domain/network-of.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
-import type { Store } from '#gateway/ports/store.ts';
+import type { BackgroundWrites } from './background-writes.ts';
 
-export type SessionRecordDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; refusals: RefusalBudget };
+export type SessionRecordDeps = {
+  background: Pick<BackgroundWrites, 'add'>;
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  refusals: AuditBudget;
+  /** Opened and closed sessions that are audited, per device: one that connects in a loop is seen after a few. */
+  sessionRows: AuditBudget;
+};
 
 export type OpenedSession = { deviceId: DeviceId; serial: SerialNumber; address: string; since: number };
 
@@ -17,8 +26,10 @@ export function recordSessionOpened(deps: SessionRecordDeps, session: OpenedSess
   const { deviceId, serial, address, since } = session;
   deps.metrics.session('admitted');
   deps.log.info('session opened', { deviceId, serial, address });
-  inBackground(deps, async (tables) => {
+  const isAudited = deps.sessionRows.take(deviceId, since);
+  deps.background.add(async (tables) => {
     await tables.sessions.open(deviceId, { serial, address, since });
+    if (!isAudited) return;
     await tables.audit.append(
       auditEntry({
         at: since,
@@ -40,8 +51,10 @@ export function recordSessionClosed(
   const now = deps.clock.now();
   deps.metrics.sessionEnded(reason);
   deps.log.info('session closed', { deviceId, serial, reason, seconds: Math.round((now - since) / 1000) });
-  inBackground(deps, async (tables) => {
+  const isAudited = deps.sessionRows.take(deviceId, now);
+  deps.background.add(async (tables) => {
     await tables.sessions.end(deviceId, { serial, since }, now, reason);
+    if (!isAudited) return;
     await tables.audit.append(
       auditEntry({ at: now, actor: `device:${deviceId}`, action: 'session.closed', subject: deviceId, detail: reason }),
     );
@@ -58,11 +71,12 @@ export function recordSessionRefused(deps: SessionRecordDeps, refusal: SessionRe
   const { deviceId, serial, address, code, detail } = refusal;
   deps.metrics.session(code);
   deps.log.warn('session refused', { address, code, detail, deviceId, serial });
-  if (deviceId === undefined || !deps.refusals.take(address, deps.clock.now())) return;
-  inBackground(deps, async (tables) => {
+  const at = deps.clock.now();
+  if (deviceId === undefined || !deps.refusals.take(networkOf(address), at)) return;
+  deps.background.add(async (tables) => {
     await tables.audit.append(
       auditEntry({
-        at: deps.clock.now(),
+        at,
         actor: `address:${address}`,
         action: 'session.refused',
         subject: deviceId,
@@ -71,11 +85,5 @@ export function recordSessionRefused(deps: SessionRecordDeps, refusal: SessionRe
         detail,
       }),
     );
-  });
-}
-
-function inBackground(deps: SessionRecordDeps, work: Parameters<Store['write']>[0]): void {
-  deps.store.write(work).catch((error: unknown) => {
-    deps.log.error('session record lost', { error: error instanceof GatewayError ? error.code : String(error) });
   });
 }

@@ -1,14 +1,13 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import type { DenySet } from '#gateway/domain/deny-set.ts';
-import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
+import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
-export type SweepDeps = { store: Store; clock: Clock; log: Log; denySet: DenySet; revocations: RevocationPublisher };
+export type SweepDeps = ShutOutDeps & { store: Store; log: Log; revocations: RevocationPublisher };
 
 const BATCH = 200;
 /** So that a slow device still hears "expired" instead of "unknown". */
@@ -24,28 +23,33 @@ export async function sweep(deps: SweepDeps): Promise<void> {
   for (;;) {
     const due = await deps.store.read.certificates.listDue(now, BATCH);
     if (due.length === 0) break;
-    const lapsed = await deps.store.write(async (tables) => {
-      const revokedNow: SerialNumber[] = [];
+    const ended = await deps.store.write(async (tables) => {
+      const lapsed: CertificateRecord[] = [];
+      const superseded: CertificateRecord[] = [];
       for (const certificate of due) {
-        if ((await advance(tables, certificate.serial, now)) === 'lapsed') revokedNow.push(certificate.serial);
+        const became = await advance(tables, certificate.serial, now);
+        if (became === 'lapsed') lapsed.push(certificate);
+        else if (became === 'superseded') superseded.push(certificate);
       }
-      return revokedNow;
+      return { lapsed, superseded };
     });
-    deps.denySet.add(lapsed);
-    revoked += lapsed.length;
+    await shutOut(deps, ended.lapsed, 'lapsed');
+    await shutOut(deps, ended.superseded, 'superseded');
+    revoked += ended.lapsed.length;
     if (due.length < BATCH) break;
   }
   await deps.store.write(async (tables) => {
     await tables.notices.expire(now);
     await tables.challenges.removeExpired(now - KEEP_EXPIRED_CHALLENGES_MS);
   });
+  deps.denySet.prune(now);
   if (revoked > 0 || (await deps.revocations.isDue())) {
     deps.log.debug('sweep publishes a CRL', { revoked });
     await deps.revocations.publish();
   }
 }
 
-async function advance(tables: Tables, serial: SerialNumber, now: number): Promise<'lapsed' | 'other'> {
+async function advance(tables: Tables, serial: SerialNumber, now: number): Promise<'lapsed' | 'superseded' | 'other'> {
   // Read again inside: it may have been used or revoked since it was listed.
   const certificate = await tables.certificates.find(serial);
   if (certificate === undefined) return 'other';
@@ -72,6 +76,7 @@ async function advance(tables: Tables, serial: SerialNumber, now: number): Promi
   } else if (state === 'active' && supersedeAt !== null && supersedeAt <= now) {
     await tables.certificates.update(serial, { state: 'superseded' });
     await say('certificate.superseded');
+    return 'superseded';
   }
   return 'other';
 }

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Problem } from '#gateway/contract/operator-api.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
+import { StoreError } from '#gateway/ports/store.ts';
 
 /** Most of these are a device's errors and can reach an operator only by a mistake of ours; each is answered anyway. */
 const OPERATOR_STATUS = {
@@ -9,6 +10,7 @@ const OPERATOR_STATUS = {
   CONTENT_TYPE_UNSUPPORTED: 415,
   CSR_MALFORMED: 400,
   CSR_SIGNATURE_INVALID: 400,
+  CSR_BINDING_INVALID: 400,
   CSR_ASKS_FOR_CA: 400,
   CSR_NAMES_ANOTHER: 400,
   KEY_NOT_ALLOWED: 400,
@@ -63,6 +65,7 @@ const OPERATOR_STATUS = {
   STATE_CONFLICT: 409,
   OPERATOR_NOT_AUTHENTICATED: 401,
   AUTHORITY_UNAVAILABLE: 503,
+  STORE_UNAVAILABLE: 503,
   OVERLOADED: 503,
   INTERNAL: 500,
 } as const satisfies Record<GatewayErrorCode, number>;
@@ -77,6 +80,11 @@ const FROM_FRAMEWORK = new Map<string, [GatewayErrorCode, string]>([
 /** Every error as one of ours; what nobody foresaw is INTERNAL, with the reason as its cause. */
 export function asOperatorError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
+  if (error instanceof StoreError && error.code === 'UNAVAILABLE') {
+    return new GatewayError('STORE_UNAVAILABLE', 'the database cannot be written: check disk space and permissions', {
+      cause: error,
+    });
+  }
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const [ours, message] = FROM_FRAMEWORK.get(code) ?? ['INTERNAL', 'unexpected error: see the log of the gateway'];
   return new GatewayError(ours, message, { cause: error });

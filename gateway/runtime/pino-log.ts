@@ -1,6 +1,7 @@
 import { pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
 import type { Log, LogFacts } from '#gateway/ports/log.ts';
+import { LineBuffer } from './line-buffer.ts';
 import { redactFacts } from './redact.ts';
 
 type PinoLogOptions = {
@@ -11,11 +12,17 @@ type PinoLogOptions = {
   name?: string;
 };
 
-/** The log on stderr; stdout belongs to the output of commands. Written at once, so that a kill loses nothing. */
+/** Milliseconds and characters: a write to the system for each line costs more than making the line. */
+const GATHER = { delayMs: 50, maxLength: 16_000 };
+
+/**
+ * The log on stderr; stdout belongs to the output of commands. Errors, and lines for people, are written at once; the
+ * others gather for a moment, which is what a process that is killed can lose.
+ */
 export function createPinoLog({ level, name, pretty: forPeople = process.stderr.isTTY }: PinoLogOptions): Log {
   const destination = forPeople
     ? pretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' })
-    : pino.destination({ dest: 2, sync: true });
+    : new LineBuffer(pino.destination({ dest: 2, sync: true }), GATHER);
   const logger = pino(
     {
       level,
@@ -29,6 +36,7 @@ export function createPinoLog({ level, name, pretty: forPeople = process.stderr.
     if (!logger.isLevelEnabled(method)) return;
     if (facts === undefined) logger[method](message);
     else logger[method](redactFacts(facts), message);
+    if (method === 'error' && destination instanceof LineBuffer) destination.flush();
   };
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
 }

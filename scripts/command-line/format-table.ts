@@ -41,17 +41,21 @@ export function formatTable(
     chars: NO_LINES,
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0, compact: true },
     colWidths: widths,
-    wordWrap: true,
-    // Serials and fingerprints have no spaces to break at.
-    wrapOnWordBoundary: false,
   });
   table.push(heads.map((head) => styleText('bold', head.toUpperCase(), { stream: process.stdout })));
-  for (const row of rows) table.push([...row]);
+  for (const row of rows) table.push(row.map((cell, index) => wrap(cell, widths[index] ?? cell.length)));
   return table
     .toString()
     .split('\n')
     .map((line) => line.trimEnd())
     .join('\n');
+}
+
+/** Breaks anywhere, since serials and fingerprints have no spaces; a cell that is broken loses its colour. */
+function wrap(cell: string, width: number): string {
+  const plain = stripVTControlCharacters(cell);
+  if (plain.length <= width) return cell;
+  return plain.match(new RegExp(`.{1,${width}}`, 'gsu'))?.join('\n') ?? plain;
 }
 
 /** Takes from the widest column until the row fits. */

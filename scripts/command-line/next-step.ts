@@ -28,10 +28,15 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   EK_CHANGED: 'if the hardware was replaced on purpose: gatehouse device replace-hardware ID',
   CSR_MALFORMED: 'send base64 of a DER PKCS#10 request',
   CSR_SIGNATURE_INVALID: 'make the request again with the key that it names',
+  CSR_BINDING_INVALID: 'make the request without challengePassword',
   BODY_NOT_BASE64: 'send base64 of a DER PKCS#10 request, without PEM lines',
 };
 
-/** @returns undefined when the code needs no advice or is not known. */
-export function nextStepFor(code: string | null | undefined): string | undefined {
-  return code != null && Object.hasOwn(NEXT_STEP, code) ? NEXT_STEP[code] : undefined;
+/**
+ * @param deviceId put where the advice says ID
+ * @returns undefined when the code needs no advice or is not known
+ */
+export function nextStepFor(code: string | null | undefined, deviceId?: string): string | undefined {
+  if (code == null || !Object.hasOwn(NEXT_STEP, code)) return undefined;
+  return deviceId === undefined ? NEXT_STEP[code] : NEXT_STEP[code]?.replaceAll(/\bID\b/g, deviceId);
 }

@@ -5,7 +5,7 @@ import { CommandError } from './command-error.ts';
 import { nextStepFor } from './next-step.ts';
 import { gatewayNotRunning, readRunFile } from './run-file.ts';
 
-export type OperatorCall = {
+type OperatorCall = {
   params?: readonly string[];
   query?: Readonly<Record<string, string | number | undefined>>;
   body?: unknown;
@@ -23,13 +23,16 @@ export type OperatorClient = {
 const TIMEOUT_MS = 30_000;
 const PAGE = 200;
 
+const CONTROL_CHARACTERS = /[^\P{Cc}\n]/gu;
+
 /** @throws CommandError NOT_RUNNING when no gateway uses this data folder. */
 export async function connectOperator(dataDir: string): Promise<OperatorClient> {
   const { operatorSocket } = await readRunFile(dataDir);
   const call = async <T>(route: OperatorRoute, { params, query, body }: OperatorCall = {}): Promise<T> => {
     const path = operatorPath(route, params, query);
     const { method } = OPERATOR_ROUTES[route];
-    return readAnswer(await exchange({ dataDir, socketPath: operatorSocket, method, path, body })) as T;
+    const answer = await exchange({ dataDir, socketPath: operatorSocket, method, path, body });
+    return readAnswer(answer, deviceOf(path, body)) as T;
   };
   const list = async <T>(
     route: OperatorRoute,
@@ -79,10 +82,16 @@ function exchange({ dataDir, socketPath, method, path, body }: Exchange): Promis
   });
 }
 
-function readAnswer({ status, text }: Answer): unknown {
+/** The device a request is about, so that advice can name it. */
+function deviceOf(path: string, body: unknown): string | undefined {
+  const [, inPath] = /^\/v1\/devices\/([^/?]+)/.exec(path) ?? [];
+  return inPath ?? (body as { deviceId?: string } | undefined)?.deviceId;
+}
+
+function readAnswer({ status, text }: Answer, deviceId: string | undefined): unknown {
   let answer: unknown;
   try {
-    answer = text === '' ? undefined : JSON.parse(text);
+    answer = text === '' ? undefined : JSON.parse(text, harmless);
   } catch (cause) {
     throw new CommandError('FAILED', `the gateway's answer (HTTP ${status}) is not JSON`, {
       cause,
@@ -93,8 +102,13 @@ function readAnswer({ status, text }: Answer): unknown {
   const { code, detail, title } = (answer ?? {}) as Partial<Problem>;
   throw new CommandError('FAILED', detail ?? title ?? `the gateway answered HTTP ${status}`, {
     ...(code ? { reason: code } : {}),
-    advice: nextStepFor(code),
+    advice: nextStepFor(code, deviceId),
   });
+}
+
+/** Some of what is shown came from devices: no control character of theirs may reach the terminal. Line ends may (PEM). */
+function harmless(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll(CONTROL_CHARACTERS, '\uFFFD') : value;
 }
 
 function notAllowed(socketPath: string, cause: unknown): CommandError {

@@ -11,11 +11,16 @@ import { RunningProcess } from './running-process.ts';
 const GATEHOUSE = join(PROJECT_ROOT, 'scripts', 'gatehouse.ts');
 const AGENT = join(PROJECT_ROOT, 'device-agent', 'main.ts');
 
+// A device's daemon has nobody it should end with; in the demo it has.
+const END_WITH_PARENT = import.meta.resolve('./end-with-parent.mjs');
+
 /** The temporary folder, the processes and the commands of one demo. */
 export class DemoStage {
   readonly folder: string;
   readonly dataDir: string;
   readonly processes: RunningProcess[] = [];
+  /** Those under way: the folder is theirs until they have ended. */
+  readonly #commands = new Set<Promise<CommandResult>>();
   readonly #signal: AbortSignal;
   #ready: ReadyFile | undefined;
   #operator: OperatorClient | undefined;
@@ -55,13 +60,13 @@ export class DemoStage {
 
   /** Starts the daemon of a device. */
   async startAgent(deviceId: string): Promise<RunningProcess> {
-    return this.#start(deviceId, [AGENT, 'run', '--state', this.stateDir(deviceId)]);
+    return this.#start(deviceId, ['--import', END_WITH_PARENT, AGENT, 'run', '--state', this.stateDir(deviceId)]);
   }
 
   /** A `gatehouse` command as an operator types it. @returns what it printed with `--json` */
   async gatehouse<T>(...args: string[]): Promise<T> {
     const command = [GATEHOUSE, ...args, '--data', this.dataDir, '--json'];
-    const result = await runCommand(process.execPath, command, { signal: this.#signal });
+    const result = await this.#run(command);
     expect(result.exitCode === 0, `"gatehouse ${args.join(' ')}" to succeed`, describe(result));
     return JSON.parse(result.stdout) as T;
   }
@@ -70,7 +75,7 @@ export class DemoStage {
   async agent(deviceId: string, ...args: string[]): Promise<CommandResult> {
     await mkdir(join(this.folder, 'agents'), { recursive: true });
     const command = [AGENT, ...args, '--state', this.stateDir(deviceId)];
-    return runCommand(process.execPath, command, { signal: this.#signal });
+    return this.#run(command);
   }
 
   /** The same, for commands that must succeed. @returns stdout */
@@ -103,11 +108,18 @@ export class DemoStage {
     await this.processes.find(({ name }) => name === deviceId)?.stop();
   }
 
-  /** Ends all processes: the devices first, so that they see no dying gateway. */
+  /** Ends all processes: the devices first, so that they see no dying gateway. Commands end by the signal. */
   async stop(): Promise<void> {
     const [gateway, ...agents] = this.processes;
     await Promise.all(agents.map((agent) => agent.stop()));
     await gateway?.stop();
+    await Promise.allSettled(this.#commands);
+  }
+
+  async #run(command: readonly string[]): Promise<CommandResult> {
+    const running = runCommand(process.execPath, command, { signal: this.#signal });
+    this.#commands.add(running);
+    return running.finally(() => this.#commands.delete(running));
   }
 
   #connected(): OperatorClient {

@@ -9,6 +9,8 @@ export async function runCommand(
   args: readonly string[],
   { timeoutMs = 30_000, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
 ): Promise<CommandResult> {
+  // Nothing new begins once the demo is to end.
+  signal?.throwIfAborted();
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   const timer = setTimeout(kill, timeoutMs);

@@ -16,7 +16,7 @@ export class RunningProcess {
   /** @param args of Node: the program's file first. `logFile`: all it says, on both streams. */
   constructor(name: string, args: readonly string[], logFile: string) {
     this.name = name;
-    // The channel closes when the demo dies in whatever way; `gatehouse serve` then ends as well.
+    // The channel closes when the demo dies in whatever way: who listens for that ends as well.
     this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
     const log = createWriteStream(logFile, { mode: 0o600 });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {

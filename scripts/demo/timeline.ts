@@ -59,7 +59,9 @@ export class Timeline {
     if (process.stdout.isTTY) process.stdout.write('\r\u001b[2K');
     const mark = step.ok ? style('green', '✓') : style('red', '✗');
     const times = `${formatSeconds(step.at).padStart(8)}  +${formatSeconds(step.ms)}`;
-    process.stdout.write(`${head(step.number, mark)}  ${style('bold', step.title.padEnd(TITLE_WIDTH))}${style('dim', times)}\n`);
+    process.stdout.write(
+      `${head(step.number, mark)}  ${style('bold', step.title.padEnd(TITLE_WIDTH))}${style('dim', times)}\n`,
+    );
     for (const fact of step.facts) process.stdout.write(`         ${fact}\n`);
   }
 }

@@ -19,7 +19,7 @@ export async function showTicks(events: AsyncIterator<EnrollmentEvent>): Promise
       for (;;) {
         const { value, done } = await events.next();
         if (done) return;
-        if (value.kind === 'refused') task.output = describeRefusal(value.refusal);
+        if (value.kind === 'refused') task.output = describeRefusal(value);
         else if (value.milestone === milestone) {
           task.title = `${title}  ${formatLocalTime(value.at)}`;
           return;
@@ -34,7 +34,7 @@ export async function showTicks(events: AsyncIterator<EnrollmentEvent>): Promise
 export async function showLines(events: AsyncIterator<EnrollmentEvent>): Promise<void> {
   for (let next = await events.next(); !next.done; next = await events.next()) {
     const event = next.value;
-    if (event.kind === 'refused') print(describeRefusal(event.refusal));
+    if (event.kind === 'refused') print(describeRefusal(event));
     else print(`${formatLocalTime(event.at)}  ${TITLES[event.milestone]}`);
   }
 }
@@ -43,9 +43,9 @@ export async function showLines(events: AsyncIterator<EnrollmentEvent>): Promise
 export async function showJsonLines(events: AsyncIterator<EnrollmentEvent>, deviceId: string): Promise<void> {
   for (let next = await events.next(); !next.done; next = await events.next()) {
     const event = next.value;
-    const facts =
-      event.kind === 'refused' ? { event: 'refused', ...event.refusal } : { event: event.milestone, at: event.at };
-    print(JSON.stringify({ deviceId, ...facts }));
+    const { kind, ...facts } = event;
+    const name = kind === 'milestone' ? event.milestone : kind;
+    print(JSON.stringify({ event: name, deviceId, ...facts }));
   }
 }
 

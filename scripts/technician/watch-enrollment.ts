@@ -5,11 +5,12 @@ import { nextStepFor } from '#scripts/command-line/next-step.ts';
 import type { OperatorClient } from '#scripts/command-line/operator-client.ts';
 
 /** What the gateway has seen of the device, in the order in which it happens. */
-export const MILESTONES = ['reached', 'issued', 'connected'] as const;
+const MILESTONES = ['reached', 'issued', 'connected'] as const;
 export type Milestone = (typeof MILESTONES)[number];
 
 /** An attempt that was turned away: why, and what to do about it. */
 export type Refusal = {
+  kind: 'refused';
   attemptId: string;
   at: number;
   code: string | null;
@@ -17,9 +18,7 @@ export type Refusal = {
   advice: string | undefined;
 };
 
-export type EnrollmentEvent =
-  | { kind: 'milestone'; milestone: Milestone; at: number }
-  | { kind: 'refused'; refusal: Refusal };
+export type EnrollmentEvent = { kind: 'milestone'; milestone: Milestone; at: number } | Refusal;
 
 const POLL_MS = 400;
 
@@ -27,7 +26,7 @@ const POLL_MS = 400;
  * Follows one enrollment until the device is connected. A refused attempt is told and waited past: the next try of the
  * device may be right.
  *
- * @param options `now`: milliseconds UTC; `deadline`: milliseconds UTC
+ * @param options `deadline`: milliseconds UTC
  * @throws CommandError when the time is over or the ticket can no longer be used
  */
 export async function* watchEnrollment(
@@ -39,16 +38,13 @@ export async function* watchEnrollment(
   const reached = new Set<Milestone>();
   for (;;) {
     const progress = await operator.call<EnrollmentProgress>('showProgress', { params: [deviceId] });
-    for (const refusal of refusalsOf(progress)) {
-      const key = `${refusal.attemptId} ${refusal.at}`;
-      if (!seen.has(key)) yield { kind: 'refused', refusal };
+    const events = [...milestonesOf(progress), ...refusalsOf(progress, deviceId)];
+    for (const event of events.toSorted((one, other) => one.at - other.at)) {
+      const key = event.kind === 'milestone' ? event.milestone : `${event.attemptId} ${event.at}`;
+      if (seen.has(key)) continue;
       seen.add(key);
-    }
-    for (const milestone of MILESTONES) {
-      const at = progress[`${milestone}At`];
-      if (at === null || reached.has(milestone)) continue;
-      reached.add(milestone);
-      yield { kind: 'milestone', milestone, at };
+      if (event.kind === 'milestone') reached.add(event.milestone);
+      yield event;
     }
     if (reached.has('connected')) return;
     requireUsable(progress, deviceId);
@@ -57,18 +53,24 @@ export async function* watchEnrollment(
   }
 }
 
-/** Oldest first, as they happened. */
-function refusalsOf({ attempts }: EnrollmentProgress): Refusal[] {
+function milestonesOf(progress: EnrollmentProgress): EnrollmentEvent[] {
+  return MILESTONES.flatMap((milestone) => {
+    const at = progress[`${milestone}At`];
+    return at === null ? [] : [{ kind: 'milestone' as const, milestone, at }];
+  });
+}
+
+function refusalsOf({ attempts }: EnrollmentProgress, deviceId: string): Refusal[] {
   return attempts
     .filter(({ outcome }) => outcome !== 'ok')
     .map(({ id, at, code, detail }) => ({
+      kind: 'refused',
       attemptId: id,
       at,
       code,
       detail: detail ?? code ?? 'no reason was recorded',
-      advice: nextStepFor(code),
-    }))
-    .toReversed();
+      advice: nextStepFor(code, deviceId),
+    }));
 }
 
 function requireUsable({ ticketState, issuedAt }: EnrollmentProgress, deviceId: string): void {

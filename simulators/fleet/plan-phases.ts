@@ -1,8 +1,7 @@
 export const SCENARIOS = ['all', 'enroll', 'hold', 'reconnect', 'renew'] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
-export const PHASES = ['register', 'enroll', 'connect', 'hold', 'reconnect', 'renew', 'end', 'retire'] as const;
-export type PhaseName = (typeof PHASES)[number];
+export type PhaseName = 'register' | 'enroll' | 'connect' | 'hold' | 'reconnect' | 'renew' | 'end' | 'retire';
 
 const SCENARIO_PHASES = {
   all: ['register', 'enroll', 'connect', 'hold', 'reconnect', 'renew', 'end'],

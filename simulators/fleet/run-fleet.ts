@@ -95,7 +95,8 @@ async function hold(run: FleetRun): Promise<PhaseResult> {
     };
     const timer = setTimeout(end, run.settings.holdMs);
     run.signal.addEventListener('abort', end, { once: true });
-    if (run.signal.aborted) end();
+    // With nobody connected there is nothing to wait for.
+    if (run.signal.aborted || connected.length === 0) end();
   });
   for (const device of connected) {
     device.onLost = () => {};

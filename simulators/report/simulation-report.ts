@@ -54,7 +54,7 @@ export function formatReport(report: SimulationReport): string {
   const perDevice = memory.kibPerDevice === null ? '' : `, ${memory.kibPerDevice} KiB per connected device`;
   return [
     formatPhases(phases),
-    'p50 to max: milliseconds per device; cpu: processor milliseconds per device, in this process and in the gateway',
+    'p50 to max: milliseconds per device; cpu: processor milliseconds per device, here\nin the simulator and in the gateway',
     ...(formatRepeats(phases) === '' ? [] : [formatRepeats(phases)]),
     '',
     `${devices} devices, ${algorithm}, ${concurrency} at a time, ${seconds.toFixed(1)} s in all; ${machine.cores} cores, Node ${machine.node}`,

@@ -17,7 +17,9 @@ describe('the first start of `gatehouse serve`', () => {
   afterAll(() => gateway?.dispose());
 
   test('prints one block: every URL, the fingerprint of the root and what to type next', async () => {
-    await gateway.process.until('the next command', () => gateway.process.stdout.find((line) => /^Next: /.test(line)));
+    await gateway.process.until('the next command', () =>
+      gateway.process.stdout.find((line) => line.startsWith('Next: ')),
+    );
     const block = gateway.process.stdout.join('\n');
     for (const { url } of [ready.est, ready.mqtt, ready.status, ready.operator]) expect(block).toContain(url);
     expect(block).toContain(ready.rootSha256);
@@ -49,7 +51,7 @@ describe('the first start of `gatehouse serve`', () => {
     const intermediate = new X509Certificate(await readFile(join(gateway.dataDir, 'ca', 'intermediate.pem')));
     expect(intermediate.checkIssued(root)).toBe(true);
     expect(intermediate.verify(root.publicKey)).toBe(true);
-    expect(root.asymmetricKeyType).toBe('ec');
+    expect(root.publicKey.asymmetricKeyType).toBe('ec');
   });
 
   test('keeps keys encrypted, and closed to other users', async () => {
@@ -82,8 +84,20 @@ describe('the first start of `gatehouse serve`', () => {
 
   test('is alone on its folder: a second one says so and ends', async () => {
     const { code, stderr } = await run(process.execPath, [
-      ...[PROGRAMS.gatehouse, 'serve', '--data', gateway.dataDir, '--host', '127.0.0.1'],
-      ...['--est-port', '0', '--mqtt-port', '0', '--status-port', '0', '--operator-port', '0'],
+      PROGRAMS.gatehouse,
+      'serve',
+      '--data',
+      gateway.dataDir,
+      '--host',
+      '127.0.0.1',
+      '--est-port',
+      '0',
+      '--mqtt-port',
+      '0',
+      '--status-port',
+      '0',
+      '--operator-port',
+      '0',
     ]);
     expect(code).toBe(1);
     expect(stderr).toContain('another gateway runs');
@@ -104,7 +118,7 @@ describe('the first start of `gatehouse serve`', () => {
 
   test('ends in order when it is asked to, with its authority, and leaves no socket behind', async () => {
     const authority = gateway.authorityPid;
-    const { code } = await gateway.process.stop();
+    const { code } = await gateway.stop();
     expect(code).toBe(0);
     await eventually(
       'the authority to be gone',

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
+import { StoreError } from '#gateway/ports/store.ts';
 import { enroll, newKey, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
 
 let world: World;
@@ -71,5 +72,19 @@ describe('an issuance that is interrupted', () => {
     world.clock.at += 61_000;
     await reconcileEnrollments(world, { settled: false });
     expect(await world.store.read.enrollments.listUnfinished(10)).toHaveLength(0);
+  });
+});
+
+describe('a database that cannot be written', () => {
+  it('is told as such, to come back later, and nothing was half done', async () => {
+    const ticket = await register(world, 'press-07');
+    const write = world.store.write.bind(world.store);
+    world.store.write = () => Promise.reject(new StoreError('UNAVAILABLE', 'disk full'));
+    await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      retryAfter: 10,
+    });
+    world.store.write = write;
+    await expect(enroll(world, 'press-07', ticket)).resolves.toMatchObject({ givenAgain: false });
   });
 });

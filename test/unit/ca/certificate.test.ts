@@ -9,6 +9,7 @@ import { formatExtension } from '#ca/pkix/extensions.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import type { KeyKind } from '#ca/pkix/public-key.ts';
+import { readSerialNumber } from '#ca/pkix/read-serial-number.ts';
 import { DAY, formatDraft, makeCertificate, makeIntermediate, makeRoot, NOW } from '#test/fixtures/ca/certificates.ts';
 import { makeKey } from '#test/fixtures/ca/keys.ts';
 
@@ -110,5 +111,41 @@ describe('parseCertificate', () => {
     const { certificate } = makeCertificate({ notAfter: Date.UTC(9999, 11, 31, 23, 59, 59) });
     expect(certificate.notAfter).toBe(Date.UTC(9999, 11, 31, 23, 59, 59));
     expect(certificate.notBefore).toBe(NOW - DAY);
+  });
+});
+
+const tbs = (...fields: Buffer[]) => sequence(sequence(...fields));
+
+describe('readSerialNumber', () => {
+  it('reads the serial number that parseCertificate reads', () => {
+    for (const name of ['a', 'b', 'c']) {
+      const { certificate } = makeCertificate({ name, issuer: makeRoot() });
+      expect(readSerialNumber(certificate.der)).toBe(certificate.serial);
+    }
+  });
+
+  const version3 = Buffer.from('a003020102', 'hex');
+  it.each([
+    ['nothing', Buffer.alloc(0)],
+    ['text', Buffer.from('certificate')],
+    ['an empty certificate', sequence()],
+    ['no version', tbs(integer(5))],
+    ['version 2', tbs(Buffer.from('a003020101', 'hex'), integer(5))],
+    ['no serial number', tbs(version3)],
+    ['a text for a serial number', tbs(version3, octetString(Buffer.of(5)))],
+    ['a negative serial number', tbs(version3, Buffer.from('0201ff', 'hex'))],
+    ['a serial number with an octet too many', tbs(version3, Buffer.from('02020005', 'hex'))],
+    ['a serial number of 21 octets', tbs(version3, integer(Buffer.alloc(21, 1)))],
+    ['octets behind its end', Buffer.concat([tbs(version3, integer(5)), Buffer.of(0)])],
+    ['64 KiB', Buffer.alloc(64 * 1024 + 1)],
+  ])('refuses %s', (_name, der) => {
+    expect(() => readSerialNumber(der)).toThrow(PkixError);
+  });
+
+  it('refuses every certificate that is cut short', () => {
+    const { certificate } = makeCertificate({ name: 'leaf', issuer: makeRoot() });
+    for (let length = 0; length < certificate.der.length; length += 1) {
+      expect(() => readSerialNumber(certificate.der.subarray(0, length))).toThrow(PkixError);
+    }
   });
 });

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { anything, assert, property, string, uint8Array } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isDeviceId, parseDeviceId } from '#gateway/contract/device-id.ts';
 import { formatEstBody, parseEstBody } from '#gateway/contract/est.ts';
@@ -35,8 +35,8 @@ describe('a join URL', () => {
     expect(() => parseJoinUrl(broken)).not.toThrow(new RegExp(url.ticket));
   });
   it('parses or refuses any text, and never crashes', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
+    assert(
+      property(string({ unit: 'binary' }), (text) => {
         try {
           parseJoinUrl(text);
         } catch (error) {
@@ -49,8 +49,8 @@ describe('a join URL', () => {
 
 describe('an EST body', () => {
   it('comes back from one line, from 64-column lines and with CR, LF, space and tab inside', () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ minLength: 1, maxLength: 400 }), (bytes) => {
+    assert(
+      property(uint8Array({ minLength: 1, maxLength: 400 }), (bytes) => {
         const der = Buffer.from(bytes);
         expect(parseEstBody(formatEstBody(der))).toEqual(der);
         expect(parseEstBody(formatEstBody(der, { lines: true }))).toEqual(der);
@@ -76,8 +76,8 @@ describe('an EST body', () => {
 
 describe('payloads from outside', () => {
   it('are parsed or refused whatever they are', () => {
-    fc.assert(
-      fc.property(fc.anything(), (value) => {
+    assert(
+      property(anything(), (value) => {
         parseNotice(value);
         parseNoticeAck(value);
         parseAgentState(value);

@@ -15,6 +15,7 @@ import {
 } from '#test/fixtures/doors/est-gateway.ts';
 
 const ENROLL = '/.well-known/est/simpleenroll';
+const REENROLL = '/.well-known/est/simplereenroll';
 const CACERTS = '/.well-known/est/cacerts';
 const TICKET = '0123456789abcdefghjkmnpqrs';
 const PKCS10 = { 'Content-Type': 'application/pkcs10' };
@@ -81,6 +82,74 @@ test('slows down an address that tries many device names', async () => {
   expect(statuses).toEqual([401, 401, 401, 429, 429]);
 });
 
+test('serves good tickets and certificates at an address from where strangers flood', async () => {
+  const gateway = await open({ failuresPerAddress: 3, addressForgivenAfter: 60_000 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const stranger = (i: number) =>
+    callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic(`device-${i}`, 'wrong') }, body });
+  for (let i = 0; i < 4; i += 1) await stranger(i);
+  const slowed = await stranger(5);
+  expect(slowed.status).toBe(429);
+  expect(Number(slowed.headers['retry-after'])).toBeGreaterThan(50);
+
+  const identity = await gateway.authority.issueDevice('device-1');
+  gateway.know(identity.der, 'device-1');
+  expect((await callEst(gateway, REENROLL, { headers: PKCS10, body, identity })).status).toBe(200);
+  const good = { ...PKCS10, ...basic('device-1', TICKET) };
+  expect((await callEst(gateway, ENROLL, { headers: good, body })).status).toBe(200);
+  // Whoever is known here but fails is told why, not that others failed.
+  gateway.tickets.set('spentticket', { deviceId: 'device-2', spent: true });
+  const spent = { ...PKCS10, ...basic('device-2', 'spentticket') };
+  expect((await callEst(gateway, ENROLL, { headers: spent, body })).status).toBe(403);
+  const unknown = await gateway.authority.issueDevice('device-3');
+  expect((await callEst(gateway, REENROLL, { headers: PKCS10, body, identity: unknown })).status).toBe(429);
+});
+
+test('lets a device in with its ticket, however often a neighbour tried others in its name', async () => {
+  const gateway = await open({ failuresPerIdentity: 2, identityForgivenAfter: 60_000 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const enroll = (ticket: string) =>
+    callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', ticket) }, body });
+  for (let i = 0; i < 5; i += 1) expect((await enroll(`wrong${i}`)).status).toBe(401);
+  expect((await enroll(TICKET)).status).toBe(200);
+});
+
+test('slows down a certificate that keeps failing before it costs any more work', async () => {
+  const gateway = await open({ failuresPerIdentity: 2, identityForgivenAfter: 60_000 });
+  const identity = await gateway.authority.issueDevice('device-1');
+  gateway.know(identity.der, 'device-1');
+  const renew = () => callEst(gateway, REENROLL, { headers: PKCS10, body: 'AAAA', identity });
+  expect([(await renew()).status, (await renew()).status]).toEqual([400, 400]);
+  gateway.fail.with = new Error('the operation was asked');
+  expect((await renew()).status).toBe(429);
+});
+
+test('writes one line for all that it slowed down at an address, with their number', async () => {
+  const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 60_000, refusalLogInterval: 300 });
+  const failing = () =>
+    callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', 'wrong') }, body: 'AAAA' });
+  for (let i = 0; i < 6; i += 1) await failing();
+  const linesOf = (text: string) => gateway.log.filter(({ message }) => message === text);
+  const slowed = () =>
+    linesOf('est requests refused').reduce((sum, { facts }) => sum + (facts as { count: number }).count, 0);
+  await expect.poll(slowed, { timeout: 3_000, interval: 10 }).toBe(5);
+  expect(linesOf('est requests refused').length).toBeLessThanOrEqual(2);
+  expect(linesOf('est requests refused')[0]).toMatchObject({ level: 'info', facts: { address: '127.0.0.1' } });
+  expect(linesOf('est request refused').map(({ facts }) => facts['code'])).toEqual(['TICKET_UNKNOWN']);
+});
+
+test('sums up the log of a flood without credentials, and writes the sum at the latest when it closes', async () => {
+  const gateway = await openEstGateway({ refusalLogInterval: 60_000 });
+  const one = `POST ${ENROLL} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n`;
+  const answers = await exchangeBytes(gateway, `${`${one}\r\n`.repeat(199)}${one}Connection: close\r\n\r\n`);
+  expect(answers.toString().match(/^HTTP\/1\.1 401 /gm)).toHaveLength(200);
+  await gateway.close();
+  expect(gateway.log.filter(({ message }) => message === 'est request refused')).toHaveLength(50);
+  expect(gateway.log.filter(({ message }) => message === 'est requests refused')).toMatchObject([
+    { facts: { address: '127.0.0.1', count: 150, codes: { CREDENTIALS_MISSING: 150 } } },
+  ]);
+});
+
 test('forgives with time', async () => {
   const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 200 });
   const failing = () =>
@@ -132,6 +201,33 @@ test.each([
   const text = (await exchangeBytes(gateway, bytes)).toString();
   expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   expect(text).toMatch(/\(attempt a-[0-9a-f]{16}\)\n$/);
+});
+
+test.each([
+  ['400', 'no Host header', 'Host header is missing', ''],
+  ['400', 'two Host headers', 'more than one Host header', 'Host: a\r\nHost: b\r\n'],
+  ['417', 'an unknown expectation', 'the Expect header', 'Host: x\r\nExpect: banana\r\n'],
+])('answers %s with words to %s', async (status, _, words, lines) => {
+  const gateway = await open();
+  const ask = (body: string) =>
+    exchangeBytes(
+      gateway,
+      `POST ${ENROLL} HTTP/1.1\r\nConnection: close\r\n${lines}Content-Length: ${body.length}\r\n\r\n${body}`,
+    );
+  for (const answer of [await ask(''), await ask('A'.repeat(100_000))]) {
+    const text = answer.toString();
+    expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(text).toContain('\r\nContent-Type: text/plain; charset=utf-8\r\n');
+    expect(text).toMatch(new RegExp(`\r\n\r\nREQUEST_INVALID: .*${words}.*\\(attempt a-[0-9a-f]{16}\\)\n$`));
+  }
+});
+
+test.each([
+  ['HTTP/1.0 without a Host header', 'HTTP/1.0\r\n'],
+  ['the expectation to be told to go on', 'HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n'],
+])('serves %s', async (_, lines) => {
+  const text = (await exchangeBytes(await open(), `GET ${CACERTS} ${lines}\r\n`)).toString();
+  expect(text).toMatch(/^(HTTP\/1\.1 100 Continue\r\n\r\n)?HTTP\/1\.[01] 200 /);
 });
 
 test('keeps places free when one address opens many connections', async () => {
@@ -196,7 +292,7 @@ test('shows a new certificate after a reload and still asks for the client one',
   const identity = await gateway.authority.issueDevice('device-1');
   gateway.know(identity.der, 'device-1');
   const body = (await createCsr('device-1')).toString('base64');
-  const response = await callEst(gateway, '/.well-known/est/simplereenroll', { headers: PKCS10, body, identity });
+  const response = await callEst(gateway, REENROLL, { headers: PKCS10, body, identity });
   expect(response.status).toBe(200);
 });
 

@@ -1,3 +1,4 @@
+import mqttPacket from 'mqtt-packet';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { type Authority, createAuthority, selfSigned } from '#test/fixtures/mqtt/authority.ts';
@@ -256,4 +257,63 @@ async function refusedBy(credential: Parameters<typeof RawClient.open>[1], optio
   expect(door.requests).toEqual([]);
   expect(door.refused).toHaveLength(1);
   return door.refused[0];
+}
+
+describe('a client that talks on before it has its CONNACK', () => {
+  const connect = mqttPacket.generate({
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 4,
+    clean: true,
+    keepalive: 60,
+    clientId: 'press-1',
+  });
+  const subscribe = mqttPacket.generate({
+    cmd: 'subscribe',
+    messageId: 7,
+    subscriptions: [{ topic: 'v1/d/press-1/in/#', qos: 1 }],
+  });
+  test('has what it said done after it, in order', async () => {
+    const client = await RawClient.open(door, device.credential);
+    client.socket.write(Buffer.concat([connect, subscribe, report(8), report(9)]));
+    await client.take(({ cmd, messageId }) => cmd === 'suback' && messageId === 7);
+    await client.take(({ cmd, messageId }) => cmd === 'puback' && messageId === 9);
+    const answers = client.packets.map(({ cmd }) => cmd);
+    expect(answers[0]).toBe('connack');
+    expect(answers.toSorted()).toEqual(['connack', 'puback', 'puback', 'suback']);
+    await door.until(() => door.messages.length === 2);
+    expect(door.messages.map(({ payload }) => payload.toString())).toEqual(['8', '9']);
+    expect(await client.ping()).toBe('acked');
+  });
+
+  test('has nothing done when it is refused, and is told so', async () => {
+    door.revoke(device);
+    const client = await RawClient.open(door, device.credential);
+    client.socket.write(Buffer.concat([connect, subscribe, report(8)]));
+    await client.closed;
+    expect(client.packets).toMatchObject([{ cmd: 'connack', returnCode: 5 }]);
+    expect(door.messages).toEqual([]);
+  });
+
+  test('is closed when it talks too much', async () => {
+    door.admit = () => new Promise(() => {});
+    const client = await RawClient.open(door, device.credential);
+    client.socket.write(Buffer.concat([connect, ...Array.from({ length: 20 }, (_, i) => report(i + 1))]));
+    await client.closed;
+    expect(client.packets).toEqual([]);
+    await door.until(() => door.refused.length === 1);
+    expect(door.refused[0]).toMatchObject({ code: 'MQTT_MALFORMED' });
+  });
+});
+
+function report(messageId: number): Buffer {
+  return mqttPacket.generate({
+    cmd: 'publish',
+    topic: 'v1/d/press-1/out/state',
+    payload: `${messageId}`,
+    qos: 1,
+    messageId,
+    dup: false,
+    retain: false,
+  });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { addressKey } from '#gateway/mqtt/address-key.ts';
+import { networkOf } from '#gateway/domain/network-of.ts';
 import { AdmissionGate, type DropReason, type GateLimits } from '#gateway/mqtt/admission-gate.ts';
 import { ExpiryWheel } from '#gateway/mqtt/expiry-wheel.ts';
 import { RefusalLimiter } from '#gateway/mqtt/refusal-limiter.ts';
@@ -29,7 +29,7 @@ describe('filterCovers follows MQTT 3.1.1 4.7', () => {
   });
 });
 
-describe('addressKey', () => {
+describe('networkOf', () => {
   test.each([
     ['127.0.0.1', '127.0.0.1'],
     ['::ffff:10.1.2.3', '10.1.2.3'],
@@ -39,7 +39,7 @@ describe('addressKey', () => {
     ['::1', '0:0:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
   ])('%s counts as %s', (address, key) => {
-    expect(addressKey(address)).toBe(key);
+    expect(networkOf(address)).toBe(key);
   });
 });
 

@@ -92,7 +92,8 @@ describe.skipIf(!installed)(`mosquitto_pub and mosquitto_sub${reason}`, () => {
   test('are cut when they publish for another device', async () => {
     const child = spawn(PUB, [...press, '-i', 'press-1', '-q', '1', '-t', 'v1/d/reader/out/data/x', '-m', '1']);
     await door.until(() => door.closed.some(({ reason }) => reason === 'publish-refused'));
-    child.kill();
+    // SIGTERM only asks it to say DISCONNECT, which it cannot while it waits to reconnect.
+    child.kill('SIGKILL');
     await once(child, 'close');
   });
 
@@ -115,7 +116,8 @@ describe.skipIf(!installed)(`mosquitto_pub and mosquitto_sub${reason}`, () => {
     await door.until(() => door.subscribed.length > seen);
     expect(await door.door.broker.close(door.door.broker.sessions(), 'revoked')).toBe(1);
     expect(door.closed.at(-1)).toMatchObject({ deviceId: 'press-1', reason: 'revoked' });
-    child.kill();
+    // SIGTERM only asks it to say DISCONNECT, which it cannot while it waits to reconnect.
+    child.kill('SIGKILL');
     await once(child, 'close');
   });
 });

@@ -142,6 +142,19 @@ describe('the admission gate', () => {
     await expect.poll(() => door.door.counts()).toEqual({ sockets: 1, waiting: 0, handshakes: 0 });
   });
 
+  test('does not wait long for sockets that hold every place and say nothing', async () => {
+    door = await TestDoor.open({ maxHandshakes: 4, maxHandshakesPerAddress: 4, silentHandshakeMs: 100 }, { authority });
+    const { credential } = await door.device('press-1');
+    const silent = await Promise.all(Array.from({ length: 40 }, () => openTcp()));
+    const started = performance.now();
+    const client = await RawClient.connected(door, credential, { clientId: 'press-1' });
+    // Ten rounds of 100 ms at most; the time for a handshake alone would be ten rounds of five seconds.
+    expect(performance.now() - started).toBeLessThan(4_000);
+    expect(await client.ping()).toBe('acked');
+    await Promise.all(silent.map(({ gone }) => gone));
+    expect(await client.ping()).toBe('acked');
+  });
+
   test('slows an address that only fails, and one that is admitted not at all', async () => {
     door = await TestDoor.open({ addressBurst: 5, addressPerSecond: 0, maxWaitMs: 200 }, { authority });
     const { credential } = await door.device('press-1');
@@ -191,7 +204,11 @@ describe('the TLS session', () => {
     const before = await RawClient.connected(door, credential, { clientId: 'press-1' });
     const shown = before.socket.getPeerX509Certificate()?.serialNumber.toLowerCase();
     const renewed = await authority.server();
-    door.door.reload({ certificateChain: renewed.chain, privateKey: renewed.keyPem, trustAnchors: authority.anchors });
+    door.door.reload({
+      certificateChain: renewed.chain,
+      privateKey: renewed.keyPem,
+      issuers: [authority.intermediate.pem],
+    });
     expect(await before.ping()).toBe('acked');
     const other = await door.device('press-2');
     const after = await RawClient.connected(door, other.credential, { clientId: 'press-2' });
@@ -203,7 +220,7 @@ describe('the TLS session', () => {
     await door.until(() => door.refused.length === 1);
     expect(door.refused[0]).toMatchObject({ code: 'TLS_NO_CERTIFICATE' });
     expect(() => {
-      door.door.reload({ certificateChain: renewed.chain, privateKey: credential.keyPem, trustAnchors: [] });
+      door.door.reload({ certificateChain: renewed.chain, privateKey: credential.keyPem, issuers: [] });
     }).toThrow();
     expect(await after.ping()).toBe('acked');
   });

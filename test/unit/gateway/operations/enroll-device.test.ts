@@ -187,3 +187,11 @@ describe('refusals', () => {
     expect((await world.store.read.devices.find(press))?.state).toBe('enrolled');
   });
 });
+
+it('says a mistyped ticket of the device it was tried for, and nothing of a device that is not registered', async () => {
+  await register(world, 'press-07');
+  await expect(enroll(world, 'press-07', 'mistyped')).rejects.toMatchObject({ code: 'TICKET_UNKNOWN' });
+  await expect(enroll(world, 'stranger', 'mistyped')).rejects.toMatchObject({ code: 'TICKET_UNKNOWN' });
+  const events = await world.store.read.audit.list({ action: 'enrollment.refused', limit: 10 });
+  expect(events).toMatchObject([{ subject: 'press-07', code: 'TICKET_UNKNOWN' }]);
+});

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseCompactJws } from '#ca/pkix/compact-jws.ts';
 import { isSerialNumber } from '#ca/pkix/serial-number.ts';
 import { parseCrl } from '#ca/revocation/parse-crl.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
@@ -34,7 +35,7 @@ function goOnline(): void {
 }
 
 function read(token: string) {
-  return parseNotice(JSON.parse(Buffer.from(token, 'base64url').toString()));
+  return parseNotice(parseCompactJws(token).payload);
 }
 
 const order = { deviceId: press, actor: 'test', becomes: 'revoked' } as const;
@@ -162,6 +163,19 @@ describe('ordering a renewal', () => {
     expect(await deliverPendingNotices(world, press)).toBe(0);
     await ack('received');
     expect((await showDevice(world, press)).notices).toMatchObject([{ state: 'done' }]);
+  });
+
+  it('is signed anew when it has waited long: the certificate of the first signature may have ended', async () => {
+    await orderRenewal(world, { deviceId: press, actor: 'test' });
+    goOnline();
+    await deliverPendingNotices(world, press);
+    await deliverPendingNotices(world, press);
+    world.clock.at += 2 * DAY;
+    await deliverPendingNotices(world, press);
+    const [first, second, third] = world.broker.sent.map(({ token }) => token);
+    expect(second).toBe(first);
+    expect(third).not.toBe(first);
+    expect(read(third ?? '')).toEqual(read(first ?? ''));
   });
 
   it('sends the open order again instead of stacking orders', async () => {

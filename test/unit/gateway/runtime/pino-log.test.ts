@@ -26,6 +26,32 @@ test('writes JSON Lines to stderr only, without what is below its level', async 
   ]);
 });
 
+test.each([
+  ['process.exit', `process.exit(0);`],
+  ['the end of its work', ``],
+  ['an exception nobody catches', `throw new Error('on purpose');`],
+  ['a rejection nobody handles', `void Promise.reject(new Error('on purpose'));`],
+  [
+    'a signal it handles',
+    `process.once('SIGTERM', () => { log.info('stopping'); process.exit(0); }); process.kill(process.pid, 'SIGTERM');
+     setInterval(() => {}, 1000);`,
+  ],
+])('loses no line when the process ends by %s', async (_name, end) => {
+  const { stderr } = await logged(
+    `const log = createPinoLog({ level: 'info' }); for (let i = 0; i < 500; i += 1) log.info('line', { i }); ${end}`,
+  ).catch((error: { stdout: string; stderr: string }) => error);
+  const numbers = [...stderr.matchAll(/"i":(\d+)/g)].map(([, i]) => Number(i));
+  expect(numbers).toEqual(Array.from({ length: 500 }, (_, i) => i));
+  if (end.includes('SIGTERM')) expect(stderr).toContain('"stopping"');
+});
+
+test('writes a line soon, while the process goes on', async () => {
+  const { stderr } = await logged(
+    `createPinoLog({ level: 'info' }).info('soon'); setTimeout(() => process.kill(process.pid, 'SIGKILL'), 1_000);`,
+  ).catch((error: { stdout: string; stderr: string }) => error);
+  expect(stderr).toContain('soon');
+});
+
 test('writes lines for people when asked', async () => {
   const { stderr } = await logged(
     `createPinoLog({ level: 'info', pretty: true }).info('session refused', { code: 'X', ticket: 'sesame' });`,

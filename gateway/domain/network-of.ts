@@ -2,7 +2,7 @@
  * Who counts as one neighbour for the limits: an IPv4 address, or an IPv6 /64 (one customer has a whole one, so single
  * addresses would let it through without limit). Text that is no address is its own key.
  */
-export function addressKey(address: string): string {
+export function networkOf(address: string): string {
   if (address.startsWith('::ffff:') && address.includes('.')) return address.slice('::ffff:'.length);
   if (!address.includes(':')) return address;
   const [head = '', tail] = (address.split('%')[0] ?? '').split('::');

@@ -1,0 +1,25 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { type DenySet, LONGEST_LIFE_MS } from '#gateway/domain/deny-set.ts';
+import type { Broker } from '#gateway/ports/broker.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+
+export type ShutOutDeps = { denySet: DenySet; broker: Broker; clock: Clock };
+
+/**
+ * After the commit that ended these certificates: none of them is admitted again, and a session one of them still has
+ * is closed. A certificate that is good for nothing must not keep what it was good for.
+ */
+export async function shutOut(
+  deps: ShutOutDeps,
+  ended: readonly { serial: SerialNumber; deviceId: DeviceId | null }[],
+  reason: string,
+): Promise<void> {
+  if (ended.length === 0) return;
+  const serials = ended.map(({ serial }) => serial);
+  deps.denySet.add(serials, deps.clock.now() + LONGEST_LIFE_MS);
+  const sessions = ended
+    .flatMap(({ deviceId }) => (deviceId === null ? [] : deps.broker.sessionsOf(deviceId)))
+    .filter((session) => serials.includes(session.serial));
+  if (sessions.length > 0) await deps.broker.close(sessions, reason);
+}

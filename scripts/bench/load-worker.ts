@@ -1,0 +1,44 @@
+import { connectOften, handshakes } from './load/connect-load.ts';
+import { enroll, reenroll } from './load/est-load.ts';
+import { HeldSessions } from './load/held-sessions.ts';
+import { LoadIdentities } from './load/identities.ts';
+import type { LoadAnswer, LoadJob, LoadRequest, LoadResult } from './load-jobs.ts';
+
+// The process that makes the load, so that it does not share an event loop with what is measured.
+const identities = new LoadIdentities();
+const held = new HeldSessions(identities);
+
+process.on('message', (request: LoadRequest) => {
+  run(request.job).then(
+    (result) => answer({ id: request.id, result }),
+    (error: unknown) => answer({ id: request.id, error: error instanceof Error ? error.message : String(error) }),
+  );
+});
+process.on('disconnect', () => process.exit(0));
+// Ctrl-C reaches the whole group: the bench ends us when it has shown what it has.
+process.on('SIGINT', () => {});
+
+function answer(message: LoadAnswer): void {
+  process.send?.(message);
+}
+
+function run(job: LoadJob): Promise<LoadResult> {
+  switch (job.kind) {
+    case 'prepare':
+      return identities.prepare(job.tickets);
+    case 'enroll':
+      return enroll(identities, job);
+    case 'handshake':
+      return handshakes(identities, job);
+    case 'reenroll':
+      return reenroll(identities, job);
+    case 'connect':
+      return connectOften(identities, job);
+    case 'hold':
+      return held.open(job);
+    case 'closed':
+      return held.waitUntilClosed(job.deviceIds);
+    case 'release':
+      return held.release();
+  }
+}
