@@ -53,9 +53,12 @@ describe('a list of endorsement keys', () => {
   });
 });
 
+function block(base64: string): string {
+  return `text\n-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`;
+}
+
 describe('a file of certificates', () => {
   it('is read as PEM blocks with anything around, or as DER', async () => {
-    const block = (base64: string) => `text\n-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`;
     expect(await readCertificateFile(await fileOf(block('MAA=') + block('MAEA')))).toEqual([
       Buffer.from('3000', 'hex'),
       Buffer.from('300100', 'hex'),
