@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { composeAgent } from './compose-agent.ts';
+import { composeAgent, type KeyAccess } from './compose-agent.ts';
 import { AgentError } from './domain/agent-error.ts';
 import { chooseTcti, hasTpm, openKeyAccess, readingKeys, recordedProvider, startWithProvider } from './key-access.ts';
 import { checkAgent, type Finding, failed } from './operations/check-agent.ts';
@@ -47,17 +47,21 @@ async function findAll(options: { state: string; tcti?: string }): Promise<Findi
   if (provider === 'tpm' && tpmFindings.every(({ ok }) => ok)) await startWithProvider(folder, tcti);
   const running = await askRunningAgent();
   const live = running ? { connected: running.connected } : undefined;
-  const access = { keys: await readingKeys(store) };
-  const opened = live
-    ? access
-    : await openKeyAccess(store, { provider, create: false }).catch((error: unknown) => {
-        tpmFindings.push(failed('the key in the TPM can be used', error));
-        return access;
-      });
+  let access: KeyAccess = { keys: await readingKeys(store) };
+  let isKeyUsable = true;
+  // A running agent holds the key, and has told how it is.
+  if (!live) {
+    try {
+      access = await openKeyAccess(store, { provider, create: false });
+    } catch (error) {
+      isKeyUsable = false;
+      tpmFindings.push(failed('the key in the TPM can be used', error));
+    }
+  }
   return [
     ...(await inspectStateFolder('.')),
     ...tpmFindings,
-    ...(await checkAgent(composeAgent({ store, log: silentLog, access: opened }), live)),
+    ...(await checkAgent(composeAgent({ store, log: silentLog, access }), live, { isKeyUsable })),
   ];
 }
 

@@ -8,23 +8,27 @@ import type { TpmBench } from './tpm-workbench.ts';
 
 /** Persistent handles of the owner (0x81000000 to 0x8100ffff, TCG registry of reserved handles) that we choose from. */
 const FIRST_HANDLE = 0x81000020;
-const LAST_HANDLE = 0x8100003f;
+const COUNT = 0x10;
+
+/**
+ * Where the device key is for the time of a certification: each attestation key has a place of its own beside it, so
+ * that two agents on one TPM do not meet there.
+ */
+export function scratchHandleOf(akHandle: number): number {
+  return akHandle + COUNT;
+}
 
 const ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign';
 
-/** @param count of handles that are free now, the lowest ones. @throws TpmError NO_SPACE */
-export async function chooseHandles(bench: TpmBench, count: number): Promise<number[]> {
+/** The lowest that is free now, for an attestation key. @throws TpmError NO_SPACE */
+export async function chooseHandle(bench: TpmBench): Promise<number> {
   const taken = new Set((await bench.handles('handles-persistent')).map(Number));
-  const free: number[] = [];
-  for (let handle = FIRST_HANDLE; handle <= LAST_HANDLE && free.length < count; handle += 1) {
-    if (!taken.has(handle)) free.push(handle);
+  for (let handle = FIRST_HANDLE; handle < FIRST_HANDLE + COUNT; handle += 1) {
+    if (!taken.has(handle) && !taken.has(scratchHandleOf(handle))) return handle;
   }
-  if (free.length < count) {
-    throw new TpmError('NO_SPACE', 'every handle for keys of this agent is taken', {
-      advice: 'remove what nobody uses: tpm2_getcap handles-persistent, tpm2_evictcontrol -c HANDLE',
-    });
-  }
-  return free;
+  throw new TpmError('NO_SPACE', 'every handle for keys of this agent is taken', {
+    advice: 'remove what nobody uses: tpm2_getcap handles-persistent, tpm2_evictcontrol -c HANDLE',
+  });
 }
 
 /**
@@ -54,6 +58,17 @@ export async function readAttestationKey(bench: TpmBench, handle: number): Promi
     area.authPolicy.length === 0 &&
     formatAttributes(area.attributes) === formatAttributes(AK_ATTRIBUTES);
   return isOurs ? area : undefined;
+}
+
+/** Any that an agent has left. @throws TpmError */
+export async function findAttestationKey(
+  bench: TpmBench,
+): Promise<{ handle: number; area: EccPublicArea } | undefined> {
+  for (let handle = FIRST_HANDLE; handle < FIRST_HANDLE + COUNT; handle += 1) {
+    const area = await readAttestationKey(bench, handle);
+    if (area) return { handle, area };
+  }
+  return undefined;
 }
 
 /** Lower-case hexadecimal. */

@@ -4,12 +4,14 @@ import { formatAttributes } from '#ca/tpm2/object-attributes.ts';
 import { nameOf, type PublicArea, parseSizedPublicArea } from '#ca/tpm2/public-area.ts';
 import { DEVICE_KEY_ATTRIBUTES } from '#ca/tpm2/templates.ts';
 import { formatTss2Pem, type Tss2Key } from '#ca/tpm2/tss2-pem.ts';
+import { scratchHandleOf } from './attestation-key.ts';
 import { explainResponseCode } from './explain-tool-failure.ts';
 import { formatHandle, readPublicArea } from './persistent-key.ts';
 import { retryWhilePassing } from './run-tpm-tool.ts';
 import { STORAGE_KEY, STORAGE_KEY_HANDLE } from './storage-key.ts';
 import { TpmError } from './tpm-error.ts';
 import type { TpmBench } from './tpm-workbench.ts';
+import { wrongTpm } from './wrong-tpm.ts';
 
 const ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign';
 
@@ -34,8 +36,6 @@ export async function signWithDeviceKey(bench: TpmBench, key: Tss2Key, message: 
 export type CertifyOrder = {
   key: Tss2Key;
   akHandle: number;
-  /** Persistent handle that is ours to use for the time of the command. */
-  scratchHandle: number;
   qualifyingData: Buffer;
 };
 
@@ -46,8 +46,9 @@ export type CertifyOrder = {
  */
 export async function certifyDeviceKey(
   bench: TpmBench,
-  { key, akHandle, scratchHandle, qualifyingData }: CertifyOrder,
+  { key, akHandle, qualifyingData }: CertifyOrder,
 ): Promise<{ attest: Buffer; signature: Buffer }> {
+  const scratchHandle = scratchHandleOf(akHandle);
   const scratch = formatHandle(scratchHandle);
   const area = parseSizedPublicArea(Buffer.from(key.publicArea));
   const isThere = await clearScratch(bench, scratch, area);
@@ -85,7 +86,7 @@ async function clearScratch(bench: TpmBench, scratch: string, wanted: PublicArea
   const found = await readPublicArea(bench, scratch);
   if (found && nameOf(found).equals(nameOf(wanted))) return true;
   if (!found || !isDeviceKey(found)) {
-    throw new TpmError('HANDLE_TAKEN', `another program has put its key at ${scratch}, which this agent had chosen`, {
+    throw new TpmError('HANDLE_TAKEN', `another program has put its key at ${scratch}, which this agent uses`, {
       advice: `see whose it is: tpm2_readpublic -c ${scratch}; then tpm2_evictcontrol -c ${scratch}`,
     });
   }
@@ -104,6 +105,11 @@ export async function loadDeviceKey(bench: TpmBench, key: Tss2Key): Promise<stri
   await bench.write('device.pub', key.publicArea);
   await bench.write('device.priv', key.privateArea);
   const parent = formatHandle(key.parentHandle);
-  await bench.run(`tpm2_load -Q -C ${parent} -u device.pub -r device.priv -c device.ctx`);
+  try {
+    await bench.run(`tpm2_load -Q -C ${parent} -u device.pub -r device.priv -c device.ctx`);
+  } catch (error) {
+    if (!(error instanceof TpmError) || error.tpmCode !== 'NOTHING_THERE') throw error;
+    throw wrongTpm('the TPM does not hold the storage key that wraps the key of this device', error);
+  }
   return 'device.ctx';
 }

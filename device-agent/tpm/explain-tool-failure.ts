@@ -1,5 +1,6 @@
 import { TpmError, type TpmErrorCode } from './tpm-error.ts';
 import { classifyResponseCode, parseResponseCode } from './tpm-response-code.ts';
+import { WRONG_TPM_ADVICE } from './wrong-tpm.ts';
 
 export type ToolFailure = {
   /** Name of the program, e.g. `tpm2_sign`. */
@@ -104,8 +105,7 @@ const ADVICE: Partial<Record<TpmErrorCode, string>> = {
     'end the program that keeps sessions open, use a resource manager (/dev/tpmrm0 or tpm2-abrmd), or: tpm2_flushcontext -l -s',
   NO_SPACE: 'remove persistent keys that nobody uses: tpm2_getcap handles-persistent, tpm2_evictcontrol -c HANDLE',
   AUTH_REFUSED: 'the agent needs empty owner and endorsement passwords: tpm2_changeauth -c o, tpm2_changeauth -c e',
-  WRONG_TPM:
-    'put the TPM (or the disk) back where it was; if it was replaced on purpose, the operator runs `gatehouse device replace-hardware` and this device enrolls again with --replace',
+  WRONG_TPM: WRONG_TPM_ADVICE,
   BUSY: 'try again; another program may be using the TPM',
   FAILURE_MODE: 'restart the device; if it stays like this, the TPM is defective',
 };

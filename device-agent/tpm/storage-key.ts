@@ -1,6 +1,7 @@
 import { readPublicArea } from './persistent-key.ts';
 import { TpmError } from './tpm-error.ts';
 import type { TpmBench } from './tpm-workbench.ts';
+import { wrongTpm } from './wrong-tpm.ts';
 
 /** Where every platform keeps the storage root key (TCG TPM 2.0 Provisioning Guidance 7.8). */
 export const STORAGE_KEY_HANDLE = 0x81000001;
@@ -12,12 +13,7 @@ const ATTRIBUTES = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|r
 export async function ensureStorageKey(bench: TpmBench, options: { create: boolean }): Promise<void> {
   const persistent = await bench.handles('handles-persistent');
   if (persistent.includes(STORAGE_KEY)) return checkStorageKey(bench);
-  if (!options.create) {
-    throw new TpmError('WRONG_TPM', 'the TPM does not hold the storage key of this device', {
-      advice:
-        'the TPM was cleared or replaced: if that was on purpose, the operator runs `gatehouse device replace-hardware` and this device enrolls again with --replace',
-    });
-  }
+  if (!options.create) throw wrongTpm('the TPM does not hold the storage key of this device');
   await bench.run(`tpm2_createprimary -Q -C o -G ecc256 -g sha256 -a ${ATTRIBUTES} -c srk.ctx`);
   try {
     await bench.run(`tpm2_evictcontrol -Q -C o -c srk.ctx ${STORAGE_KEY}`);

@@ -3,7 +3,13 @@ import { type EccPublicArea, formatPublicArea, nameOf, parseSizedPublicArea } fr
 import type { Attester, TpmEvidence, TpmIdentity } from '#device-agent/ports/key-provider.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
 import { activateCredential, type SealedCredential } from './activate-credential.ts';
-import { chooseHandles, createAttestationKey, formatName, readAttestationKey } from './attestation-key.ts';
+import {
+  chooseHandle,
+  createAttestationKey,
+  findAttestationKey,
+  formatName,
+  readAttestationKey,
+} from './attestation-key.ts';
 import { certifyDeviceKey, createDeviceKey, loadDeviceKey, signWithDeviceKey } from './device-key.ts';
 import { type Endorsement, readEndorsement } from './endorsement-key.ts';
 import { releaseObjects } from './release-objects.ts';
@@ -12,6 +18,7 @@ import { TpmError } from './tpm-error.ts';
 import { parseTpmRecord, type TpmRecord } from './tpm-record.ts';
 import { hasResourceManager, type TpmBench, TpmWorkbench } from './tpm-workbench.ts';
 import { isTss2Pem, parseTss2Pem } from './tss2-key.ts';
+import { wrongTpm } from './wrong-tpm.ts';
 
 export type TpmDeviceOptions = {
   /** Where its record is kept; nothing else of it. */
@@ -73,10 +80,8 @@ export class TpmDevice implements Attester {
   async certify(pem: string, qualifyingData: Buffer): Promise<TpmEvidence> {
     const { record } = await this.#open();
     const key = parseTss2Pem(pem);
-    const { akHandle, scratchHandle } = record;
-    const certified = await this.#workbench.use((bench) =>
-      certifyDeviceKey(bench, { key, akHandle, scratchHandle, qualifyingData }),
-    );
+    const { akHandle } = record;
+    const certified = await this.#workbench.use((bench) => certifyDeviceKey(bench, { key, akHandle, qualifyingData }));
     return { ...certified, publicArea: Buffer.from(key.publicArea.subarray(2)) };
   }
 
@@ -130,12 +135,7 @@ export class TpmDevice implements Attester {
     if (known && found && (known.akName === undefined || known.akName === formatName(found))) {
       return { ak: found, record: await this.#keep({ ...known, akName: formatName(found) }, known) };
     }
-    if (!create) {
-      throw new TpmError('WRONG_TPM', 'the TPM does not hold the attestation key of this device', {
-        advice:
-          'the TPM was cleared or replaced: if that was on purpose, the operator runs `gatehouse device replace-hardware` and this device enrolls again with --replace',
-      });
-    }
+    if (!create) throw wrongTpm('the TPM does not hold the attestation key of this device');
     return this.#createAttestationKey(bench);
   }
 
@@ -143,17 +143,26 @@ export class TpmDevice implements Attester {
   async #createAttestationKey(bench: TpmBench): Promise<Ready> {
     const { tcti } = this.#options;
     for (;;) {
-      const [akHandle = 0, scratchHandle = 0] = await chooseHandles(bench, 2);
-      const record: TpmRecord = { version: 1, tcti, akHandle, scratchHandle };
-      await this.#keep(record, undefined);
       try {
-        const ak = await createAttestationKey(bench, akHandle);
+        const record: TpmRecord = { version: 1, tcti, akHandle: await chooseHandle(bench) };
+        await this.#keep(record, undefined);
+        const ak = await createAttestationKey(bench, record.akHandle);
         return { ak, record: await this.#keep({ ...record, akName: formatName(ak) }, record) };
       } catch (error) {
+        if (!(error instanceof TpmError)) throw error;
+        // Every new disk in front of the same TPM has left one; it is as good as a new one.
+        const left = error.tpmCode === 'NO_SPACE' ? await findAttestationKey(bench) : undefined;
+        if (left) return this.#adopt(left);
         // Another agent on the same TPM was faster: the next free handle.
-        if (!(error instanceof TpmError) || error.tpmCode !== 'HANDLE_TAKEN') throw error;
+        if (error.tpmCode !== 'HANDLE_TAKEN') throw error;
       }
     }
+  }
+
+  async #adopt({ handle, area }: { handle: number; area: EccPublicArea }): Promise<Ready> {
+    const { tcti } = this.#options;
+    const record: TpmRecord = { version: 1, tcti, akHandle: handle, akName: formatName(area) };
+    return { ak: area, record: await this.#keep(record, undefined) };
   }
 
   async #keep(record: TpmRecord, before: TpmRecord | undefined): Promise<TpmRecord> {

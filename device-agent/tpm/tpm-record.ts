@@ -4,8 +4,6 @@ export type TpmRecord = {
   tcti: string;
   /** Persistent handle of the attestation key. */
   akHandle: number;
-  /** Persistent handle that the device key has while it is certified. */
-  scratchHandle: number;
   /** Name of the attestation key, lower-case hexadecimal. Absent: it was about to be made. */
   akName?: string;
 };
@@ -13,10 +11,9 @@ export type TpmRecord = {
 /** @returns undefined when there is none that this version can use. */
 export function parseTpmRecord(value: unknown): TpmRecord | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { version, tcti, akHandle, scratchHandle, akName } = value as Record<string, unknown>;
-  if (version !== 1 || typeof tcti !== 'string' || !isPersistentHandle(akHandle) || !isPersistentHandle(scratchHandle))
-    return undefined;
-  return { version: 1, tcti, akHandle, scratchHandle, ...(typeof akName === 'string' ? { akName } : {}) };
+  const { version, tcti, akHandle, akName } = value as Record<string, unknown>;
+  if (version !== 1 || typeof tcti !== 'string' || !isPersistentHandle(akHandle)) return undefined;
+  return { version: 1, tcti, akHandle, ...(typeof akName === 'string' ? { akName } : {}) };
 }
 
 function isPersistentHandle(value: unknown): value is number {

@@ -3,35 +3,26 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import type { DeviceAdded } from '#gateway/contract/operator-api.ts';
 import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
-import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
 import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
-import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
+import { startTpmPlant, type TpmPlant } from '#test/fixtures/tpm/tpm-plant.ts';
 import { lacksTpmTls } from '#test/fixtures/tpm/tpm-provider.ts';
 
 describe.skipIf(lacksTpmTls())('a device enrolls with a key that lives in its TPM', () => {
-  let maker: TpmMaker;
-  let gateway: GatewayProcess;
+  let plant: TpmPlant;
   let tpm: SoftwareTpm;
   let pump: AgentProcess;
   let added: DeviceAdded;
 
   beforeAll(async () => {
-    maker = await createTpmMaker();
-    gateway = await startGateway();
-    tpm = await maker.makeTpm();
-    for (const file of [maker.files.root, maker.files.issuer]) await gateway.gatehouse('tpm', 'root', 'add', file);
-    await gateway.addGroup('endorsed', { proof: 'tpm-endorsed' });
-    added = await gateway.addDevice('pump-17', 'endorsed');
-    pump = new AgentProcess(gateway.folder, 'pump-17');
+    plant = await startTpmPlant();
+    tpm = await plant.maker.makeTpm();
+    added = await plant.gateway.addDevice('pump-17', 'endorsed');
+    pump = plant.agent('pump-17');
   });
-  afterAll(async () => {
-    await pump?.stop();
-    await gateway?.dispose();
-    await maker?.dispose();
-  });
+  afterAll(() => plant?.dispose());
 
   test('and not with one in a file, where the group demands the proof', async () => {
-    const software = new AgentProcess(gateway.folder, 'pump-17-software');
+    const software = new AgentProcess(plant.gateway.folder, 'pump-17-software');
     const { code, stderr } = await software.command(['enroll', added.joinUrl]);
     expect(code).toBe(3);
     expect(stderr).toMatch(/attest|proof|TPM/i);
@@ -41,7 +32,7 @@ describe.skipIf(lacksTpmTls())('a device enrolls with a key that lives in its TP
     const { stdout } = await pump.enroll(added.joinUrl, '--key', 'tpm', '--tcti', tpm.tcti);
     expect(stdout).toContain('pump-17 is enrolled');
     expect(readProofLevel(await pump.certificate())).toBe('tpm-endorsed');
-    expect(await gateway.device('pump-17')).toMatchObject({ state: 'enrolled', proofLevel: 'tpm-endorsed' });
+    expect(await plant.gateway.device('pump-17')).toMatchObject({ state: 'enrolled', proofLevel: 'tpm-endorsed' });
   });
 
   test('and keeps nothing on its disk that is a key', async () => {
@@ -71,7 +62,7 @@ describe.skipIf(lacksTpmTls())('a device enrolls with a key that lives in its TP
     const before = await pump.certificate();
     const keyBefore = await readFile(pump.path('current/key.pem'), 'utf8');
     await pump.connect();
-    await gateway.deviceSoon('pump-17', 'a session', ({ session }) => session !== null);
+    await plant.gateway.deviceSoon('pump-17', 'a session', ({ session }) => session !== null);
     await pump.ok('renew');
     const after = await pump.certificate();
     expect(after.publicKey).not.toEqual(before.publicKey);

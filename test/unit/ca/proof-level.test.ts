@@ -15,6 +15,15 @@ import { makeKey } from '#test/fixtures/ca/keys.ts';
 
 const LEVELS: readonly CertifiedProofLevel[] = ['tpm', 'tpm-endorsed'];
 
+function withPolicies(...policies: string[]): Parameters<typeof readProofLevel>[0] {
+  const value = sequence(...policies.map((policy) => sequence(oid(policy))));
+  return { extensions: new Map([[OID.certificatePolicies as string, { critical: false, value }]]) };
+}
+
+function level(proofLevel: CertifiedProofLevel | undefined): { proofLevel?: CertifiedProofLevel } {
+  return proofLevel === undefined ? {} : { proofLevel };
+}
+
 describe('the proof level of a key', () => {
   it.each(LEVELS)('%s stands in the certificate as policies that nobody has to understand', async (proofLevel) => {
     const { authority } = await openTestAuthority();
@@ -22,7 +31,7 @@ describe('the proof level of a key', () => {
     expect(readProofLevel(certificate)).toBe(proofLevel);
     const policies = certificate.extensions.get(OID.certificatePolicies);
     expect(policies).toEqual({ critical: false, value: formatProofPolicies(proofLevel) });
-    const residencyAndFixedTpm = '300806066781050b01013008' + '06066781050b0102';
+    const residencyAndFixedTpm = '300806066781050b0101300806066781050b0102';
     expect(policies?.value.toString('hex')).toContain(residencyAndFixedTpm);
   });
 
@@ -34,14 +43,6 @@ describe('the proof level of a key', () => {
   });
 
   it('is not read out of half of its policies, nor out of our own alone', () => {
-    const withPolicies = (...policies: string[]) => ({
-      extensions: new Map([
-        [
-          OID.certificatePolicies as string,
-          { critical: false, value: sequence(...policies.map((policy) => sequence(oid(policy)))) },
-        ],
-      ]),
-    });
     expect(readProofLevel(withPolicies(OID.tpmResidencyVerified))).toBe('software');
     expect(readProofLevel(withPolicies(OID.gatehouseTpmEndorsed))).toBe('software');
     expect(readProofLevel(withPolicies(OID.tpmFixedTpmVerified, OID.tpmResidencyVerified))).toBe('tpm');
@@ -75,7 +76,6 @@ describe('lintCertificate', () => {
     ['tpm', 'tpm-endorsed'],
     ['tpm-endorsed', 'tpm'],
   ])('refuses a certificate that says %s where %s was ordered', (written, wanted) => {
-    const level = (proofLevel: CertifiedProofLevel | undefined) => (proofLevel === undefined ? {} : { proofLevel });
     const names = formatSubjectNames(ordered, issuer.trustDomain);
     const template = { profile: 'device', serial: ordered.serial, names, publicKey } as const;
     const tbs = tbsCertificateFormatter(issuer)({

@@ -9,6 +9,7 @@ import { nameOf, parsePublicArea } from '#ca/tpm2/public-area.ts';
 import { formatSpki } from '#ca/tpm2/public-area-key.ts';
 import { verifyCertifyEvidence } from '#ca/tpm2/verify-certify.ts';
 import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
+import { scratchHandleOf } from '#device-agent/tpm/attestation-key.ts';
 import { TpmDevice } from '#device-agent/tpm/tpm-device.ts';
 import type { TpmError } from '#device-agent/tpm/tpm-error.ts';
 import { createTpmKeys } from '#device-agent/tpm/tpm-keys.ts';
@@ -251,12 +252,34 @@ describe.skipIf(lacks('swtpm', 'swtpm_setup', 'tpm2_create'))('a TPM as the agen
     }
   });
 
+  it('certifies beside another agent on the same TPM', async () => {
+    const { tcti } = await maker.makeTpm();
+    const agents = [open({ tcti }).device, open({ tcti }).device];
+    const identities = await Promise.all(agents.map((agent) => agent.identify()));
+    expect(identities[0]?.akPublic).not.toEqual(identities[1]?.akPublic);
+    expect(identities[0]?.ekPublic).toEqual(identities[1]?.ekPublic);
+    for (const agent of [...agents, ...agents]) {
+      const key = await createTpmKeys(agent).generate('ec-p256');
+      await agent.certify(key.pem, Buffer.alloc(32));
+    }
+  });
+
+  it('uses an attestation key that an earlier disk has left when there is no room for another', async () => {
+    const { tcti } = await maker.makeTpm();
+    const left = (await open({ tcti }).device.identify()).akPublic;
+    const full = () => open({ tcti }).device.identify();
+    let last = await full();
+    for (let count = 0; count < 20 && !last.akPublic.equals(left); count += 1) last = await full();
+    expect(last.akPublic).toEqual(left);
+  });
+
   it('clears the scratch handle that a killed run has left', async () => {
     const { device, store } = open();
     const keys = createTpmKeys(device);
     const left = await keys.generate('ec-p256');
     await device.certify(left.pem, Buffer.alloc(32));
-    const { scratchHandle } = (await store.readRecord('tpm')) as { scratchHandle: number };
+    const { akHandle } = (await store.readRecord('tpm')) as { akHandle: number };
+    const scratchHandle = scratchHandleOf(akHandle);
     await persist(left.pem, scratchHandle);
     const key = await keys.generate('ec-p256');
     const { publicArea } = await device.certify(key.pem, Buffer.alloc(32));

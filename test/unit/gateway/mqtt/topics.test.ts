@@ -82,6 +82,15 @@ describe('publishing', () => {
     expect(other.messages()).toEqual([]);
   });
 
+  test('telemetry is for keys in a TPM only where the group says so; reports are for all', async () => {
+    const wish = { group: 'presses', publishProof: 'tpm' } as const;
+    const strong = await connected('strong', { ...wish, proofLevel: 'tpm-endorsed' });
+    const weak = await connected('weak', { ...wish, proofLevel: 'software' });
+    expect(await strong.publish('v1/d/strong/out/data/x', '1', { qos: 1 })).toBe('acked');
+    expect(await weak.publish('v1/d/weak/out/state', '{}', { qos: 1 })).toBe('acked');
+    expect(await weak.publish('v1/d/weak/out/data/x', '1', { qos: 1 })).toBe('closed');
+  });
+
   test('a retained message of a device is delivered, but not kept for those who come later', async () => {
     const early = await connected('early', { readFrom: ['presses'] });
     await early.subscribe('v1/d/press-1/out/data/#');
