@@ -7,15 +7,18 @@ import { AgentError } from './domain/agent-error.ts';
 import { ENROLL_STEPS, type Enrolled, type EnrollStep, enrollDevice } from './operations/enroll-device.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { LAYOUT } from './state/state-layout.ts';
-import { enterStateFolder, stateOption } from './state-folder.ts';
-import { formatTime, print, say } from './terminal.ts';
+import { closeEnteredFolder, enterStateFolder, stateOption } from './state-folder.ts';
+import { formatTime, print, say, sayClosed } from './terminal.ts';
 
 type EnrollOptions = { state: string; key: string; algorithm: KeyKind; confirm: boolean; replace?: true; json?: true };
 
 export function enrollCommand(): Command {
   return new Command('enroll')
     .description('get this device its identity: key, certificate and trust, by a join URL')
-    .argument('<join-url>', 'as `gatehouse device add` prints it; `-` reads it from stdin')
+    .argument(
+      '<join-url>',
+      '`-` reads it from stdin; or as `gatehouse device add` prints it, where nobody else uses this machine',
+    )
     .addOption(stateOption())
     .addOption(
       new Option('--key <provider>', 'where the key lives').choices(['software', 'tpm', 'auto']).default('software'),
@@ -26,7 +29,14 @@ export function enrollCommand(): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nExample:\n  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent gatehouse://gw.plant7:8443/pump-17/TICKET/ROOT-SHA256',
+      `
+Examples:
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent -    (then paste the join URL, Enter, Ctrl-D)
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent - < join-url.txt
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent gatehouse://gw.plant7:8443/pump-17/TICKET/ROOT-SHA256
+
+The join URL holds the ticket, and every user of a machine can see the arguments of its processes: on a shared machine
+give it by stdin.`,
     )
     .action(enroll);
 }
@@ -40,6 +50,7 @@ async function enroll(text: string, options: EnrollOptions): Promise<void> {
   if (options.key === 'auto') say('key: software (this version has no other)');
   const join = readJoinUrl(text === '-' ? await readStdin() : text);
   const { store } = await enterStateFolder(options.state, { create: true });
+  await closeEnteredFolder(sayClosed);
   const lock = await ControlServer.listen(LAYOUT.controlSocket);
   const stop = new AbortController();
   const onSignal = () => stop.abort();

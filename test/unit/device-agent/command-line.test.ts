@@ -188,7 +188,6 @@ const expectClosed = async () => {
   expect(await modeOf('current/key.pem')).toBe(0o600);
 };
 
-
 describe('a state folder that is open to others', () => {
   test('is closed by run, which logs it', async () => {
     await agents.run(['enroll', gateway.joinUrl, '--no-confirm']);
