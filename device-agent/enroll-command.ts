@@ -15,8 +15,8 @@ import {
 import { ENROLL_STEPS, type Enrolled, type EnrollStep, enrollDevice } from './operations/enroll-device.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { LAYOUT } from './state/state-layout.ts';
-import { enterStateFolder, stateOption, tctiOption } from './state-folder.ts';
-import { formatTime, print, say } from './terminal.ts';
+import { closeEnteredFolder, enterStateFolder, stateOption, tctiOption } from './state-folder.ts';
+import { formatTime, print, say, sayClosed } from './terminal.ts';
 
 type EnrollOptions = {
   state: string;
@@ -31,7 +31,10 @@ type EnrollOptions = {
 export function enrollCommand(): Command {
   return new Command('enroll')
     .description('get this device its identity: key, certificate and trust, by a join URL')
-    .argument('<join-url>', 'as `gatehouse device add` prints it; `-` reads it from stdin')
+    .argument(
+      '<join-url>',
+      '`-` reads it from stdin; or as `gatehouse device add` prints it, where nobody else uses this machine',
+    )
     .addOption(stateOption())
     .addOption(
       new Option('--key <provider>', 'where the key lives; auto: in the TPM when there is one')
@@ -45,13 +48,21 @@ export function enrollCommand(): Command {
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
-      '\nExample:\n  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent gatehouse://gw.plant7:8443/pump-17/TICKET/ROOT-SHA256',
+      `
+Examples:
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent -    (then paste the join URL, Enter, Ctrl-D)
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent - < join-url.txt
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent gatehouse://gw.plant7:8443/pump-17/TICKET/ROOT-SHA256
+
+The join URL holds the ticket, and every user of a machine can see the arguments of its processes: on a shared machine
+give it by stdin.`,
     )
     .action(enroll);
 }
 
 async function enroll(text: string, options: EnrollOptions): Promise<void> {
   const folder = await enterStateFolder(options.state, { create: true });
+  await closeEnteredFolder(sayClosed);
   const { store } = folder;
   const replace = options.replace === true;
   const provider = await chooseProvider(store, { choice: options.key, tcti: options.tcti, replace });

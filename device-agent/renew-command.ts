@@ -8,8 +8,8 @@ import type { Renewed } from './operations/renewal-keeper.ts';
 import { runAgent } from './operations/run-agent.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { LAYOUT } from './state/state-layout.ts';
-import { enterStateFolder, type StateFolder, stateOption } from './state-folder.ts';
-import { print, say } from './terminal.ts';
+import { closeEnteredFolder, enterStateFolder, type StateFolder, stateOption } from './state-folder.ts';
+import { print, say, sayClosed } from './terminal.ts';
 
 export function renewCommand(): Command {
   return new Command('renew')
@@ -25,6 +25,7 @@ async function renew(options: { state: string; timeout: string; json?: true }): 
   const timeoutMs = 1000 * Number(options.timeout);
   if (!(timeoutMs > 0)) throw new AgentError('USAGE', '--timeout is a number of seconds');
   const folder = await enterStateFolder(options.state, { create: false });
+  await closeEnteredFolder(sayClosed);
   const client = await ControlClient.connect(LAYOUT.controlSocket);
   // Restarts this process if need be; the connection to a running agent would be lost by that.
   if (!client) await startAsEnrolled(folder);

@@ -8,7 +8,7 @@ import { createCommandHook } from './runtime/command-hook.ts';
 import { createJsonLog, LOG_LEVELS, type LogLevel } from './runtime/json-log.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { LAYOUT } from './state/state-layout.ts';
-import { enterStateFolder, stateOption } from './state-folder.ts';
+import { closeEnteredFolder, enterStateFolder, stateOption } from './state-folder.ts';
 
 type RunOptions = { state: string; hook?: string; hookTimeout: string; keepalive: string; logLevel: LogLevel };
 
@@ -47,6 +47,7 @@ async function run(options: RunOptions): Promise<void> {
     write: (line) => process.stderr.write(line),
     now: () => systemClock.now(),
   });
+  await closeEnteredFolder((message, fields) => log.warn(message, fields));
   const facts = {
     GATEHOUSE_STATE: path,
     GATEHOUSE_CERTIFICATE: `${path}/${LAYOUT.current}/${LAYOUT.certificate}`,

@@ -2,6 +2,7 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { Option } from 'commander';
 import { AgentError } from './domain/agent-error.ts';
+import { type Closed, closeStateFolder } from './state/close-state-folder.ts';
 import { FileStateStore } from './state/file-state-store.ts';
 
 /** The one option that every command takes. */
@@ -51,6 +52,23 @@ export async function enterStateFolder(folder: string, options: { create: boolea
     });
   }
   return { path, startedIn, store: new FileStateStore('.') };
+}
+
+/**
+ * Before a command works with the keys: closes what others may open, and tells of it.
+ * @throws AgentError STATE_BROKEN when it cannot be closed.
+ */
+export async function closeEnteredFolder(
+  tell: (message: string, fields: Closed & { advice?: string }) => void,
+): Promise<void> {
+  for (const closed of await closeStateFolder('.')) {
+    if (closed.isKey) {
+      tell('the private key was open to others and is closed now', {
+        ...closed,
+        advice: 'whoever has read it is this device: `gatehouse-agent renew` makes a new key',
+      });
+    } else tell('a part of the state folder was open to others and is closed now', closed);
+  }
 }
 
 async function makeDurableFolder(path: string): Promise<void> {

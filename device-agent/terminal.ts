@@ -10,6 +10,15 @@ export function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** What a log would get, for people. */
+export function sayClosed(
+  message: string,
+  { path, mode, advice }: { path: string; mode: string; advice?: string },
+): void {
+  say(`${message}: ${path} (mode was ${mode})`);
+  if (advice !== undefined) say(`next: ${advice}`);
+}
+
 /** What is wrong, then what to do next. */
 export function sayError(error: unknown): void {
   if (!(error instanceof AgentError)) {

@@ -125,6 +125,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     denySet,
     acks: new NoticeAcks(),
     refusals: new AuditBudget({ burst: 60, perSecond: 0.2, maxKeys: 10_000 }),
+    strangerLines: new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 }),
     sessionRows: new AuditBudget({ burst: 60, perSecond: 1 / 60, maxKeys: 200_000 }),
     trustDomain: description.trustDomain,
     crlValidity: config.crlHours * HOUR_MS,

@@ -19,6 +19,11 @@ export const SETTLED_SESSION_MS = 20_000;
 
 const RENEWAL_RETRY_BASE_MS = 30_000;
 const RENEWAL_RETRY_CAP_MS = 60 * 60_000;
+/**
+ * After a new certificate was not let in: the gateway may have set an end to the old one when it issued or saw the new
+ * one (an hour by default), so the next is asked for well before that.
+ */
+const REFUSED_CANDIDATE_CAP_MS = 15 * 60_000;
 /** A certificate that lives for seconds would otherwise be asked for without a pause. */
 const RENEWAL_RETRY_LEAST_MS = 500;
 
@@ -28,9 +33,12 @@ export function renewalRetryDelay(options: {
   /** Of the certificate to replace: a short-lived one is retried sooner. */
   lifetimeMs: number;
   retryAfterMs: number | undefined;
+  /** The certificate was issued and then not let in. */
+  candidateRefused: boolean;
   fraction: number;
 }): number {
-  const capMs = Math.min(RENEWAL_RETRY_CAP_MS, 0.02 * Math.max(0, options.lifetimeMs));
+  const longestMs = options.candidateRefused ? REFUSED_CANDIDATE_CAP_MS : RENEWAL_RETRY_CAP_MS;
+  const capMs = Math.min(longestMs, 0.02 * Math.max(0, options.lifetimeMs));
   const drawn = fullJitter(options.failures, { baseMs: RENEWAL_RETRY_BASE_MS, capMs }, options.fraction);
   return Math.max(options.retryAfterMs ?? 0, RENEWAL_RETRY_LEAST_MS, drawn);
 }

@@ -5,13 +5,16 @@ import { validatePath } from '#ca/pkix/path.ts';
 import { NOTICE_JWS_TYPE, type Notice, parseNotice } from '#gateway/contract/notice.ts';
 import { AgentError } from './agent-error.ts';
 
+/** `signedUntil`: notAfter of the signer's certificate, milliseconds UTC. */
+export type SignedNotice = { notice: Notice; signedUntil: number };
+
 /**
  * A notice out of its compact JWS (RFC 7515): signed by a certificate that chains to a pinned anchor and may sign
  * notices and nothing else.
  * @param at milliseconds UTC for the dates of the signer's chain; undefined when no clock can be trusted (RFC 8995 2.6.1).
  * @throws AgentError NOTICE_REFUSED
  */
-export function readNotice(text: string, trust: { anchors: Buffer[]; at: number | undefined }): Notice {
+export function readNotice(text: string, trust: { anchors: Buffer[]; at: number | undefined }): SignedNotice {
   try {
     const jws = parseCompactJws(text);
     // RFC 8725 3.11: a token the same key made for another purpose is not a notice.
@@ -27,7 +30,7 @@ export function readNotice(text: string, trust: { anchors: Buffer[]; at: number 
     if (!verifyCompactJws(jws, leaf.publicKey)) throw new Error('its signature is wrong');
     const notice = parseNotice(jws.payload);
     if (!notice) throw new Error('this version does not understand it');
-    return notice;
+    return { notice, signedUntil: leaf.notAfter };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError('NOTICE_REFUSED', `a notice was refused: ${why}`, { cause });

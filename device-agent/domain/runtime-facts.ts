@@ -25,7 +25,7 @@ export function parseRuntimeFacts(value: unknown): RuntimeFacts {
     ...(isRecord(lastError) ? { lastError } : {}),
     ...(isRecord(lastAttempt) ? { lastAttempt } : {}),
     ...(isRecord(hook) ? { hook } : {}),
-    ...(typeof lastConnectedAt === 'number' ? { lastConnectedAt } : {}),
+    ...(typeof lastConnectedAt === 'number' ? { lastConnectedAt: Math.floor(lastConnectedAt) } : {}),
   };
 }
 

@@ -18,7 +18,7 @@ export function isClockBelievable(wall: number, floor: number): boolean {
   return wall >= floor - TOLERANCE_MS;
 }
 
-/** The best known time: the wall clock if it can be right, else the floor and the time passed since it was learned. */
+/** The best known time, whole milliseconds: the wall clock if it can be right, else the floor and the time since it was learned. */
 export function bestTime(wall: number, floor: number, elapsedSinceFloorMs: number): number {
-  return isClockBelievable(wall, floor) ? wall : floor + Math.max(0, elapsedSinceFloorMs);
+  return isClockBelievable(wall, floor) ? wall : floor + Math.max(0, Math.floor(elapsedSinceFloorMs));
 }

@@ -47,7 +47,7 @@ function openSession(dial: DialGateway, target: EstTarget): EstSession {
     fetchDirectory: async (signal) => {
       const answer = await exchange.send({ method: 'GET', path: DIRECTORY_PATH }, signal);
       if (answer.status !== 200) throw unexpected('the directory', answer);
-      return parseDirectory(answer.body);
+      return { ...parseDirectory(answer.body), servedUntil: answer.servedUntil };
     },
     fetchCaCertificates: (signal) => fetchCaCertificates(exchange, signal),
     enroll: (request, signal) => enroll(exchange, request, signal),

@@ -1,12 +1,20 @@
 import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { formatAddress } from '#device-agent/domain/agent-config.ts';
 import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import type { EstTarget } from '#device-agent/ports/est-client.ts';
 import type { DialGateway } from './dial-gateway.ts';
 
 export type HttpRequest = { method: 'GET' | 'POST'; path: string; headers?: Record<string, string>; body?: string };
-export type HttpAnswer = { status: number; headers: IncomingHttpHeaders; body: string };
+export type HttpAnswer = {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+  /** notAfter of the certificate in TLS, milliseconds UTC. */
+  servedUntil: number;
+};
 
 const DIAL_TIMEOUT_MS = 15_000;
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -76,8 +84,9 @@ export class HttpExchange {
       outgoing.setTimeout(ANSWER_TIMEOUT_MS, () => outgoing.destroy(new Error('no answer in time')));
       outgoing.once('error', (error) => reject(networkError(error, formatAddress(address), signal)));
       outgoing.once('response', (incoming) => {
+        const servedUntil = notAfterOf(incoming.socket);
         readBody(incoming).then(
-          (body) => resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body }),
+          (body) => resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body, servedUntil }),
           (error: unknown) => reject(networkError(error, formatAddress(address), signal)),
         );
       });
@@ -116,6 +125,12 @@ class TlsAgent extends Agent {
     }
     done?.(null, socket);
   }
+}
+
+/** 0, with which nothing is vouched for, when there is none. */
+function notAfterOf(socket: Socket): number {
+  const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+  return shown ? shown.validToDate.getTime() : 0;
 }
 
 async function readBody(incoming: IncomingMessage): Promise<string> {

@@ -12,12 +12,21 @@ export const softwareKeys: KeyProvider = {
   name: 'software',
   generate: async (kind) => keyOf(await generatePrivateKey(kind), kind),
   load: (pem) => {
-    const privateKey = createPrivateKey(pem);
+    const privateKey = parsePrivateKey(pem);
     const { kind, description } = classifyPublicKey(spkiOf(privateKey));
     if (kind === undefined) throw new RangeError(`a key of this kind is not used: ${description}`);
     return keyOf(privateKey, kind);
   },
 };
+
+/** The parser's own words name its source files, not what is wrong with ours. */
+function parsePrivateKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch (cause) {
+    throw new RangeError('key.pem is damaged: it holds no unencrypted private key in PEM', { cause });
+  }
+}
 
 async function generatePrivateKey(kind: KeyKind): Promise<KeyObject> {
   switch (kind) {

@@ -1,6 +1,7 @@
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { reconnectDelay } from '#device-agent/domain/backoff.ts';
+import { CONNACK_UNAVAILABLE } from '#device-agent/domain/connack.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { GatewayTrust } from '#device-agent/ports/est-client.ts';
 import type { ConnectOutcome, MqttConnector } from '#device-agent/ports/mqtt-connector.ts';
@@ -16,7 +17,7 @@ const ATTEMPTS = 3;
 
 /**
  * Shows the certificate to the broker once, so that the gateway knows it arrived and the ticket is burnt.
- * @throws AgentError GATEWAY_REFUSED, GATEWAY_UNREACHABLE, GATEWAY_UNTRUSTED
+ * @throws AgentError GATEWAY_REFUSED, GATEWAY_BUSY, GATEWAY_UNREACHABLE, GATEWAY_UNTRUSTED
  */
 export async function confirmSession(
   deps: ConfirmDeps,
@@ -37,7 +38,10 @@ export async function confirmSession(
       signal,
     );
     if (outcome.kind === 'connected') return outcome.session.close();
-    const mayChange = outcome.kind === 'closed' || outcome.kind === 'unreachable';
+    const mayChange =
+      outcome.kind === 'closed' ||
+      outcome.kind === 'unreachable' ||
+      (outcome.kind === 'refused' && outcome.code === CONNACK_UNAVAILABLE);
     if (!mayChange || attempt === ATTEMPTS || signal?.aborted === true) throw explainOutcome(outcome);
     await deps.clock.wait(reconnectDelay(attempt - 1, deps.randomness.fraction()), signal);
   }
@@ -46,6 +50,11 @@ export async function confirmSession(
 export function explainOutcome(outcome: Exclude<ConnectOutcome, { kind: 'connected' }>): AgentError {
   switch (outcome.kind) {
     case 'refused':
+      if (outcome.code === CONNACK_UNAVAILABLE) {
+        return new AgentError('GATEWAY_BUSY', 'the broker cannot take this device now (CONNACK 3)', {
+          advice: 'nothing to do here: it is tried again',
+        });
+      }
       return new AgentError('GATEWAY_REFUSED', `the broker refuses this certificate (CONNACK ${outcome.code})`, {
         advice: 'ask the operator of the gateway: `gatehouse device show` tells why',
       });

@@ -1,6 +1,6 @@
 import type { Certificate } from '#ca/pkix/certificate.ts';
 import { readProofLevel } from '#ca/pkix/proof-level.ts';
-import { type AgentConfig, parseAgentConfig } from '#device-agent/domain/agent-config.ts';
+import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { type AgentStatus, adviceFor, healthOf } from '#device-agent/domain/agent-status.ts';
 import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
 import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
@@ -10,6 +10,7 @@ import type { Clock } from '#device-agent/ports/clock.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
 import { loadGeneration } from './identity.ts';
+import { readAgentConfig } from './read-agent-config.ts';
 import { TimeKeeper } from './time-keeper.ts';
 
 /** From the state folder alone, for when no agent runs. @throws AgentError STATE_BROKEN */
@@ -19,8 +20,7 @@ export async function describeStatus(deps: {
   clock: Clock;
 }): Promise<AgentStatus> {
   const { store } = deps;
-  const record = await store.readRecord('agent');
-  const config = record === undefined ? undefined : parseAgentConfig(record);
+  const config = await readAgentConfig(store);
   const current = await store.currentGeneration();
   const loaded = current === undefined ? undefined : await loadGeneration(deps, current);
   const identity = loaded && 'identity' in loaded ? loaded.identity : undefined;

@@ -80,7 +80,7 @@ export async function enrollDevice(
   try {
     progress.onStart('directory');
     const directory = await session.fetchDirectory(signal);
-    await time.learn(directory.time);
+    await time.learn(directory.time, directory.servedUntil);
     const config: AgentConfig = {
       version: 1,
       est: address,
@@ -123,7 +123,7 @@ export async function enrollDevice(
     await store.writeTrust(anchors);
     await store.writeRecord('agent', config);
     await store.switchTo(request.generation);
-    await time.learn(received.certificate.notBefore);
+    await time.learn(received.certificate.notBefore, received.certificate.notAfter);
     await facts.update({
       revoked: undefined,
       refused: undefined,

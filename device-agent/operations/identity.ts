@@ -42,7 +42,7 @@ export async function loadGeneration(
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError('STATE_BROKEN', `generation ${number} cannot be used: ${why}`, {
       cause,
-      advice: 'restore the state folder from a copy, or enroll again with a new ticket',
+      advice: 'restore the state folder from a copy, or enroll again with --replace and a new ticket',
     });
   }
 }

@@ -7,13 +7,13 @@ import { type Identity, tlsIdentityOf } from './identity.ts';
 
 /**
  * Asks the gateway's directory where MQTT is and what time it is. @returns undefined when it does not answer either;
- * `time` is milliseconds UTC by the gateway's clock.
+ * `time` is milliseconds UTC by the gateway's clock, `servedUntil` notAfter of the certificate it showed.
  */
 export async function locateBroker(
   deps: { est: EstClient; clock: Clock; log: Log },
   facts: { config: AgentConfig; trust: GatewayTrust; identity: Identity },
   signal: AbortSignal,
-): Promise<{ mqtt: GatewayAddress; time: number } | undefined> {
+): Promise<{ mqtt: GatewayAddress; time: number; servedUntil: number } | undefined> {
   const { est, log, clock } = deps;
   const { config, trust, identity } = facts;
   const session = est.openSession({ address: config.est, trust, identity: tlsIdentityOf(identity) });
@@ -24,7 +24,7 @@ export async function locateBroker(
       mqtt: formatAddress(mqtt),
       clockAheadMs: clock.now() - directory.time,
     });
-    return { mqtt, time: directory.time };
+    return { mqtt, time: directory.time, servedUntil: directory.servedUntil };
   } catch (error) {
     log.info('the gateway does not answer over HTTPS either', {
       reason: asAgentError(error, 'STATE_BROKEN').message,

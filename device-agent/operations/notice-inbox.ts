@@ -9,7 +9,7 @@ import {
   rememberNotice,
   withOrder,
 } from '#device-agent/domain/notice-memory.ts';
-import { readNotice } from '#device-agent/domain/read-notice.ts';
+import { readNotice, type SignedNotice } from '#device-agent/domain/read-notice.ts';
 import { momentInWindow } from '#device-agent/domain/renewal-schedule.ts';
 import type { Log } from '#device-agent/ports/log.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
@@ -106,14 +106,15 @@ export class NoticeInbox {
   async #handle(payload: Buffer): Promise<void> {
     const { log, time } = this.#deps;
     const { config, anchors } = this.#hooks;
-    let notice: Notice;
+    let signed: SignedNotice;
     try {
-      notice = readNotice(payload.toString('utf8'), { anchors, at: time.trustedNow() });
+      signed = readNotice(payload.toString('utf8'), { anchors, at: time.trustedNow() });
     } catch (error) {
       log.warn('notice refused', { reason: error instanceof Error ? error.message : String(error) });
       return;
     }
-    await time.learn(notice.issuedAt);
+    const { notice, signedUntil } = signed;
+    await time.learn(notice.issuedAt, signedUntil);
     const decision = decideNotice(notice, { deviceId: config.deviceId, memory: this.#memory, now: time.trustedNow() });
     const { id, seq, kind } = notice;
     switch (decision.kind) {

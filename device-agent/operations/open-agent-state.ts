@@ -1,10 +1,11 @@
-import { type AgentConfig, parseAgentConfig } from '#device-agent/domain/agent-config.ts';
+import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { planGenerations } from '#device-agent/domain/generation-plan.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
 import type { Log } from '#device-agent/ports/log.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
 import { type Identity, loadGeneration } from './identity.ts';
+import { readAgentConfig } from './read-agent-config.ts';
 
 export type AgentStateDeps = { store: StateStore; keys: KeyProvider; log: Log };
 
@@ -26,9 +27,8 @@ export type OpenedState = {
  */
 export async function openAgentState(deps: AgentStateDeps): Promise<OpenedState> {
   const { store, log } = deps;
-  const record = await store.readRecord('agent');
-  if (record === undefined) throw notEnrolled();
-  const config = parseAgentConfig(record);
+  const config = await readAgentConfig(store);
+  if (!config) throw notEnrolled();
   const anchors = await store.readTrust();
   if (anchors.length === 0) {
     throw new AgentError('STATE_BROKEN', 'trust.pem is missing', {
@@ -47,7 +47,7 @@ export async function openAgentState(deps: AgentStateDeps): Promise<OpenedState>
   }
   const loaded = await loadGeneration(deps, plan.current);
   if (!loaded || !('identity' in loaded)) {
-    throw new AgentError('STATE_BROKEN', 'the current generation has no certificate', {
+    throw new AgentError('STATE_BROKEN', `the current generation has no ${loaded ? 'certificate' : 'key'}`, {
       advice: 'restore the state folder from a copy, or enroll again with --replace and a new ticket',
     });
   }

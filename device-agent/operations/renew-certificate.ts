@@ -8,6 +8,7 @@ import type { EstClient } from '#device-agent/ports/est-client.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
+import type { KeyKind } from '#gateway/contract/operator-api.ts';
 import type { FactBook } from './fact-book.ts';
 import { type Identity, loadGeneration, type PendingRequest, tlsIdentityOf } from './identity.ts';
 import { requestCertificate } from './request-certificate.ts';
@@ -70,7 +71,7 @@ export async function requestRenewal(
     );
     const meta: GenerationMeta = { ...request.pending.meta, receivedAt: time.now(), attemptId: received.attemptId };
     await store.completeGeneration(generation, received.certificates, meta);
-    await time.learn(received.certificate.notBefore);
+    await time.learn(received.certificate.notBefore, received.certificate.notAfter);
     await deps.facts.update({ lastAttempt: { id: received.attemptId, outcome: 'issued', at: time.now() } });
     return { generation, key, meta, certificate: received.certificate, certificates: received.certificates };
   } catch (thrown) {
@@ -91,22 +92,46 @@ async function prepareCandidate(
   deps: RenewDeps,
   current: Identity,
 ): Promise<{ identity: Identity } | { pending: PendingRequest }> {
-  const { store, keys, time } = deps;
+  const { store } = deps;
   const plan = planGenerations(await store.listGenerations(), current.generation);
   if (plan.candidate !== undefined) {
     const left = await loadGeneration(deps, plan.candidate).catch(() => undefined);
     if (left) return left;
     await store.removeGeneration(plan.candidate);
   }
-  const key = await keys.generate(current.key.kind);
-  const meta: GenerationMeta = { version: 1, keyKind: key.kind, createdAt: time.now() };
-  const generation = await store.addGeneration(key.pem, meta);
-  return { pending: { generation, key, meta } };
+  return { pending: await addKey(deps, current.key.kind) };
 }
 
-/** The candidate was not let in: back to where the device was. */
-export async function rollBack(deps: { store: StateStore }, candidate: Identity): Promise<void> {
+async function addKey({ store, keys, time }: RenewDeps, kind: KeyKind): Promise<PendingRequest> {
+  const key = await keys.generate(kind);
+  const meta: GenerationMeta = { version: 1, keyKind: key.kind, createdAt: time.now() };
+  const generation = await store.addGeneration(key.pem, meta);
+  return { generation, key, meta };
+}
+
+/**
+ * The candidate was refused and the current identity let in after that: back to where the device was. The key of the
+ * next attempt takes its place, so that the attempt is made soon also after a restart.
+ */
+export async function rollBack(deps: RenewDeps, candidate: Identity): Promise<void> {
+  await addKey(deps, candidate.key.kind);
   await deps.store.removeGeneration(candidate.generation);
+}
+
+/** The generation before the current one, when its certificate can still be let in. */
+export async function findPrevious(
+  deps: Pick<RenewDeps, 'store' | 'keys' | 'time'>,
+  current: Identity,
+): Promise<Identity | undefined> {
+  const { previous } = planGenerations(await deps.store.listGenerations(), current.generation);
+  if (previous === undefined) return undefined;
+  const loaded = await loadGeneration(deps, previous).catch(() => undefined);
+  if (!loaded || !('identity' in loaded) || hasExpired(loaded.identity, deps.time)) return undefined;
+  return loaded.identity;
+}
+
+export function hasExpired({ certificate }: Identity, time: TimeKeeper): boolean {
+  return time.now() > certificate.notAfter;
 }
 
 /** After the switch and a session: one generation is kept behind the current one, older ones go. */

@@ -44,7 +44,8 @@ export class RenewalKeeper {
   #failures = 0;
   /** Monotonic; no attempt of its own before. */
   #notBefore = 0;
-  #interrupted: boolean;
+  /** Something was begun, or is to be begun anew, whatever rule and order say. */
+  #isUnfinished: boolean;
   #renewing: Promise<Renewed> | undefined;
   #running: Promise<void> | undefined;
 
@@ -52,7 +53,7 @@ export class RenewalKeeper {
   constructor(deps: RenewalKeeperDeps, hooks: RenewalKeeperHooks, options: { interrupted: boolean }) {
     this.#deps = deps;
     this.#hooks = hooks;
-    this.#interrupted = options.interrupted;
+    this.#isUnfinished = options.interrupted;
   }
 
   start(): void {
@@ -68,7 +69,18 @@ export class RenewalKeeper {
 
   /** Milliseconds UTC. */
   nextRenewalAt(): number {
-    return plannedRenewal(this.#hooks.identity(), this.#deps.inbox.order);
+    const { clock, time, inbox } = this.#deps;
+    const planned = plannedRenewal(this.#hooks.identity(), inbox.order);
+    if (!this.#isUnfinished) return planned;
+    return Math.min(planned, time.now() + Math.max(0, Math.round(this.#notBefore - clock.monotonic())));
+  }
+
+  /** The identity in use is not the newest the gateway has issued, and may be the one it lets end. */
+  renewSoon(): void {
+    this.#isUnfinished = true;
+    this.#notBefore = this.#deps.clock.monotonic() + this.#retryDelay({ candidateRefused: true });
+    this.#hooks.onPlanned();
+    this.#wakeup.wake();
   }
 
   /** A notice has ordered a renewal. */
@@ -106,18 +118,16 @@ export class RenewalKeeper {
 
   #timeLeft(): number {
     const { clock, time } = this.#deps;
-    const due = this.#interrupted ? 0 : this.nextRenewalAt() - time.now();
+    const due = this.#isUnfinished ? 0 : this.nextRenewalAt() - time.now();
     return Math.max(due, this.#notBefore - clock.monotonic());
   }
 
   async #attempt(): Promise<Renewed> {
-    const { clock, log, randomness, inbox } = this.#deps;
-    const before = this.#hooks.identity();
-    const { lifetimeMs } = lifetimeOf(before);
+    const { clock, log, inbox } = this.#deps;
     try {
       const renewed = await this.#hooks.renew(this.#stopped.signal);
       this.#failures = 0;
-      this.#interrupted = false;
+      this.#isUnfinished = false;
       // A clock far ahead of the gateway's finds every new certificate due: it must not renew in a circle.
       this.#notBefore = clock.monotonic() + lifetimeOf(this.#hooks.identity()).lifetimeMs / 4;
       log.info('certificate renewed', renewed);
@@ -127,12 +137,8 @@ export class RenewalKeeper {
     } catch (thrown) {
       const error = asAgentError(thrown, 'STATE_BROKEN');
       if (error.code === 'STOPPED') throw error;
-      const delay = renewalRetryDelay({
-        failures: this.#failures,
-        lifetimeMs,
-        retryAfterMs: error.retryAfterMs,
-        fraction: randomness.fraction(),
-      });
+      const candidateRefused = error.code === 'CANDIDATE_REFUSED';
+      const delay = this.#retryDelay({ candidateRefused, retryAfterMs: error.retryAfterMs });
       this.#failures += 1;
       this.#notBefore = clock.monotonic() + delay;
       log.warn('renewal failed', {
@@ -142,13 +148,24 @@ export class RenewalKeeper {
         retryInMs: delay,
       });
       // What will not be granted is an answer; anything else is tried again under the same order.
-      if (error.code === 'GATEWAY_REFUSED' || error.code === 'CANDIDATE_REFUSED') {
-        this.#interrupted = false;
+      if (error.code === 'GATEWAY_REFUSED' || candidateRefused) {
+        // The order ends; that the device needs a certificate that is let in does not.
+        this.#isUnfinished = candidateRefused;
         await inbox.endOrder('failed', error.message);
       }
       await this.#hooks.onFailed(error);
       throw error;
     }
+  }
+
+  #retryDelay(after: { candidateRefused: boolean; retryAfterMs?: number | undefined }): number {
+    return renewalRetryDelay({
+      failures: this.#failures,
+      lifetimeMs: lifetimeOf(this.#hooks.identity()).lifetimeMs,
+      retryAfterMs: after.retryAfterMs,
+      candidateRefused: after.candidateRefused,
+      fraction: this.#deps.randomness.fraction(),
+    });
   }
 }
 

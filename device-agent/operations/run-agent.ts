@@ -1,5 +1,6 @@
 import { type AgentConfig, formatAddress } from '#device-agent/domain/agent-config.ts';
 import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
+import { CONNACK_UNAVAILABLE } from '#device-agent/domain/connack.ts';
 import type { ConnectOutcome, MqttSession } from '#device-agent/ports/mqtt-connector.ts';
 import { deviceTopics } from '#gateway/contract/topics.ts';
 import { formatAgentState } from './agent-report.ts';
@@ -11,7 +12,7 @@ import type { Identity } from './identity.ts';
 import { locateBroker } from './locate-broker.ts';
 import { NoticeInbox } from './notice-inbox.ts';
 import { openAgentState } from './open-agent-state.ts';
-import { removeSurplusGenerations, requestRenewal, rollBack } from './renew-certificate.ts';
+import { findPrevious, hasExpired, removeSurplusGenerations, requestRenewal, rollBack } from './renew-certificate.ts';
 import { RenewalKeeper, type Renewed } from './renewal-keeper.ts';
 import type { AgentDeps, AgentEvent, AgentOptions, RunningAgent } from './running-agent.ts';
 import { SessionKeeper } from './session-keeper.ts';
@@ -33,7 +34,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   const { deviceId } = config;
   const topics = deviceTopics(deviceId);
   const time = await TimeKeeper.open(deps);
-  await time.learn(opened.identity.certificate.notBefore);
+  await time.learn(opened.identity.certificate.notBefore, opened.identity.certificate.notAfter);
   const facts = await FactBook.open(deps);
   const desk = new ApplicationDesk(deviceId);
   const emit = (event: AgentEvent) => options.onEvent?.(event);
@@ -57,7 +58,14 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     deps,
     {
       target: () => ({ config, trust: time.trust(anchors) }),
+      hasExpired: (identity) => hasExpired(identity, time),
+      findPrevious: async (current) =>
+        // Revoked is revoked: no other certificate is looked for to get around it.
+        facts.facts.revoked?.serial === current.certificate.serial
+          ? undefined
+          : findPrevious({ ...deps, time }, current),
       commit,
+      fallBack,
       onSession,
       onSessionEnded: (detail) => {
         desk.detach();
@@ -111,6 +119,15 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     log.info('switched to the new certificate', { serial: candidate.certificate.serial });
   }
 
+  /** The gateway does not know the newer certificate any more, and knows the one before. */
+  async function fallBack(previous: Identity, refused: Identity): Promise<void> {
+    await store.switchTo(previous.generation);
+    const [oldSerial, newSerial] = [refused.certificate.serial, previous.certificate.serial];
+    log.warn('switched back to the certificate before', { refused: oldSerial, serial: newSerial });
+    renewals.renewSoon();
+    void runHook({ oldSerial, newSerial });
+  }
+
   async function onFailure(
     outcome: Exclude<ConnectOutcome, { kind: 'connected' }>,
     identity: Identity,
@@ -120,7 +137,8 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     log.warn('no session', { outcome: outcome.kind, reason: error.message, failures });
     emit({ kind: 'connect-failed', outcome });
     const { serial } = identity.certificate;
-    if (outcome.kind === 'refused') await facts.update({ refused: { serial, code: outcome.code, at: time.now() } });
+    if (outcome.kind === 'refused' && outcome.code !== CONNACK_UNAVAILABLE)
+      await facts.update({ refused: { serial, code: outcome.code, at: time.now() } });
     await facts.noteError(error, time.now());
     // CONNACK 5 is an answer. Anything else may also mean that MQTT has moved, or that our clock is wrong.
     const mayBeElsewhere = outcome.kind !== 'refused' && outcome.kind !== 'key-unusable';
@@ -131,7 +149,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   async function askGateway(identity: Identity): Promise<void> {
     const found = await locateBroker(deps, { config, trust: time.trust(anchors), identity }, stopping.signal);
     if (!found) return;
-    await time.learn(found.time);
+    await time.learn(found.time, found.servedUntil);
     if (found.mqtt.host === config.mqtt.host && found.mqtt.port === config.mqtt.port) return;
     config = { ...config, mqtt: found.mqtt };
     await store.writeRecord('agent', config);
@@ -139,14 +157,15 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
 
   async function renew(signal: AbortSignal): Promise<Renewed> {
     const before = sessions.identity;
-    const candidate = await requestRenewal({ ...deps, time, facts }, { config, anchors, identity: before }, signal);
+    const renewing = { ...deps, time, facts };
+    const candidate = await requestRenewal(renewing, { config, anchors, identity: before }, signal);
     const proven = sessions.prove(candidate);
     // A candidate left by the run before is the first to connect.
     sessions.start();
     try {
       await proven;
     } catch (error) {
-      if (asAgentError(error, 'STATE_BROKEN').code === 'CANDIDATE_REFUSED') await rollBack(deps, candidate);
+      if (asAgentError(error, 'STATE_BROKEN').code === 'CANDIDATE_REFUSED') await rollBack(renewing, candidate);
       throw error;
     }
     return { oldSerial: before.certificate.serial, newSerial: candidate.certificate.serial };

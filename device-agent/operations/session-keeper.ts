@@ -1,38 +1,17 @@
-import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import { reconnectDelay, SETTLED_SESSION_MS } from '#device-agent/domain/backoff.ts';
+import { isRefusalOfIdentity } from '#device-agent/domain/connack.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
-import type { GatewayTrust } from '#device-agent/ports/est-client.ts';
 import type { Log } from '#device-agent/ports/log.ts';
 import type { ConnectOutcome, MqttConnector, MqttSession } from '#device-agent/ports/mqtt-connector.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import { formatWill } from './agent-report.ts';
 import { type Identity, tlsIdentityOf } from './identity.ts';
-import { chooseTurn, clearRecord, type Contender, isHopeless, newContender, recordFailure } from './session-turns.ts';
+import type { SessionKeeperHooks } from './session-keeper-hooks.ts';
+import { type Contender, chooseTurn, clearRecord, isHopeless, newContender, recordFailure } from './session-turns.ts';
 import { Wakeup } from './wakeup.ts';
 
 export type SessionKeeperDeps = { mqtt: MqttConnector; clock: Clock; randomness: Randomness; log: Log };
-
-/** What the keeper needs to know, and whom it tells. */
-export type SessionKeeperHooks = {
-  /** Read at every attempt: the address and the clock may have changed. */
-  target(): { config: AgentConfig; trust: GatewayTrust };
-  hasExpired(identity: Identity): boolean;
-  /** The broker refuses the current identity: the one before it, when that could still be let in. */
-  findPrevious(current: Identity): Promise<Identity | undefined>;
-  /** A session is there (CONNACK 0). What it throws ends the session. */
-  onSession(session: MqttSession, identity: Identity): Promise<void>;
-  onSessionEnded(detail: string): void;
-  onFailure(
-    outcome: Exclude<ConnectOutcome, { kind: 'connected' }>,
-    identity: Identity,
-    failures: number,
-  ): Promise<void>;
-  /** The candidate has had its CONNACK 0: make it the identity, durably. */
-  commit(candidate: Identity): Promise<void>;
-  /** The identity before has had its CONNACK 0 while the current one is refused: make it the identity again, durably. */
-  fallBack(previous: Identity, refused: Identity): Promise<void>;
-};
 
 type Candidate = Contender & { resolve: () => void; reject: (error: AgentError) => void };
 
@@ -194,7 +173,7 @@ export class SessionKeeper {
   }
 
   async #take(session: MqttSession, contender: Contender): Promise<void> {
-    const { clock, log, randomness } = this.#deps;
+    const { clock, log } = this.#deps;
     const before = this.#session;
     this.#session = session;
     this.#endedMeanwhile = undefined;
@@ -209,7 +188,7 @@ export class SessionKeeper {
       this.#giveUpHopeless();
     } catch (error) {
       log.warn('session given up', { error: asAgentError(error, 'STATE_BROKEN').message });
-      recordFailure(contender, { kind: 'closed', detail: '' }, clock.monotonic(), randomness.fraction());
+      this.#recordFailure(contender, false);
       session.drop();
     }
   }
@@ -263,14 +242,14 @@ export class SessionKeeper {
   }
 
   async #fail(outcome: Exclude<ConnectOutcome, { kind: 'connected' }>, contender: Contender): Promise<void> {
-    const { clock, randomness } = this.#deps;
-    recordFailure(contender, outcome, clock.monotonic(), randomness.fraction());
+    const isRefusal = outcome.kind === 'refused' && isRefusalOfIdentity(outcome.code);
+    this.#recordFailure(contender, isRefusal);
     if (this.#endedMeanwhile !== undefined) {
       const detail = this.#endedMeanwhile;
       this.#endedMeanwhile = undefined;
       this.#noteEnd(detail);
     }
-    if (contender.refusals > 0) await this.#seekPrevious(contender);
+    if (isRefusal) await this.#seekPrevious(contender);
     this.#failures += 1;
     await this.#hooks.onFailure(outcome, contender.identity, this.#failures);
   }
@@ -282,6 +261,11 @@ export class SessionKeeper {
     this.#isPreviousSettled = true;
     const identity = await this.#hooks.findPrevious(refused.identity);
     if (identity) this.#previous = newContender(identity);
+  }
+
+  #recordFailure(contender: Contender, isRefusal: boolean): void {
+    const { clock, randomness } = this.#deps;
+    recordFailure(contender, { isRefusal, now: clock.monotonic(), fraction: randomness.fraction() });
   }
 
   #reconsider(): void {

@@ -1,6 +1,4 @@
 import { reconnectDelay } from '#device-agent/domain/backoff.ts';
-import { isRefusalOfIdentity } from '#device-agent/domain/connack.ts';
-import type { ConnectOutcome } from '#device-agent/ports/mqtt-connector.ts';
 import type { Identity } from './identity.ts';
 
 /** A stored identity that may be shown to the broker, and how that went so far. */
@@ -25,16 +23,14 @@ export function clearRecord(contender: Contender): void {
   Object.assign(contender, { failures: 0, refusals: 0, notBefore: 0 });
 }
 
-/** @param now monotonic milliseconds. @param fraction 0 <= fraction < 1. */
+/** @param attempt `now` in monotonic milliseconds, 0 <= `fraction` < 1. */
 export function recordFailure(
   contender: Contender,
-  outcome: Exclude<ConnectOutcome, { kind: 'connected' }>,
-  now: number,
-  fraction: number,
+  attempt: { isRefusal: boolean; now: number; fraction: number },
 ): void {
-  contender.notBefore = now + reconnectDelay(contender.failures, fraction);
+  contender.notBefore = attempt.now + reconnectDelay(contender.failures, attempt.fraction);
   contender.failures += 1;
-  if (outcome.kind === 'refused' && isRefusalOfIdentity(outcome.code)) contender.refusals += 1;
+  if (attempt.isRefusal) contender.refusals += 1;
 }
 
 /**

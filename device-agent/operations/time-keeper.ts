@@ -45,9 +45,12 @@ export class TimeKeeper {
     return this.isClockBelievable() ? { anchors } : { anchors, floor: this.#floor };
   }
 
-  /** @param time verified to be in the past, milliseconds UTC. */
-  async learn(time: number): Promise<void> {
-    if (time <= this.#floor) return;
+  /**
+   * @param time verified to be in the past, milliseconds UTC. @param vouchedUntil notAfter of the certificate that vouches
+   * for it: what is beyond is no time it can have told, and is not learned, since the floor never goes down again.
+   */
+  async learn(time: number, vouchedUntil: number): Promise<void> {
+    if (time <= this.#floor || time > vouchedUntil || !Number.isSafeInteger(time)) return;
     this.#floor = time;
     this.#learnedAt = this.#deps.clock.monotonic();
     // With a good clock the file need not follow every notice: flash memory wears.

@@ -49,9 +49,12 @@ export type TpmChallengeAnswer =
     }
   | (EnrollmentAnswer & { kind: 'refused' });
 
+/** `servedUntil`: notAfter of the certificate the gateway showed in TLS, milliseconds UTC: how far its time is believed. */
+type ServedDirectory = Directory & { servedUntil: number };
+
 /** One verified TLS session, opened at the first request and kept for the next. Fails with AgentError. */
 export interface EstSession {
-  fetchDirectory(signal?: AbortSignal): Promise<Directory>;
+  fetchDirectory(signal?: AbortSignal): Promise<ServedDirectory>;
   /** DER, in no order. */
   fetchCaCertificates(signal?: AbortSignal): Promise<Buffer[]>;
   enroll(request: EnrollmentRequest, signal?: AbortSignal): Promise<EnrollmentAnswer>;

@@ -5,15 +5,7 @@ export const EST_BASE_PATH = '/.well-known/est';
 /** Where an agent that has verified the gateway learns the rest: MQTT address, trust domain, the gateway's time. */
 export const DIRECTORY_PATH = '/.well-known/gatehouse';
 
-export const EST_OPERATIONS = [
-  'cacerts',
-  'simpleenroll',
-  'simplereenroll',
-  'csrattrs',
-  'serverkeygen',
-  'fullcmc',
-] as const;
-export type EstOperation = (typeof EST_OPERATIONS)[number];
+export type EstOperation = 'cacerts' | 'simpleenroll' | 'simplereenroll' | 'csrattrs' | 'serverkeygen' | 'fullcmc';
 
 export const CONTENT_TYPE = {
   csr: 'application/pkcs10',

@@ -48,9 +48,9 @@ export type CertificateDetail = CertificateSummary & {
   pem: string;
 };
 
-export type SessionSummary = { since: number; address: string; serial: string };
+type SessionSummary = { since: number; address: string; serial: string };
 
-export type NoticeSummary = { id: string; kind: string; seq: number; state: NoticeState };
+type NoticeSummary = { id: string; kind: string; seq: number; state: NoticeState };
 
 export type DeviceDetail = {
   deviceId: string;

@@ -73,7 +73,7 @@ export async function activateCertificate(
 
 function notPending(certificate: CertificateRecord | undefined): GatewayError {
   return new GatewayError('CERTIFICATE_REVOKED', 'this certificate was taken back before it was used', {
-    subject: { ...(certificate?.deviceId == null ? {} : { deviceId: certificate.deviceId }) },
+    subject: certificate?.deviceId == null ? {} : { deviceId: certificate.deviceId },
   });
 }
 

@@ -3,11 +3,18 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
 import { networkOf } from '#gateway/domain/network-of.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
-import type { Log } from '#gateway/ports/log.ts';
+import type { Log, LogFacts } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
 import { type Store, StoreError } from '#gateway/ports/store.ts';
 
-export type AttemptDeps = { store: Store; clock: Clock; log: Log; metrics: Metrics; refusals: AuditBudget };
+export type AttemptDeps = {
+  store: Store;
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+  refusals: AuditBudget;
+  strangerLines: AuditBudget;
+};
 
 /** What is known of an attempt so far; the work fills in the device as soon as it knows it. */
 export type AttemptFacts = {
@@ -57,12 +64,19 @@ export async function recordAttempt<T>(
     const { attemptId, kind, address } = facts;
     const deviceId = facts.deviceId ?? refusal?.subject.deviceId;
     if (refusal === undefined) deps.log.error('enrollment failed', { attemptId, kind, deviceId, address, error });
-    else deps.log.warn('enrollment refused', { attemptId, kind, deviceId, address, code, detail: refusal.message });
+    else logRefusal(deps, { attemptId, kind, deviceId, address, code, detail: refusal.message });
     if (deviceId !== undefined && deps.refusals.take(networkOf(address), deps.clock.now())) {
       await auditRefusal(deps, { ...facts, deviceId }, code, refusal?.message ?? 'internal error, see the log');
     }
     throw error;
   }
+}
+
+/** A stranger who guesses tickets in a loop must not fill the log either: past a few a minute the metrics tell of it. */
+function logRefusal(deps: AttemptDeps, facts: { deviceId: string | undefined; address: string } & LogFacts): void {
+  const isTold = facts.deviceId !== undefined || deps.strangerLines.take(networkOf(facts.address), deps.clock.now());
+  if (isTold) deps.log.warn('enrollment refused', facts);
+  else deps.log.debug('enrollment refused', facts);
 }
 
 /** A full disk is not a bug: the device is told to come back, and nothing was half done. */

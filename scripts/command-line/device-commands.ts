@@ -119,7 +119,9 @@ export function deviceCommands(): Command {
         ? 'no session was open'
         : `${revoked.sessionsClosed} session(s) closed ${revoked.closedAfterMs} ms after the request`,
     );
-    say(`To let it in again: gatehouse device add ${id} --new-ticket`);
+    // Only a hint: the device is revoked, whether or not this can be asked.
+    const device = await operator.call<DeviceDetail>('showDevice', { params: [id] }).catch(() => undefined);
+    if (device?.state === 'revoked') say(`To let it in again: gatehouse device add ${id} --new-ticket`);
   });
 
   withExamples(

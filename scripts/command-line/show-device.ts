@@ -14,6 +14,8 @@ export function printDeviceAdded(added: DeviceAdded, now: number): void {
   say('');
   say('Shown this once. On the device, type:');
   say(`  gatehouse-agent enroll ${added.joinUrl}`);
+  say('or, where others may see the list of processes, with the join URL on stdin (then Ctrl-D):');
+  say('  gatehouse-agent enroll -');
   if (isCalledByNpm) {
     say('To try it from this checkout:');
     say(`  npx gatehouse-agent enroll ${added.joinUrl} --state agents/${added.deviceId}`);

@@ -4,7 +4,7 @@ import { type Store, StoreError, type Tables } from '#gateway/ports/store.ts';
  * Where a write breaks: `before` anything is written; `during`, after the work has run but before the commit, so all
  * of it is taken back; `after` the commit, so it is all there but the answer is lost.
  */
-export type WriteFault = 'before' | 'during' | 'after';
+type WriteFault = 'before' | 'during' | 'after';
 
 export type FaultyStore = Store & {
   /** The next writes break there, one after the other; then all is well again. */

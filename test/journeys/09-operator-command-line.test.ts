@@ -184,6 +184,8 @@ describe('the operator types gatehouse', () => {
     await client?.closed;
     const again = await gateway.gatehouse<DeviceRevoked>('device', 'revoke', 'press-07', '--reason', 'superseded');
     expect(again).toEqual({ deviceId: 'press-07', serials: [], sessionsClosed: 0, closedAfterMs: 0 });
+    const { stderr } = await gateway.command('device', 'revoke', 'press-07', '--reason', 'superseded');
+    expect(stderr).toMatch(/To let it in again: (npx )?gatehouse device add press-07 --new-ticket/);
   });
 
   test('device retire: for good', async () => {
@@ -192,6 +194,17 @@ describe('the operator types gatehouse', () => {
     const { code, stderr } = await gateway.command('device', 'add', 'press-08', '--new-ticket', '--json');
     expect(code).toBe(1);
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'STATE_CONFLICT' } });
+    // No way back is offered that does not exist.
+    const revoked = await gateway.command('device', 'revoke', 'press-08', '--reason', 'superseded');
+    expect(revoked.code).toBe(0);
+    expect(revoked.stderr).not.toContain('To let it in again');
+  });
+
+  test('device add: says how to enroll, with the join URL as an argument and without', async () => {
+    const { stdout, stderr } = await gateway.command('device', 'add', 'press-10');
+    const [joinUrl] = /gatehouse:\/\/\S+/.exec(stdout) ?? [];
+    expect(stderr).toContain(`\n  gatehouse-agent enroll ${joinUrl}\n`);
+    expect(stderr).toContain('\n  gatehouse-agent enroll -\n');
   });
 
   test('audit list: who, what, when', async () => {

@@ -82,7 +82,7 @@ async function startKeeper(lifeSeconds: number) {
     randomness: { fraction: () => 0, bytes: (n: number) => Buffer.alloc(n) },
   };
   const time = await TimeKeeper.open(deps);
-  await time.learn(certificate.notBefore);
+  await time.learn(certificate.notBefore, certificate.notAfter);
   const inbox = await NoticeInbox.open(
     { ...deps, time, facts: await FactBook.open(deps) },
     {

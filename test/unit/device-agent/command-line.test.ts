@@ -71,6 +71,13 @@ describe('gatehouse-agent enroll', () => {
     await expect(stat(join(agents.folder, 'agent-state'))).rejects.toThrow();
   });
 
+  test('names stdin first in its help, since arguments are seen by all users', async () => {
+    const { code, stdout } = await agents.run(['enroll', '--help']);
+    expect(code).toBe(0);
+    expect(stdout.indexOf('gatehouse-agent -')).toBeLessThan(stdout.indexOf('gatehouse://'));
+    expect(stdout).toContain('every user of a machine can see the arguments');
+  });
+
   test('never repeats a broken join URL, which may hold a ticket', async () => {
     const result = await agents.run(['enroll', 'gatehouse://host/pump/SECRET']);
     expect(result.code).toBe(2);
@@ -170,6 +177,58 @@ describe('gatehouse-agent run', () => {
   });
 });
 
+const folder = () => join(agents.folder, 'agent-state');
+const modeOf = async (name: string) => (await stat(join(folder(), name))).mode & 0o777;
+const openToOthers = async () => {
+  await chmod(folder(), 0o755);
+  await chmod(join(folder(), 'current/key.pem'), 0o644);
+};
+const expectClosed = async () => {
+  expect(await modeOf('.')).toBe(0o700);
+  expect(await modeOf('current/key.pem')).toBe(0o600);
+};
+
+describe('a state folder that is open to others', () => {
+  test('is closed by run, which logs it', async () => {
+    await agents.run(['enroll', gateway.joinUrl, '--no-confirm']);
+    await openToOthers();
+    const { log } = await agents.daemon([]);
+    await expectClosed();
+    expect(log.filter(({ level }) => level === 'warn')).toMatchObject([
+      { message: 'a part of the state folder was open to others and is closed now', path: '.', mode: '755' },
+      {
+        message: 'the private key was open to others and is closed now',
+        path: 'generations/1/key.pem',
+        mode: '644',
+        advice: expect.stringContaining('renew'),
+      },
+    ]);
+  });
+
+  test('is closed by renew and enroll, which say so', async () => {
+    await agents.run(['enroll', gateway.joinUrl, '--no-confirm']);
+    for (const command of [['enroll', gateway.joinUrl, '--no-confirm'], ['renew']]) {
+      await openToOthers();
+      const { code, stderr } = await agents.run(command);
+      expect({ code, stderr }).toMatchObject({
+        code: 0,
+        stderr: expect.stringContaining('the private key was open to others'),
+      });
+      await expectClosed();
+    }
+  });
+
+  test('is left alone and refused when it holds the things of others', async () => {
+    await mkdir(folder());
+    await chmod(folder(), 0o755);
+    await writeFile(join(folder(), 'letter.txt'), 'dear');
+    const { code, stderr } = await agents.run(['enroll', gateway.joinUrl]);
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('a folder of its own') });
+    expect(await modeOf('.')).toBe(0o755);
+    expect(gateway.calls).toEqual([]);
+  });
+});
+
 describe('gatehouse-agent without a running agent', () => {
   test('says what is missing before enrollment', async () => {
     const status = await agents.run(['status', '--json']);
@@ -219,6 +278,36 @@ describe('gatehouse-agent without a running agent', () => {
     const status = await agents.run(['status', '--json']);
     expect(status.code).toBe(1);
     expect(JSON.parse(status.stdout)).toMatchObject({ state: 'expired', advice: expect.stringContaining('--replace') });
+  });
+
+  test.each([
+    ['empty', ''],
+    ['cut off', '{"version":1,'],
+    ['of another shape', '{"version":1}'],
+  ])('is not healthy when agent.json is %s, and says so', async (_name, content) => {
+    await agents.run(['enroll', gateway.joinUrl, '--no-confirm']);
+    await writeFile(join(agents.folder, 'agent-state/agent.json'), content);
+    for (const command of [['status'], ['status', '--json'], ['run']]) {
+      const result = await agents.run(command);
+      expect(result).toMatchObject({
+        code: 1,
+        stdout: '',
+        stderr: expect.stringContaining('agent.json cannot be used'),
+      });
+      expect(result.stderr).toContain('next: ');
+    }
+  });
+
+  test('says what is wrong with a broken key file, in its own words', async () => {
+    await agents.run(['enroll', gateway.joinUrl, '--no-confirm']);
+    await writeFile(join(agents.folder, 'agent-state/current/key.pem'), 'x');
+    const { code, stdout } = await agents.run(['check']);
+    expect(code).toBe(1);
+    expect(stdout).toContain('key.pem is damaged');
+    expect(stdout).toContain(
+      'next: restore the state folder from a copy, or enroll again with --replace and a new ticket',
+    );
+    expect(stdout).not.toMatch(/DECODER|error:|routines/i);
   });
 
   test('names a damaged state folder instead of guessing', async () => {

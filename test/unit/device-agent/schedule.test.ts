@@ -15,6 +15,15 @@ import { parseRetryAfter } from '#device-agent/est/retry-after.ts';
 
 const DAY = 24 * 3600_000;
 
+const afterRefusedCandidate = (failures: number) =>
+  renewalRetryDelay({
+    failures,
+    fraction: 0.999,
+    retryAfterMs: undefined,
+    candidateRefused: true,
+    lifetimeMs: 365 * DAY,
+  });
+
 describe('the local renewal rule', () => {
   test('starts at two thirds of a long life', () => {
     expect(localRenewalMoment({ notBefore: 0, notAfter: 90 * DAY }, 0)).toBe(60 * DAY);
@@ -74,11 +83,17 @@ describe('backing off', () => {
     expect(fullJitter(40, { baseMs: 1000, capMs: 300_000 }, 0.9)).toBe(270_000);
   });
   test('of a renewal fits the lifetime and honours Retry-After', () => {
-    const base = { failures: 20, fraction: 0.999, retryAfterMs: undefined };
+    const base = { failures: 20, fraction: 0.999, retryAfterMs: undefined, candidateRefused: false };
     expect(renewalRetryDelay({ ...base, lifetimeMs: 365 * DAY })).toBeLessThanOrEqual(3600_000);
     expect(renewalRetryDelay({ ...base, lifetimeMs: 3600_000 })).toBeLessThanOrEqual(72_000);
     expect(renewalRetryDelay({ ...base, lifetimeMs: 3600_000, retryAfterMs: 500_000 })).toBe(500_000);
     expect(renewalRetryDelay({ ...base, lifetimeMs: -5 })).toBe(500);
+  });
+  test('of a renewal whose certificate was not let in grows to a quarter of an hour and no further', () => {
+    expect(afterRefusedCandidate(0)).toBeLessThanOrEqual(30_000);
+    expect(afterRefusedCandidate(1)).toBeGreaterThan(afterRefusedCandidate(0));
+    expect(afterRefusedCandidate(20)).toBeGreaterThan(14 * 60_000);
+    expect(afterRefusedCandidate(20)).toBeLessThanOrEqual(15 * 60_000);
   });
 });
 
@@ -110,6 +125,7 @@ describe('time on a device', () => {
   test('runs on from the floor when the wall clock fell through it', () => {
     expect(isClockBelievable(0, floor)).toBe(false);
     expect(bestTime(0, floor, 7000)).toBe(floor + 7000);
+    expect(bestTime(0, floor, 7000.75)).toBe(floor + 7000);
   });
   test.each([undefined, {}, { version: 1, floor: -1 }, { version: 1, floor: 'x' }, { version: 2, floor: 9e15 }])(
     'has a floor even without a readable file: %j',

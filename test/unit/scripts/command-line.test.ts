@@ -73,6 +73,22 @@ describe('the gatehouse command without a gateway', () => {
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'NOT_RUNNING', advice: expect.any(String) } });
   });
 
+  test.each([
+    [['--help'], /^gatehouse: the output could not be written: ENOSPC.*\n$/],
+    [['--json', '--help'], /^\{"error":\{"code":"FAILED","detail":"the output could not be written: ENOSPC.*"\}\}\n$/],
+  ])('ends with 1 and one line when the result has no room: %j', async (args, line) => {
+    const shell = '"$0" "$@" > /dev/full';
+    const { code, stderr } = await run('sh', ['-c', shell, process.execPath, PROGRAMS.gatehouse, ...args], { env });
+    expect(stderr).toMatch(line);
+    expect(code).toBe(1);
+  });
+
+  test('keeps its exit code when there is no room for what it says', async () => {
+    const shell = '"$0" "$@" 2> /dev/full';
+    const args = [process.execPath, PROGRAMS.gatehouse, 'device', 'list', '--data', dataDir];
+    expect((await run('sh', ['-c', shell, ...args], { env })).code).toBe(4);
+  });
+
   test('takes the data folder from GATEHOUSE_DATA', async () => {
     const options = { env: { ...env, GATEHOUSE_DATA: dataDir } };
     const { stderr } = await run(process.execPath, [PROGRAMS.gatehouse, 'group', 'list'], options);

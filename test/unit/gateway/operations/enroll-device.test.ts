@@ -188,6 +188,12 @@ describe('refusals', () => {
   });
 });
 
+it('does not let a stranger who guesses fill the log', async () => {
+  for (let i = 0; i < 10; i += 1) await expect(enroll(world, 'stranger', `guess-${i}`)).rejects.toThrow();
+  const lines = world.log.lines.filter(({ message }) => message === 'enrollment refused');
+  expect(lines.map(({ level }) => level).filter((level) => level === 'warn')).toHaveLength(2);
+});
+
 it('says a mistyped ticket of the device it was tried for, and nothing of a device that is not registered', async () => {
   await register(world, 'press-07');
   await expect(enroll(world, 'press-07', 'mistyped')).rejects.toMatchObject({ code: 'TICKET_UNKNOWN' });

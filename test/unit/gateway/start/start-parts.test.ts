@@ -41,8 +41,6 @@ describe('the sockets', () => {
 });
 
 describe("the gateway's own certificates", () => {
-  const open = (names: { dnsNames: string[]; ipAddresses: string[] }) =>
-    new OwnIdentities(world, { folder: join(folder, 'gateway'), issuer: world.intermediate.der, ...names });
   const names = { dnsNames: ['gate.example'], ipAddresses: ['127.0.0.1'] };
 
   it('are kept while they are good, and replaced at two thirds of their life or when a name is missing', async () => {
@@ -106,3 +104,7 @@ describe('recurring work', () => {
     expect(world.log.lines).toContainEqual(expect.objectContaining({ message: 'recurring work failed' }));
   });
 });
+
+function open(names: { dnsNames: string[]; ipAddresses: string[] }): OwnIdentities {
+  return new OwnIdentities(world, { folder: join(folder, 'gateway'), issuer: world.intermediate.der, ...names });
+}
