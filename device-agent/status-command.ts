@@ -75,8 +75,8 @@ function formatForPeople(status: AgentStatus): string {
 }
 
 function formatKey({ keyProvider, proofLevel, tlsKeyAccess }: AgentStatus): string {
-  if (keyProvider === 'software') return keyProvider;
-  return `${keyProvider}, proof level ${proofLevel}, TLS by ${tlsKeyAccess === 'pkcs11' ? 'PKCS#11' : 'the OpenSSL provider'}`;
+  if (tlsKeyAccess === null) return keyProvider;
+  return `${keyProvider}, proof level ${proofLevel}, in TLS by the OpenSSL ${tlsKeyAccess}`;
 }
 
 function formatHook(hook: NonNullable<AgentStatus['hook']>): string {

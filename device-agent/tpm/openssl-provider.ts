@@ -13,7 +13,7 @@ export type OpensslProvider = {
 };
 
 const INSTALL_ADVICE =
-  'install tpm2-openssl 1.2 or later (Debian 13, Ubuntu 24.04: apt-get install tpm2-openssl), or name its module in GATEHOUSE_TPM2_PROVIDER';
+  'install tpm2-openssl 1.2 or later (Debian 13, Ubuntu 24.04: apt-get install tpm2-openssl); on Debian 12 the tpm2.so of the package of Debian 13 does: name its path in GATEHOUSE_TPM2_PROVIDER';
 
 /** Where distributions keep OpenSSL's modules. */
 const LIBRARY_FOLDERS = ['/usr/lib', '/usr/lib64', '/usr/local/lib', '/usr/local/lib64'];

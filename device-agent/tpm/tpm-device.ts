@@ -104,11 +104,6 @@ export class TpmDevice implements Attester {
     await this.#workbench.use((bench) => releaseObjects(bench, names));
   }
 
-  /** Asks the TPM for something small. @throws TpmError when it does not answer */
-  async probe(): Promise<void> {
-    await this.#workbench.use((bench) => bench.handles('handles-transient'));
-  }
-
   #open(): Promise<Ready> {
     this.#ready ??= this.#workbench.use((bench) => this.#prepare(bench));
     // What failed once may work the next time.

@@ -13,6 +13,9 @@ export const DEBIAN_PACKAGES = [
   { package: 'mosquitto-clients', command: 'mosquitto_pub', reason: 'is an MQTT client written by others' },
   { package: 'swtpm', command: 'swtpm', reason: 'is the TPM that devices of the tests have' },
   { package: 'swtpm-tools', command: 'swtpm_setup', reason: 'makes such TPMs, with endorsement certificates' },
+  { package: 'tpm2-abrmd', command: 'tpm2-abrmd', reason: 'shares a TPM between programs, as a kernel does' },
+  { package: 'libtss2-tcti-tabrmd0', command: 'tpm2-abrmd', reason: 'is how programs reach it' },
+  { package: 'dbus-daemon', command: 'dbus-daemon', reason: 'connects them' },
   { package: 'tpm2-tools', command: 'tpm2_send', reason: 'is how the agent talks to a TPM' },
 ];
 

@@ -2,23 +2,21 @@ import 'reflect-metadata';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
-import * as x509 from '@peculiar/x509';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { formatPem } from '#ca/pkix/pem.ts';
+import { softwareKeys } from '#device-agent/keys/software-keys.ts';
 import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import { writeProviderConfig } from '#device-agent/tpm/openssl-provider.ts';
 import { TpmDevice } from '#device-agent/tpm/tpm-device.ts';
 import { createTpmKeys } from '#device-agent/tpm/tpm-keys.ts';
-import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
 import { eventually } from '#test/fixtures/processes/eventually.ts';
 import { portsThatStayFree } from '#test/fixtures/processes/free-ports.ts';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
 import { TlsClientProcess } from '#test/fixtures/tpm/tls-client-process.ts';
+import { TlsDoor } from '#test/fixtures/tpm/tls-door.ts';
 import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
 import { lacksTpmTls, tpmProvider } from '#test/fixtures/tpm/tpm-provider.ts';
 
@@ -27,52 +25,49 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
   let tpm: SoftwareTpm;
   let folder: string;
   let config: string;
-  let authority: TestAuthority;
-  let server: Server;
+  let door: TlsDoor;
   let key: string;
   let certificates: string;
   const clients: TlsClientProcess[] = [];
-  const peers: { name: unknown; authorized: boolean }[] = [];
 
   beforeAll(async () => {
     maker = await createTpmMaker();
     tpm = await maker.makeTpm();
     folder = await mkdtemp(join(tmpdir(), 'gatehouse-tls-'));
     config = await writeProviderConfig(folder, tpmProvider ?? '');
-    authority = await TestAuthority.create();
+    door = await TlsDoor.open();
     const made = await createTpmKeys(device(tpm.tcti)).generate('ec-p256');
     key = made.pem;
-    certificates = await certify(made.publicKey, 'pump-17');
-    server = await listen(authority);
+    certificates = await door.certify(made.publicKey, 'pump-17');
   });
   afterEach(async () => {
     await Promise.all(clients.splice(0).map((client) => client.stop()));
     await tpm.tool('tpm2_flushcontext', '-t');
   });
   afterAll(async () => {
-    server?.close();
+    door?.close();
     await maker?.dispose();
     await rm(folder, { recursive: true, force: true });
   });
 
   it('shows the certificate and proves the key to a server that demands it, over and over', async () => {
     const client = start();
-    const { ms } = await client.order({ kind: 'dial', port: port(), times: 30 });
+    const { ms } = await client.order({ kind: 'dial', port: door.port, times: 30 });
     expect(ms).toHaveLength(30);
-    expect(peers.at(-1)).toEqual({ name: 'pump-17', authorized: true });
+    expect(door.peers.at(-1)).toEqual({ name: 'pump-17', authorized: true });
     // One object for all connections.
     expect(await tpm.handles('transient')).toHaveLength(1);
   });
 
   it('refuses a server of another name, and one of another authority', async () => {
     const client = start();
-    const elsewhere = await listen(authority, '127.0.0.2');
-    const stranger = await listen(await TestAuthority.create());
+    const elsewhere = await TlsDoor.open(door.authority, '127.0.0.2');
+    const stranger = await TlsDoor.open();
     try {
-      expect(await client.order({ kind: 'dial', port: portOf(elsewhere), host: '127.0.0.2' })).toMatchObject({
+      expect(await client.order({ kind: 'dial', port: elsewhere.port, host: '127.0.0.2' })).toMatchObject({
         code: 'GATEWAY_UNTRUSTED',
       });
-      expect(await client.order({ kind: 'dial', port: portOf(stranger) })).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
+      expect(await client.order({ kind: 'dial', port: stranger.port })).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
     } finally {
       elsewhere.close();
       stranger.close();
@@ -81,18 +76,18 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
 
   it('loads the key again when it was flushed, also while an older connection lives', async () => {
     const client = start();
-    await client.order({ kind: 'dial', port: port(), keep: true });
+    await client.order({ kind: 'dial', port: door.port, keep: true });
     await tpm.tool('tpm2_flushcontext', '-t');
-    expect(await client.order({ kind: 'dial', port: port(), times: 3 })).toMatchObject({
+    expect(await client.order({ kind: 'dial', port: door.port, times: 3 })).toMatchObject({
       ms: expect.any(Array) as number[],
     });
   });
 
   it('goes on after the TPM was restarted between two connections', async () => {
     const client = start();
-    await client.order({ kind: 'dial', port: port() });
+    await client.order({ kind: 'dial', port: door.port });
     await tpm.restart();
-    expect(await client.order({ kind: 'dial', port: port() })).toMatchObject({
+    expect(await client.order({ kind: 'dial', port: door.port })).toMatchObject({
       isDead: false,
       ms: expect.any(Array) as number[],
     });
@@ -100,18 +95,18 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
 
   it('gives its connection to the TPM up when that broke under it, even if the TPM is back', async () => {
     const client = start();
-    await client.order({ kind: 'dial', port: port() });
+    await client.order({ kind: 'dial', port: door.port });
     await tpm.powerCut();
     // OpenSSL may go on without a certificate, and the server refuses that; the attempt after it finds out why.
     const answers = [
-      await client.order({ kind: 'dial', port: port() }),
-      await client.order({ kind: 'dial', port: port() }),
+      await client.order({ kind: 'dial', port: door.port }),
+      await client.order({ kind: 'dial', port: door.port }),
     ];
     expect(answers[0]?.ms).toBeUndefined();
     expect(answers[1]).toMatchObject({ code: 'TPM_UNUSABLE', isDead: true });
     await tpm.start();
     const again = start();
-    expect(await again.order({ kind: 'dial', port: port() })).toMatchObject({
+    expect(await again.order({ kind: 'dial', port: door.port })).toMatchObject({
       isDead: false,
       ms: expect.any(Array) as number[],
     });
@@ -121,27 +116,30 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
     const client = start();
     for (const name of ['a', 'b', 'c'])
       await tpm.tool('tpm2_createprimary', '-Q', '-C', 'n', '-G', 'ecc256', '-c', `${name}.ctx`);
-    expect(await client.order({ kind: 'dial', port: port() })).toMatchObject({
+    expect(await client.order({ kind: 'dial', port: door.port })).toMatchObject({
       code: 'TPM_UNUSABLE',
       tpmCode: 'OBJECTS_EXHAUSTED',
       isDead: false,
     });
     await tpm.tool('tpm2_flushcontext', '-t');
-    expect(await client.order({ kind: 'dial', port: port() })).toMatchObject({ ms: expect.any(Array) as number[] });
+    expect(await client.order({ kind: 'dial', port: door.port })).toMatchObject({ ms: expect.any(Array) as number[] });
   });
 
   it('says that the key belongs to another TPM', async () => {
     const other = await maker.makeTpm();
     await device(other.tcti).identify();
     const client = start({ tcti: other.tcti });
-    expect(await client.order({ kind: 'dial', port: port() })).toMatchObject({ tpmCode: 'WRONG_TPM', isDead: false });
+    expect(await client.order({ kind: 'dial', port: door.port })).toMatchObject({
+      tpmCode: 'WRONG_TPM',
+      isDead: false,
+    });
     await client.stop();
     await other.powerCut();
   });
 
   it('says what to look at when OpenSSL does not know the TPM', async () => {
     const client = start({ config: undefined });
-    expect(await client.order({ kind: 'dial', port: port() })).toMatchObject({
+    expect(await client.order({ kind: 'dial', port: door.port })).toMatchObject({
       tpmCode: 'PROVIDER_UNFIT',
       advice: expect.stringContaining('gatehouse-agent check') as string,
     });
@@ -150,7 +148,7 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
   it('takes what a killed process left loaded out of the TPM, and nothing else', async () => {
     for (let crash = 1; crash <= 2; crash += 1) {
       const client = start();
-      await client.order({ kind: 'dial', port: port(), keep: true });
+      await client.order({ kind: 'dial', port: door.port, keep: true });
       clients.splice(clients.indexOf(client), 1);
       await client.kill9();
       await tpm.tool('tpm2_createprimary', '-Q', '-C', 'n', '-G', 'ecc256', '-c', 'other.ctx');
@@ -165,10 +163,10 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
     'connects to mosquitto, which demands certificates and takes the name from them',
     async () => {
       const [brokerPort = 0] = await portsThatStayFree(1);
-      const serverCertificate = await authority.issueServer();
+      const serverCertificate = await door.authority.issueServer();
       await writeFile(join(folder, 'server.pem'), serverCertificate.certificatePem);
       await writeFile(join(folder, 'server.key'), serverCertificate.keyPem);
-      await writeFile(join(folder, 'ca.pem'), rootPem() + formatPem('CERTIFICATE', authority.intermediateDer));
+      await writeFile(join(folder, 'ca.pem'), door.rootPem + formatPem('CERTIFICATE', door.authority.intermediateDer));
       await writeFile(
         join(folder, 'mosquitto.conf'),
         [
@@ -207,10 +205,10 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
     const software = await softwareIdentity();
     const inFile = start({ key: software.key, certificates: software.certificates, config: undefined });
     const inTpm = start();
-    for (const client of [inFile, inTpm]) await client.order({ kind: 'dial', port: port(), times: 5 });
+    for (const client of [inFile, inTpm]) await client.order({ kind: 'dial', port: door.port, times: 5 });
     const [file, chip] = [
-      await inFile.order({ kind: 'dial', port: port(), times: 60 }),
-      await inTpm.order({ kind: 'dial', port: port(), times: 60 }),
+      await inFile.order({ kind: 'dial', port: door.port, times: 60 }),
+      await inTpm.order({ kind: 'dial', port: door.port, times: 60 }),
     ];
     console.info(
       `handshake p50: key in a file ${median(file.ms ?? []).toFixed(1)} ms, key in a software TPM ${median(chip.ms ?? []).toFixed(1)} ms; ` +
@@ -222,61 +220,20 @@ describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {
   function start(
     own: { tcti?: string; key?: string; certificates?: string; config?: string | undefined } = {},
   ): TlsClientProcess {
-    const setting = { tcti: tpm.tcti, key, certificates, anchors: rootPem(), ...own };
+    const setting = { tcti: tpm.tcti, key, certificates, anchors: door.rootPem, ...own };
     const client = new TlsClientProcess(setting, 'config' in own ? own.config : config);
     clients.push(client);
     return client;
   }
 
-  function port(): number {
-    return portOf(server);
-  }
-
-  function rootPem(): string {
-    return formatPem('CERTIFICATE', authority.rootDer);
-  }
-
-  async function certify(publicKey: Buffer, deviceId: string): Promise<string> {
-    const { der } = await authority.issueDevice(new x509.PublicKey(publicKey), deviceId, { life: 3600 });
-    return formatPem('CERTIFICATE', der) + formatPem('CERTIFICATE', authority.intermediateDer);
-  }
-
   async function softwareIdentity(): Promise<{ key: string; certificates: string }> {
-    const { softwareKeys } = await import('#device-agent/keys/software-keys.ts');
     const made = await softwareKeys.generate('ec-p256');
-    return { key: made.pem, certificates: await certify(made.publicKey, 'pump-18') };
-  }
-
-  /** Demands a certificate of our authority, and says `welcome` to who has one. */
-  async function listen(own: TestAuthority, host = '127.0.0.1'): Promise<Server> {
-    const { keyPem, certificatePem } = await own.issueServer();
-    const started = createServer(
-      {
-        key: keyPem,
-        cert: certificatePem,
-        ca: [rootPem(), formatPem('CERTIFICATE', authority.intermediateDer)],
-        requestCert: true,
-        rejectUnauthorized: true,
-        ALPNProtocols: ['http/1.1'],
-      },
-      (socket: TLSSocket) => {
-        peers.push({ name: socket.getPeerCertificate().subject?.CN, authorized: socket.authorized });
-        socket.on('error', () => {});
-        socket.write('welcome');
-      },
-    );
-    started.listen(0, host);
-    await once(started, 'listening');
-    return started;
+    return { key: made.pem, certificates: await door.certify(made.publicKey, 'pump-18') };
   }
 });
 
 function device(tcti: string): TpmDevice {
   return new TpmDevice({ store: new MemoryStateStore(), tcti, create: true });
-}
-
-function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port;
 }
 
 function median(values: number[]): number {
