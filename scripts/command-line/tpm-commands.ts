@@ -81,9 +81,9 @@ function ekCommands(): Command {
       .option('--device <id>', 'good for this device only', deviceIdArgument)
       .option('--note <text>', 'for people')
       .option('--dry-run', 'read the file and say what would be sent'),
-    'openssl pkey -pubin -in ek.pem -outform der | sha256sum',
     'gatehouse tpm ek allow 9c1f... --device press-07',
     'gatehouse tpm ek allow --csv delivery-2026-11.csv',
+    'openssl pkey -pubin -in ek.pem -outform der | sha256sum',
   ).action(async (sha256: string | undefined, _: unknown, command: Command) => {
     const { data, json, csv, device, note, dryRun } = command.optsWithGlobals<AllowOptions>();
     const entries = await entriesOf(sha256, { csv, device, note });

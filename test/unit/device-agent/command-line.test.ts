@@ -60,7 +60,6 @@ describe('gatehouse-agent enroll', () => {
   });
 
   test.each([
-    ['a TPM key is asked for', ['--key', 'tpm'], 'software keys only'],
     ['the key provider is unknown', ['--key', 'cloud'], 'Allowed choices'],
     ['the algorithm is unknown', ['--algorithm', 'rsa-1024'], 'Allowed choices'],
     ['an option is unknown', ['--tpm'], 'unknown option'],

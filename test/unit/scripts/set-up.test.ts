@@ -121,10 +121,18 @@ for name in "$@"; do
     openssl|curl|mosquitto) ;;
     strongswan-pki) name=pki ;;
     mosquitto-clients) name=mosquitto_pub ;;
+    swtpm) ;;
+    swtpm-tools) name=swtpm_setup ;;
+    tpm2-tools) name=tpm2_send ;;
     *) continue ;;
   esac
   /bin/cp "$0" "$(dirname "$0")/$name"
 done`;
+
+  /** Taken from another release, which this stand-in for apt does not have: named, and nothing else changes. */
+  function withoutTpmProvider(stderr: string): string {
+    return stderr.replace(/^set-up: missing: tpm2-openssl .*\n/gm, '');
+  }
 
   async function makeCheckout(apt: string | undefined): Promise<NodeJS.ProcessEnv> {
     checkout = await SmallCheckout.make();
@@ -138,13 +146,14 @@ done`;
   test('installs what is missing, by name, and is silent the second time', async () => {
     const env = await makeCheckout(INSTALL);
     const first = await checkout.run(['setup', '--tests'], env);
-    expect(first.stderr).toMatch(
+    expect(withoutTpmProvider(first.stderr)).toMatch(
       /^set-up: installing Debian packages: openssl curl strongswan-pki .*\nset-up: Debian packages ready/,
     );
     expect(first).toMatchObject({ code: 0, stdout: '' });
     const calls = await readFile(checkout.path('programs/apt.log'), 'utf8');
-    expect(calls).toMatch(/^-q .*install -y --no-install-recommends openssl curl strongswan-pki .*\n$/);
-    expect(await checkout.run(['setup', '--tests'], env)).toMatchObject({ code: 0, stdout: '', stderr: '' });
+    expect(calls).toMatch(/^-q .*install -y --no-install-recommends openssl curl strongswan-pki .*\n/);
+    const second = await checkout.run(['setup', '--tests'], env);
+    expect({ ...second, stderr: withoutTpmProvider(second.stderr) }).toMatchObject({ code: 0, stdout: '', stderr: '' });
   });
 
   test('refreshes the package lists once, then names what stays missing and goes on', async () => {
@@ -154,7 +163,7 @@ done`;
     expect(stderr).toContain('apt-get failed: E: Unable to locate package. To install: sudo apt-get install openssl');
     expect(code).toBe(0);
     const calls = (await readFile(checkout.path('programs/apt.log'), 'utf8')).split('\n');
-    expect(calls.filter((call) => call.endsWith(' update'))).toHaveLength(1);
+    expect(calls.filter((call) => call.endsWith(' update') && !call.includes('Dir::State'))).toHaveLength(1);
   });
 
   test('names what is missing where there is no apt-get', async () => {
