@@ -121,7 +121,7 @@ for name in "$@"; do
     openssl|curl|mosquitto) ;;
     strongswan-pki) name=pki ;;
     mosquitto-clients) name=mosquitto_pub ;;
-    swtpm) ;;
+    swtpm|dbus-daemon) ;;
     swtpm-tools) name=swtpm_setup ;;
     tpm2-tools) name=tpm2_send ;;
     *) continue ;;
