@@ -1,10 +1,12 @@
 import { access } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { KeyAccess } from './compose-agent.ts';
 import { parseAgentConfig } from './domain/agent-config.ts';
 import { AgentError } from './domain/agent-error.ts';
 import { softwareKeys } from './keys/software-keys.ts';
 import type { KeyProvider, KeyProviderName } from './ports/key-provider.ts';
 import type { StateStore } from './ports/state-store.ts';
+import { LAYOUT } from './state/state-layout.ts';
 import type { StateFolder } from './state-folder.ts';
 import { findOpensslProvider, requireUsable, writeProviderConfig } from './tpm/openssl-provider.ts';
 import { isRunningWithProvider, restartWithProvider } from './tpm/restart-with-provider.ts';
@@ -95,7 +97,7 @@ export async function readingKeys(store: StateStore): Promise<KeyProvider> {
 
 /**
  * Keys as a command uses them. For a TPM: what a killed process left in it is released, and the current key is tried,
- * before the first connection. Call it while holding the state folder.
+ * before the first connection. Call it inside the state folder and while holding it.
  * @throws TpmError
  */
 export async function openKeyAccess(
@@ -110,7 +112,7 @@ export async function openKeyAccess(
 ): Promise<KeyAccess> {
   if (options.provider === 'software') return { keys: softwareKeys };
   const tcti = await chooseTcti(store, options.tcti);
-  const tpm = new TpmDevice({ store, tcti, create: options.create });
+  const tpm = new TpmDevice({ store, tcti, create: options.create, workFolder: resolve(LAYOUT.tpmWork) });
   const contexts = new SharedSecureContext(tpm, options.onDead ?? (() => {}));
   await tpm.releaseLeftovers(await storedKeys(store));
   const current = await store.currentGeneration();

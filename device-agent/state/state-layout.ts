@@ -10,6 +10,8 @@ export const LAYOUT = {
   certificate: 'certificate.pem',
   meta: 'meta.json',
   controlSocket: 'agent.sock',
+  /** There only while the TPM is at work. */
+  tpmWork: 'tpm-work',
 } as const;
 
 export const RECORD_FILES = {

@@ -29,6 +29,8 @@ export type TpmDeviceOptions = {
    * for a TPM without them is not the TPM of this device.
    */
   create: boolean;
+  /** Absolute path of a folder that is made and removed for each piece of work; left out: in the system's own place. */
+  workFolder?: string;
   endorsement?: EndorsementKind;
 };
 
@@ -45,7 +47,7 @@ export class TpmDevice implements Attester {
   constructor(options: TpmDeviceOptions) {
     this.tcti = options.tcti;
     this.#options = options;
-    this.#workbench = new TpmWorkbench(options.tcti);
+    this.#workbench = new TpmWorkbench(options.tcti, options.workFolder);
   }
 
   /** TSS2 PRIVATE KEY, PEM. @throws TpmError */

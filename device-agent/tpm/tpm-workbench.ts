@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runTpmTool } from './run-tpm-tool.ts';
@@ -10,10 +10,16 @@ import { runTpmTool } from './run-tpm-tool.ts';
  */
 export class TpmWorkbench {
   readonly tcti: string;
+  readonly #place: string | undefined;
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(tcti: string) {
+  /**
+   * @param place absolute path of the folder to work in, which nobody else uses: what a killed run has left in it goes
+   * at the next use. Left out: a new one each time.
+   */
+  constructor(tcti: string, place?: string) {
     this.tcti = tcti;
+    this.#place = place;
   }
 
   /** @throws TpmError */
@@ -24,7 +30,7 @@ export class TpmWorkbench {
   }
 
   async #useNow<T>(work: (bench: TpmBench) => Promise<T>): Promise<T> {
-    const folder = await mkdtemp(join(tmpdir(), 'gatehouse-tpm-'));
+    const folder = await makeFolder(this.#place);
     const bench = new TpmBench(this.tcti, folder);
     try {
       await bench.open();
@@ -34,6 +40,13 @@ export class TpmWorkbench {
       await rm(folder, { recursive: true, force: true });
     }
   }
+}
+
+async function makeFolder(place: string | undefined): Promise<string> {
+  if (place === undefined) return mkdtemp(join(tmpdir(), 'gatehouse-tpm-'));
+  await rm(place, { recursive: true, force: true });
+  await mkdir(place, { mode: 0o700 });
+  return place;
 }
 
 /** A kernel or user space resource manager gives every connection slots of its own, and empties them at its end. */

@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { DeviceAdded } from '#gateway/contract/operator-api.ts';
@@ -47,6 +48,7 @@ describe.skipIf(lacksTpmTls())('a device whose key lives in its TPM', () => {
     await agent.ok('renew');
     await agent.stop();
     expect(await tpm.handles('transient')).toEqual([]);
+    expect(await readdir(agent.stateDir)).not.toContain('tpm-work');
   });
 });
 

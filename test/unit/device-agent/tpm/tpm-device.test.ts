@@ -1,6 +1,7 @@
 import { createHash, randomBytes, verify, X509Certificate } from 'node:crypto';
-import { readdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
 import { makeCredential } from '#ca/tpm2/make-credential.ts';
@@ -14,19 +15,26 @@ import { TpmDevice } from '#device-agent/tpm/tpm-device.ts';
 import type { TpmError } from '#device-agent/tpm/tpm-error.ts';
 import { createTpmKeys } from '#device-agent/tpm/tpm-keys.ts';
 import { parseTss2Pem } from '#device-agent/tpm/tss2-key.ts';
-import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
 import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
+import { lacksSoftwareTpm } from '#test/fixtures/tpm/tpm-provider.ts';
 
-describe.skipIf(lacks('swtpm', 'swtpm_setup', 'tpm2_create'))('a TPM as the agent uses it', () => {
+describe.skipIf(lacksSoftwareTpm())('a TPM as the agent uses it', () => {
   let maker: TpmMaker;
   let tpm: SoftwareTpm;
+  let workFolder: string | undefined;
 
   beforeAll(async () => {
     maker = await createTpmMaker();
     tpm = await maker.makeTpm();
+    // A place of its own, so that what is left there was left by this test.
+    workFolder = await mkdtemp(join(tmpdir(), 'tpm-work-'));
+    process.env['TMPDIR'] = workFolder;
   });
-  afterAll(() => maker?.dispose());
+  afterAll(async () => {
+    await maker?.dispose();
+    if (workFolder) await rm(workFolder, { recursive: true, force: true });
+  });
 
   const open = (more: Partial<ConstructorParameters<typeof TpmDevice>[0]> = {}) => {
     const store = new MemoryStateStore();
@@ -169,6 +177,14 @@ describe.skipIf(lacks('swtpm', 'swtpm_setup', 'tpm2_create'))('a TPM as the agen
     expect({ persistent: await tpm.handles('persistent'), files: await leftFiles() }).toEqual(before);
   });
 
+  it('removes the files that a killed run has left in its folder', async () => {
+    const place = join(tmpdir(), 'work');
+    await mkdir(place);
+    await writeFile(join(place, 'secret.bin'), 'left');
+    await createTpmKeys(open({ workFolder: place }).device).generate('ec-p256');
+    expect(await leftFiles()).toEqual([]);
+  });
+
   it("does not touch another program's objects, and needs only two of the three slots", async () => {
     const { device } = open();
     await tpm.tool('tpm2_createprimary', '-Q', '-C', 'n', '-G', 'ecc256', '-c', 'other.ctx');
@@ -297,6 +313,6 @@ describe.skipIf(lacks('swtpm', 'swtpm_setup', 'tpm2_create'))('a TPM as the agen
   }
 });
 
-async function leftFiles(): Promise<string[]> {
-  return (await readdir(tmpdir())).filter((name) => name.startsWith('gatehouse-tpm-'));
+function leftFiles(): Promise<string[]> {
+  return readdir(tmpdir());
 }
