@@ -4,7 +4,7 @@ import type { RuntimeFacts } from './runtime-facts.ts';
 
 export type AgentHealthState = 'not-enrolled' | 'enrolled' | 'expired' | 'revoked' | 'refused';
 
-export type TlsKeyAccess = 'provider';
+type TlsKeyAccess = 'provider';
 
 /** What `status --json` prints. Others' scripts rely on these names; fields may be added. Times are milliseconds UTC. */
 export type AgentStatus = {

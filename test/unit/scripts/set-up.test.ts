@@ -129,11 +129,6 @@ for name in "$@"; do
   /bin/cp "$0" "$(dirname "$0")/$name"
 done`;
 
-  /** Taken from another release, which this stand-in for apt does not have: named, and nothing else changes. */
-  function withoutTpmProvider(stderr: string): string {
-    return stderr.replace(/^set-up: missing: tpm2-openssl .*\n/gm, '');
-  }
-
   async function makeCheckout(apt: string | undefined): Promise<NodeJS.ProcessEnv> {
     checkout = await SmallCheckout.make();
     await checkout.run(['setup']);
@@ -175,3 +170,8 @@ done`;
     expect(code).toBe(0);
   });
 });
+
+/** Taken from another release, which this stand-in for apt does not have: named, and nothing else changes. */
+function withoutTpmProvider(stderr: string): string {
+  return stderr.replace(/^set-up: missing: tpm2-openssl .*\n/gm, '');
+}
