@@ -7,10 +7,12 @@ import { liveOneLife, PRESS } from './demo/device-life.ts';
 import { printFailure } from './demo/print-failure.ts';
 import { printNextCommands } from './demo/print-next-commands.ts';
 import { Timeline } from './demo/timeline.ts';
+import { TpmLife } from './demo/tpm-life.ts';
 
 const USAGE = `Usage: npm run demo -- [options]
 
-One device, its whole life, on real processes in a temporary folder; then everything stays up until Ctrl-C.
+One device, its whole life, on real processes in a temporary folder, beside one with a software TPM where swtpm is
+installed; then everything stays up until Ctrl-C.
 
   --exit   end after the last step: exit code 0 only when every step was verified
   --keep   leave the temporary folder behind
@@ -50,14 +52,17 @@ const ended = new Promise<void>((resolve) => {
 const folder = await mkdtemp(join(tmpdir(), 'gatehouse-demo-'));
 const stage = new DemoStage(folder, ending.signal);
 const timeline = new Timeline(options.json !== true);
+const tpm = await TpmLife.begin(folder);
 const isVerified = await play();
 if (options.json) {
-  process.stdout.write(`${JSON.stringify({ ok: isVerified, folder, steps: timeline.steps }, null, 2)}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ ok: isVerified, folder, steps: timeline.steps, leftOut: timeline.leftOut }, null, 2)}\n`,
+  );
 }
 if (isVerified && !options.exit) {
   // Its agent would knock for ever, and a running agent cannot be enrolled anew.
   await stage.stopAgent(PRESS);
-  if (!options.json) printNextCommands(stage);
+  if (!options.json) printNextCommands(stage, { hasTpm: typeof tpm !== 'string' });
   const alive = setInterval(() => undefined, 2 ** 30);
   await ended;
   clearInterval(alive);
@@ -66,6 +71,7 @@ const exitCode = isVerified ? 0 : ending.signal.aborted ? 130 : 1;
 // Commands of a step that was given up end, too.
 ending.abort();
 await stage.stop();
+if (typeof tpm !== 'string') await tpm.dispose();
 if (options.keep) process.stderr.write(`kept ${folder}\n`);
 else await rm(folder, { recursive: true, force: true });
 // Explicit: a step that was given up may still wait for something.
@@ -73,7 +79,7 @@ process.exit(exitCode);
 
 /** @returns true only when every step was done and verified. */
 async function play(): Promise<boolean> {
-  const life = liveOneLife(stage, timeline).then(
+  const life = liveOneLife(stage, timeline, tpm).then(
     () => true,
     (error: unknown) => {
       if (!ending.signal.aborted) printFailure(stage, timeline, error);

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { nameDevices } from './fleet/device-names.ts';
 import { requireOpenFiles } from './fleet/file-limit.ts';
+import type { FleetSettings } from './fleet/fleet-phases.ts';
 import { planPhases } from './fleet/plan-phases.ts';
 import { type FleetOutcome, runFleet } from './fleet/run-fleet.ts';
 import { SimulatedDevice } from './fleet/simulated-device.ts';
@@ -8,9 +9,12 @@ import { parseSimulationOptions, type SimulationOptions, USAGE } from './fleet/s
 import { type FoundGateway, findGateway, findGatewayByReadyFile } from './gateway/find-gateway.ts';
 import { OperatorClient } from './gateway/operator-client.ts';
 import { OwnGateway } from './gateway/own-gateway.ts';
+import { requireTrustedMaker, trustMaker } from './gateway/trust-maker.ts';
 import { createProgress } from './report/live-progress.ts';
 import { buildReport, formatReport, type Interruption } from './report/simulation-report.ts';
 import { SimulatorError } from './simulator-error.ts';
+import { openMakerFolder } from './tpm/maker-folder.ts';
+import { createSimulatedMaker } from './tpm/simulated-maker.ts';
 
 /** How long the devices get to leave cleanly when the run is ended. */
 const LEAVE_MS = 5000;
@@ -38,7 +42,7 @@ async function simulate(options: SimulationOptions): Promise<number> {
   try {
     const found = own?.found ?? (await findNamed(options));
     const startedAt = performance.now();
-    const outcome = await run(options, found, ending.signal);
+    const outcome = await run(options, { ...found, isOwn: own !== undefined }, ending.signal);
     const seconds = (performance.now() - startedAt) / 1000;
     const report = buildReport(options, { ...outcome, seconds, interrupted: ending.reason() });
     process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : formatReport(report)}\n`);
@@ -53,17 +57,22 @@ async function findNamed({ gateway, readyFile }: SimulationOptions): Promise<Fou
   return readyFile === undefined ? findGateway(gateway ?? '') : findGatewayByReadyFile(readyFile);
 }
 
-async function run(options: SimulationOptions, gateway: FoundGateway, signal: AbortSignal): Promise<FleetOutcome> {
+async function run(
+  options: SimulationOptions,
+  gateway: FoundGateway & { isOwn: boolean },
+  signal: AbortSignal,
+): Promise<FleetOutcome> {
   const operator = new OperatorClient(gateway.operatorSocket, options.concurrency);
   const name = randomBytes(3).toString('hex');
   const fleet = nameDevices(name, options.devices).map((deviceId) => new SimulatedDevice(deviceId));
   try {
+    const settings = await settle(options, gateway, operator);
     return await runFleet({
       fleet,
-      phases: planPhases(options.scenario, options),
+      phases: planPhases(options.scenario, { tpms: settings.tpms !== undefined, retire: options.retire }),
       operator,
       gatewayPid: gateway.pid,
-      settings: options,
+      settings,
       concurrency: options.concurrency,
       stepMs: options.stepMs,
       progress: createProgress(process.stderr),
@@ -74,6 +83,24 @@ async function run(options: SimulationOptions, gateway: FoundGateway, signal: Ab
     await Promise.race([left, new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);
     operator.close();
   }
+}
+
+/** What the options come to at this gateway: the maker of the TPMs is trusted before the first one asks for anything. */
+async function settle(
+  options: SimulationOptions,
+  gateway: FoundGateway & { isOwn: boolean },
+  operator: OperatorClient,
+): Promise<FleetSettings> {
+  const { key, endorsementKey } = options;
+  if (key === 'software') return { ...options, tpms: undefined };
+  if (gateway.isOwn) {
+    const maker = createSimulatedMaker();
+    const group = await trustMaker(operator, maker);
+    return { ...options, group: options.group ?? group, tpms: { maker, endorsementKey } };
+  }
+  const kept = await openMakerFolder(options.maker);
+  await requireTrustedMaker(operator, kept, gateway.dataDir);
+  return { ...options, tpms: { maker: kept.maker, endorsementKey } };
 }
 
 /** Within this time two signals are one Ctrl-C: the terminal and npm may both deliver it. */

@@ -3,6 +3,10 @@ export type SimulatorErrorCode =
   | 'USAGE'
   | 'GATEWAY_NOT_RUNNING'
   | 'GATEWAY_START_FAILED'
+  /** The folder with the maker of the simulated TPMs. */
+  | 'MAKER_BROKEN'
+  /** The gateway would refuse every one of its TPMs. */
+  | 'MAKER_NOT_TRUSTED'
   /** This process may not open as many sockets as the fleet needs. */
   | 'TOO_FEW_FILES'
   /** The operator door said no; `reason` is its code. */

@@ -1,5 +1,6 @@
 import { type BenchSettings, CONCURRENCY, type Measurement, scaled } from './bench-settings.ts';
 import type { Figure } from './figure.ts';
+import type { LoadJob } from './load-jobs.ts';
 import { childrenOf } from './process-facts.ts';
 import { median, rounded } from './statistics.ts';
 import { type Timed, timeLoad } from './timed-load.ts';
@@ -38,7 +39,7 @@ async function takeRounds(stage: Parameters<Measurement>[0], settings: BenchSett
   const rounds: Rounds = { bare: [], mutual: [], enroll: [], reenroll: [] };
   const target = stage.est;
   const pids = [stage.gatewayPid, ...(await childrenOf(stage.gatewayPid))];
-  const time = (job: Parameters<typeof timeLoad>[2]) => timeLoad(stage.load, pids, job);
+  const time = (job: LoadJob) => timeLoad(stage.load, pids, job);
   const count = scaled(200, settings);
   // Not measured: the first requests of a process are compiled while they are answered.
   stage.release(await stage.devices(scaled(100, settings)));

@@ -1,4 +1,4 @@
-import type { LoadJob, LoadResult } from './load-jobs.ts';
+import type { LoadResult } from './load-jobs.ts';
 import type { LoadProcess } from './load-process.ts';
 import { processorMs } from './process-facts.ts';
 
@@ -11,7 +11,11 @@ export type Timed = LoadResult & {
 };
 
 /** Runs a job of the load process and reads what it cost whom. @param pids processes under load */
-export async function timeLoad(load: LoadProcess, pids: readonly number[], job: LoadJob): Promise<Timed> {
+export async function timeLoad<Job extends { kind: string }, Result extends LoadResult>(
+  load: LoadProcess<Job, Result>,
+  pids: readonly number[],
+  job: Job,
+): Promise<Timed> {
   const read = async () => ({
     server: sum(await Promise.all(pids.map(processorMs))),
     load: await processorMs(load.pid),

@@ -4,6 +4,7 @@ import type { ReadyFile } from '#gateway/contract/data-folder.ts';
 import type { DeviceDetail } from '#gateway/contract/operator-api.ts';
 import { connectOperator, type OperatorClient } from '#scripts/command-line/operator-client.ts';
 import { PROJECT_ROOT } from '#scripts/command-line/project-root.ts';
+import { tpmEnvironment } from '#scripts/tpm/missing-tpm-parts.ts';
 import { expect, expectSoon } from './expectation.ts';
 import { type CommandResult, runCommand } from './run-command.ts';
 import { RunningProcess } from './running-process.ts';
@@ -19,6 +20,7 @@ export class DemoStage {
   readonly folder: string;
   readonly dataDir: string;
   readonly processes: RunningProcess[] = [];
+  readonly #environment = tpmEnvironment();
   /** Those under way: the folder is theirs until they have ended. */
   readonly #commands = new Set<Promise<CommandResult>>();
   readonly #signal: AbortSignal;
@@ -117,7 +119,7 @@ export class DemoStage {
   }
 
   async #run(command: readonly string[]): Promise<CommandResult> {
-    const running = runCommand(process.execPath, command, { signal: this.#signal });
+    const running = runCommand(process.execPath, command, { signal: this.#signal, env: this.#environment });
     this.#commands.add(running);
     return running.finally(() => this.#commands.delete(running));
   }
@@ -131,7 +133,7 @@ export class DemoStage {
     const logs = join(this.folder, 'logs');
     await mkdir(logs, { recursive: true });
     this.#signal.throwIfAborted();
-    const started = new RunningProcess(name, args, join(logs, `${name}.log`));
+    const started = new RunningProcess(name, args, join(logs, `${name}.log`), this.#environment);
     // Waited for where it matters; noticed by nobody else here, so it must not count as unhandled.
     started.failure().catch(() => undefined);
     this.processes.push(started);

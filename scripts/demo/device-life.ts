@@ -14,7 +14,9 @@ import { fetchRevokedSerials } from './check-crl.ts';
 import type { DemoStage } from './demo-stage.ts';
 import { expect, expectSoon } from './expectation.ts';
 import { knockWithoutCertificate } from './knock-without-certificate.ts';
+import { readTelemetry } from './read-telemetry.ts';
 import type { Timeline } from './timeline.ts';
+import { PUMP, type TpmLife } from './tpm-life.ts';
 
 export const PRESS = 'press-07';
 export const MONITOR = 'monitor-1';
@@ -22,8 +24,11 @@ const DEVICES = [PRESS, MONITOR] as const;
 /** Exit code of `gatehouse-agent` when it is the gateway that says no. */
 const REFUSED = 3;
 
-/** One device, its whole life: every step is done with the real programs, then verified from another side. */
-export async function liveOneLife(stage: DemoStage, timeline: Timeline): Promise<void> {
+/**
+ * One device, its whole life: every step is done with the real programs, then verified from another side.
+ * @param tpm a second one beside it, or why there is none
+ */
+export async function liveOneLife(stage: DemoStage, timeline: Timeline, tpm: TpmLife | string): Promise<void> {
   const joinUrls = new Map<string, string>();
   let revokedSerials: string[] = [];
 
@@ -38,7 +43,9 @@ export async function liveOneLife(stage: DemoStage, timeline: Timeline): Promise
   });
 
   await timeline.step('two devices are registered, each with a one-time ticket', async () => {
-    await stage.gatehouse('group', 'add', 'monitors', '--read-from', 'default');
+    const more = typeof tpm === 'string' ? [] : [await tpm.register(stage)];
+    const readable = ['default', ...more.map(({ group }) => group)];
+    await stage.gatehouse('group', 'add', 'monitors', '--read-from', readable.join(','));
     const groups = { [PRESS]: 'default', [MONITOR]: 'monitors' };
     for (const [deviceId, group] of Object.entries(groups)) {
       const added = await stage.gatehouse<DeviceAdded>('device', 'add', deviceId, '--group', group);
@@ -47,7 +54,10 @@ export async function liveOneLife(stage: DemoStage, timeline: Timeline): Promise
       expect(join.rootSha256 === stage.ready.rootSha256, 'a join URL that pins the root', join.rootSha256);
       joinUrls.set(deviceId, added.joinUrl);
     }
-    return [`${PRESS} in group default; ${MONITOR} in group monitors, which may read telemetry of default`];
+    return [
+      `${PRESS} in group default; ${MONITOR} in group monitors, which may read telemetry of ${readable.join(' and ')}`,
+      ...more.map(({ fact }) => fact),
+    ];
   });
 
   await timeline.step('both enroll over EST: own key, ticket, certificate', async () => {
@@ -81,11 +91,14 @@ export async function liveOneLife(stage: DemoStage, timeline: Timeline): Promise
 
   await timeline.step(`${PRESS} publishes, ${MONITOR} reads it`, async () => {
     const payload = JSON.stringify({ celsius: 71.4 });
-    const message = await readTelemetry(stage, payload);
+    const message = await readTelemetry(stage, { from: PRESS, by: MONITOR, subtopic: 'temperature', payload });
     expect(message.topic === `v1/d/${PRESS}/out/data/temperature`, 'the topic of the press', message.topic);
     expect(message.payload === payload, `the payload ${payload}`, message.payload);
     return [`${message.topic}  ${message.payload}`];
   });
+
+  if (typeof tpm === 'string') timeline.leaveOut(tpm);
+  else await timeline.step(`${PUMP} joins with a key that never leaves its TPM`, () => tpm.join(stage, MONITOR));
 
   await timeline.step('those without the right are turned away', async () => {
     const topic = `v1/d/${MONITOR}/out/data/#`;
@@ -149,29 +162,6 @@ export async function liveOneLife(stage: DemoStage, timeline: Timeline): Promise
 
 /** The part of `gatehouse-agent status --json` that is looked at here. */
 type AgentStatus = { state: string; connected: boolean };
-
-type Message = { topic: string; payload: string };
-
-/** Publishes until the listener, which subscribes in its own time, has heard it. */
-async function readTelemetry(stage: DemoStage, payload: string): Promise<Message> {
-  const topic = `v1/d/${PRESS}/out/data/#`;
-  let hasEnded = false;
-  const listening = stage.agentOk(MONITOR, 'listen', topic, '--count', '1', '--timeout', '20').finally(() => {
-    hasEnded = true;
-  });
-  const publishing = expectSoon(
-    'the listener to hear it',
-    async () => {
-      if (!hasEnded) await stage.agentOk(PRESS, 'publish', 'temperature', payload);
-      return hasEnded;
-    },
-    (ended) => ended,
-    { timeoutMs: 30_000, everyMs: 100 },
-  );
-  const [output] = await Promise.all([listening, publishing]);
-  const line: unknown = JSON.parse(output.trim().split('\n')[0] ?? '');
-  return line as Message;
-}
 
 function activeSerial(device: DeviceDetail): string {
   return device.certificates.find(({ state }) => state === 'active')?.serial ?? 'none';

@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
 import type { DemoStage } from './demo-stage.ts';
 import { MONITOR, PRESS } from './device-life.ts';
+import { PUMP } from './tpm-life.ts';
 
 /** What a reader can type in another terminal while the demo stays up, with the real paths and ports. */
-export function printNextCommands(stage: DemoStage): void {
+export function printNextCommands(stage: DemoStage, { hasTpm }: { hasTpm: boolean }): void {
   const data = `--data ${stage.dataDir}`;
   const { status, mqtt, est, rootPem } = stage.ready;
   const identity = join(stage.stateDir(MONITOR), 'current');
@@ -16,6 +17,13 @@ export function printNextCommands(stage: DemoStage): void {
       `npx gatehouse doctor ${data}`,
       `npx gatehouse-agent status --state ${stage.stateDir(MONITOR)}`,
     ],
+    ...(hasTpm && {
+      'Look at the device with the TPM': [
+        `npx gatehouse device show ${PUMP} ${data}`,
+        `npx gatehouse tpm root list ${data}`,
+        `npx gatehouse-agent status --state ${stage.stateDir(PUMP)}`,
+      ],
+    }),
     'Let the press in again (copy the join URL it prints)': [
       `npx gatehouse device add ${PRESS} --new-ticket ${data}`,
       `npx gatehouse-agent enroll --replace JOIN-URL --state ${stage.stateDir(PRESS)}`,

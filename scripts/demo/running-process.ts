@@ -14,10 +14,10 @@ export class RunningProcess {
   #end: string | undefined;
 
   /** @param args of Node: the program's file first. `logFile`: all it says, on both streams. */
-  constructor(name: string, args: readonly string[], logFile: string) {
+  constructor(name: string, args: readonly string[], logFile: string, env: NodeJS.ProcessEnv = process.env) {
     this.name = name;
     // The channel closes when the demo dies in whatever way: who listens for that ends as well.
-    this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env });
     const log = createWriteStream(logFile, { mode: 0o600 });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {

@@ -20,6 +20,8 @@ const TITLE_WIDTH = 56;
 /** The numbered steps of the demo: each does something, verifies it, and is shown with its times. */
 export class Timeline {
   readonly steps: TimelineStep[] = [];
+  /** What this machine cannot show, and why. */
+  readonly leftOut: string[] = [];
   readonly #start = performance.now();
   readonly #isShown: boolean;
 
@@ -49,6 +51,12 @@ export class Timeline {
     }
   }
 
+  /** A line in place of a step that cannot be done here. */
+  leaveOut(why: string): void {
+    this.leftOut.push(why);
+    if (this.#isShown) process.stdout.write(`      ${style('yellow', '-')}  ${why}\n`);
+  }
+
   #since(at: number): number {
     return performance.now() - this.#start - at;
   }
@@ -74,6 +82,7 @@ function style(format: Parameters<typeof styleText>[0], text: string): string {
   return styleText(format, text, { stream: process.stdout });
 }
 
-function formatSeconds(ms: number): string {
+/** @param ms milliseconds */
+export function formatSeconds(ms: number): string {
   return `${(ms / 1000).toFixed(2)} s`;
 }

@@ -1,5 +1,10 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
 import type { KeyKind } from '#gateway/contract/operator-api.ts';
 import type { OperatorClient } from '#simulators/gateway/operator-client.ts';
+import type { SimulatedMaker } from '#simulators/tpm/simulated-maker.ts';
+import { createSimulatedTpm } from '#simulators/tpm/simulated-tpm.ts';
+import { createSimulatedTpmKeys } from '#simulators/tpm/simulated-tpm-keys.ts';
 import type { PhaseName } from './plan-phases.ts';
 import type { SimulatedDevice } from './simulated-device.ts';
 
@@ -11,6 +16,8 @@ export type FleetSettings = {
   keyKind: KeyKind;
   renewBy: RenewBy;
   holdMs: number;
+  /** Whose TPMs the devices get; undefined: none, keys are software. */
+  tpms: { maker: SimulatedMaker; endorsementKey: EndorsementKind } | undefined;
 };
 
 /** What one device does in a phase, and which devices are in it. */
@@ -33,6 +40,19 @@ export function workOf(
   const registered = fleet.filter(({ isRegistered }) => isRegistered);
   const connected = fleet.filter(({ isConnected }) => isConnected);
   switch (phase) {
+    case 'equip':
+      return {
+        devices: settings.tpms === undefined ? [] : [...fleet],
+        together: false,
+        run: async (device) => {
+          if (settings.tpms === undefined) return;
+          const { maker, endorsementKey } = settings.tpms;
+          // Making a TPM waits for nothing: without this turn no signal would be heard.
+          await turn();
+          const tpm = createSimulatedTpm(maker, { ek: endorsementKey });
+          device.equip(createSimulatedTpmKeys(tpm, [maker.issuerCertificate]));
+        },
+      };
     case 'register':
       return {
         devices: [...fleet],

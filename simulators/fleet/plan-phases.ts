@@ -1,7 +1,7 @@
 export const SCENARIOS = ['all', 'enroll', 'hold', 'reconnect', 'renew'] as const;
 export type Scenario = (typeof SCENARIOS)[number];
 
-export type PhaseName = 'register' | 'enroll' | 'connect' | 'hold' | 'reconnect' | 'renew' | 'end' | 'retire';
+export type PhaseName = 'equip' | 'register' | 'enroll' | 'connect' | 'hold' | 'reconnect' | 'renew' | 'end' | 'retire';
 
 const SCENARIO_PHASES = {
   all: ['register', 'enroll', 'connect', 'hold', 'reconnect', 'renew', 'end'],
@@ -11,7 +11,15 @@ const SCENARIO_PHASES = {
   renew: ['register', 'enroll', 'connect', 'renew', 'end'],
 } as const satisfies Record<Scenario, readonly PhaseName[]>;
 
-/** The phases of a scenario in their order. @param options.retire the devices are taken out of the gateway's books at the end. */
-export function planPhases(scenario: Scenario, options: { retire: boolean }): PhaseName[] {
-  return [...SCENARIO_PHASES[scenario], ...(options.retire ? (['retire'] as const) : [])];
+/**
+ * The phases of a scenario in their order.
+ * @param options.tpms every device gets a TPM first. @param options.retire the devices are taken out of the gateway's
+ * books at the end.
+ */
+export function planPhases(scenario: Scenario, options: { tpms: boolean; retire: boolean }): PhaseName[] {
+  return [
+    ...(options.tpms ? (['equip'] as const) : []),
+    ...SCENARIO_PHASES[scenario],
+    ...(options.retire ? (['retire'] as const) : []),
+  ];
 }

@@ -3,6 +3,7 @@ import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { enrollDevice } from '#device-agent/operations/enroll-device.ts';
 import { runAgent } from '#device-agent/operations/run-agent.ts';
 import type { AgentDeps, AgentEvent, RunningAgent } from '#device-agent/operations/running-agent.ts';
+import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
 import { silentLog } from '#device-agent/runtime/json-log.ts';
 import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
@@ -23,7 +24,8 @@ export class SimulatedDevice {
   onRepeat: () => void = () => {};
   /** Set by the phase that runs: the session ended although nobody asked for it. */
   onLost: (detail: string) => void = () => {};
-  readonly #deps: AgentDeps;
+  readonly #store = new MemoryStateStore();
+  #deps: AgentDeps;
   readonly #waiting = new Set<Waiting>();
   #join: JoinUrl | undefined;
   #agent: RunningAgent | undefined;
@@ -32,7 +34,12 @@ export class SimulatedDevice {
 
   constructor(deviceId: DeviceId) {
     this.deviceId = deviceId;
-    this.#deps = composeAgent({ store: new MemoryStateStore(), log: silentLog });
+    this.#deps = composeAgent({ store: this.#store, log: silentLog });
+  }
+
+  /** Its keys live there from now on: before the first one is made. */
+  equip(keys: KeyProvider): void {
+    this.#deps = composeAgent({ store: this.#store, log: silentLog, access: { keys } });
   }
 
   get isRegistered(): boolean {

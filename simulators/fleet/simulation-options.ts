@@ -1,8 +1,13 @@
 import { parseArgs } from 'node:util';
+import { ENDORSEMENT_KINDS, type EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
 import { KEY_KINDS, type KeyKind } from '#gateway/contract/operator-api.ts';
 import { SimulatorError } from '#simulators/simulator-error.ts';
 import { RENEW_BY, type RenewBy } from './fleet-phases.ts';
 import { SCENARIOS, type Scenario } from './plan-phases.ts';
+
+const KEY_PLACES = ['software', 'tpm'] as const;
+type KeyPlace = (typeof KEY_PLACES)[number];
+const EK_KINDS = Object.keys(ENDORSEMENT_KINDS) as EndorsementKind[];
 
 export type SimulationOptions = {
   devices: number;
@@ -13,6 +18,12 @@ export type SimulationOptions = {
   readyFile: string | undefined;
   group: string | undefined;
   keyKind: KeyKind;
+  /** Where the keys live. */
+  key: KeyPlace;
+  /** What each TPM has, when keys live in TPMs. */
+  endorsementKey: EndorsementKind;
+  /** Folder of the TPMs' maker, for a gateway that is not our own. */
+  maker: string;
   renewBy: RenewBy;
   holdMs: number;
   timeLimitMs: number;
@@ -33,6 +44,9 @@ Devices with keys of their own, running the real agent in this one process, agai
   --concurrency N      devices at work at once; a reconnect is always all at once  (32)
   --group NAME         group to register the devices in              (default)
   --algorithm KIND     ${KEY_KINDS.slice(0, 4).join(', ')}, ...           (ec-p256)
+  --key PLACE          software; tpm: every device has a TPM in memory and attests its key  (software)
+  --endorsement-key K  of these TPMs: ${EK_KINDS.join(', ')}  (ec-p256)
+  --maker DIR          their maker, for --gateway and --ready-file; made when there is none  (./simulated-tpm-maker)
   --hold TIME          how long sessions are held                    (10s)
   --renew-by WHO       notice: ordered by the gateway; agent: by the device itself  (notice)
   --retire             retire the devices at the end, for a gateway that lives on
@@ -45,6 +59,7 @@ Times: 500ms, 10s, 2m. Ctrl-C ends cleanly and shows the results so far. Exit co
 
 Examples:
   npm run simulate -- --devices 500
+  npm run simulate -- --devices 500 --key tpm --scenario enroll
   npm run simulate -- --gateway ./data --devices 50 --scenario reconnect --retire --json`;
 
 /** @returns 'help' when that was asked for. @throws SimulatorError USAGE */
@@ -53,6 +68,10 @@ export function parseSimulationOptions(args: readonly string[]): SimulationOptio
   if (values.help === true) return 'help';
   if (values.gateway !== undefined && values['ready-file'] !== undefined)
     throw usage('--gateway and --ready-file name the same thing: give one');
+  if (values.key === 'tpm' && (values.algorithm ?? 'ec-p256') !== 'ec-p256')
+    throw usage(`keys in a TPM are of kind ec-p256, not ${values.algorithm}: leave --algorithm out`);
+  if (values.key !== 'tpm' && (values['endorsement-key'] ?? values.maker) !== undefined)
+    throw usage('--endorsement-key and --maker are about TPMs: add --key tpm');
   return {
     devices: count('--devices', values.devices ?? '500', 20_000),
     scenario: choice('--scenario', values.scenario ?? 'all', SCENARIOS),
@@ -61,6 +80,9 @@ export function parseSimulationOptions(args: readonly string[]): SimulationOptio
     readyFile: values['ready-file'],
     group: values.group,
     keyKind: choice('--algorithm', values.algorithm ?? 'ec-p256', KEY_KINDS),
+    key: choice('--key', values.key ?? 'software', KEY_PLACES),
+    endorsementKey: choice('--endorsement-key', values['endorsement-key'] ?? 'ec-p256', EK_KINDS),
+    maker: values.maker ?? './simulated-tpm-maker',
     renewBy: choice('--renew-by', values['renew-by'] ?? 'notice', RENEW_BY),
     holdMs: duration('--hold', values.hold ?? '10s'),
     stepMs: duration('--step-limit', values['step-limit'] ?? '60s'),
@@ -85,6 +107,9 @@ function readArguments(args: readonly string[]) {
         concurrency: text,
         group: text,
         algorithm: text,
+        key: text,
+        'endorsement-key': text,
+        maker: text,
         hold: text,
         'renew-by': text,
         retire: flag,

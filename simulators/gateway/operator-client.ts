@@ -27,10 +27,11 @@ export class OperatorClient {
     params: readonly string[] = [],
     body?: unknown,
     signal?: AbortSignal,
+    query?: Readonly<Record<string, string | number>>,
   ): Promise<OperatorResponses[Route]> {
     const { status, text } = await this.#exchange(
       OPERATOR_ROUTES[route].method,
-      operatorPath(route, params),
+      operatorPath(route, params, query),
       body,
       signal,
     );

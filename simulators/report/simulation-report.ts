@@ -14,6 +14,9 @@ export type SimulationReport = {
   devices: number;
   scenario: string;
   algorithm: string;
+  key: 'software' | 'tpm';
+  /** Enrollments with a key attested by a TPM, both round trips; null where keys are software. */
+  attested: { endorsementKey: string; perSecond: number; perGatewaySecond: number | null } | null;
   concurrency: number;
   seconds: number;
   /** Of the simulating process, which holds the devices, not of the gateway. */
@@ -33,6 +36,8 @@ export function buildReport(
     devices: options.devices,
     scenario: options.scenario,
     algorithm: options.keyKind,
+    key: options.key,
+    attested: options.key === 'tpm' ? attestedRates(options, run.phases) : null,
     concurrency: options.concurrency,
     seconds: Math.round(run.seconds * 1000) / 1000,
     memory: {
@@ -48,9 +53,20 @@ export function buildReport(
   };
 }
 
+/** `perGatewaySecond`: of processor time in the gateway, its authority not counted. */
+function attestedRates({ endorsementKey }: SimulationOptions, phases: readonly PhaseResult[]) {
+  const enroll = phases.find(({ name }) => name === 'enroll');
+  const gatewayMs = enroll?.processorMs?.gateway ?? null;
+  return {
+    endorsementKey,
+    perSecond: enroll?.perSecond ?? 0,
+    perGatewaySecond: gatewayMs === null || gatewayMs === 0 ? null : Math.round(10_000 / gatewayMs) / 10,
+  };
+}
+
 /** The report for people. */
 export function formatReport(report: SimulationReport): string {
-  const { devices, algorithm, concurrency, seconds, memory, machine, phases } = report;
+  const { devices, algorithm, attested, concurrency, seconds, memory, machine, phases } = report;
   const perDevice = memory.kibPerDevice === null ? '' : `, ${memory.kibPerDevice} KiB per connected device`;
   return [
     formatPhases(phases),
@@ -58,9 +74,15 @@ export function formatReport(report: SimulationReport): string {
     ...(formatRepeats(phases) === '' ? [] : [formatRepeats(phases)]),
     '',
     `${devices} devices, ${algorithm}, ${concurrency} at a time, ${seconds.toFixed(1)} s in all; ${machine.cores} cores, Node ${machine.node}`,
+    ...(attested === null ? [] : [formatAttested(attested)]),
     `memory of the simulator: ${memory.residentMiB} MiB${perDevice}`,
     ...(report.interrupted === 'signal' ? ['ended by Ctrl-C: results so far'] : []),
     ...(report.interrupted === 'time-limit' ? ['ended by the time limit: results so far'] : []),
     ...(formatFailures(phases) === '' ? [] : ['', 'failures:', formatFailures(phases)]),
   ].join('\n');
+}
+
+function formatAttested({ endorsementKey, perSecond, perGatewaySecond }: NonNullable<SimulationReport['attested']>) {
+  const perCore = perGatewaySecond === null ? '' : `, ${perGatewaySecond} per second of the gateway's processor`;
+  return `attested enrollments (TPMs in memory, EK ${endorsementKey}): ${perSecond.toFixed(1)}/s${perCore}`;
 }

@@ -26,6 +26,8 @@ export type SimulatedMaker = {
   rootCertificate: Buffer;
   /** DER; goes along with every EK certificate or is known to the gateway. */
   issuerCertificate: Buffer;
+  /** Of that issuer: whoever has it makes TPMs that count as endorsed where the root is pinned. */
+  issuerKey: KeyObject;
   /** @param spki SubjectPublicKeyInfo of the endorsement key, DER. @returns the EK certificate, DER. */
   issueEkCertificate: (spki: Uint8Array, use: EkUse) => Buffer;
 };
@@ -35,7 +37,8 @@ type EkUse = 'keyEncipherment' | 'keyAgreement';
 
 const ALGORITHM_NAME = 'ecdsa-sha256';
 const ALGORITHM = formatSignatureAlgorithm(ALGORITHM_NAME);
-const YEAR = 365 * 24 * 60 * 60 * 1000;
+const DAY = 24 * 60 * 60 * 1000;
+const YEAR = 365 * DAY;
 /** RFC 5280 4.1.2.5: no well-defined end, as manufacturers write it. */
 const NO_END = Date.UTC(9999, 11, 31, 23, 59, 59);
 const CA_KEY_USAGE = bitString(Buffer.of(0x06), 1);
@@ -46,11 +49,14 @@ const EK_KEY_USAGES: Record<EkUse, Der> = {
 
 type Authority = { name: Der; privateKey: KeyObject; keyId: Buffer };
 
-/** @param now milliseconds UTC; everything is valid from a day before. */
+const ROOT_NAME = 'Simulated TPM Root';
+const ISSUER_NAME = 'Simulated TPM Issuer';
+
+/** The key of the root is forgotten at once. @param now milliseconds UTC; everything is valid from a day before. */
 export function createSimulatedMaker(now: number = Date.now()): SimulatedMaker {
-  const notBefore = now - 24 * 60 * 60 * 1000;
-  const root = makeAuthority('Simulated TPM Root');
-  const issuer = makeAuthority('Simulated TPM Issuer');
+  const notBefore = now - DAY;
+  const root = makeAuthority(ROOT_NAME);
+  const issuer = makeAuthority(ISSUER_NAME);
   const caCertificate = (subject: Authority, signer: Authority, pathLength: number, years: number) =>
     sign(signer, {
       subject: subject.name,
@@ -62,15 +68,28 @@ export function createSimulatedMaker(now: number = Date.now()): SimulatedMaker {
         formatExtension(OID.subjectKeyIdentifier, false, octetString(subject.keyId)),
       ],
     });
-  return {
+  const kept = {
     rootCertificate: caCertificate(root, root, 1, 30),
     issuerCertificate: caCertificate(issuer, root, 0, 20),
+    issuerKey: issuer.privateKey,
+  };
+  return resumeSimulatedMaker(kept, now);
+}
+
+/** A maker of before. @param kept what there is of it @param now milliseconds UTC */
+export function resumeSimulatedMaker(
+  kept: Omit<SimulatedMaker, 'issueEkCertificate'>,
+  now: number = Date.now(),
+): SimulatedMaker {
+  const issuer = authorityOf(ISSUER_NAME, kept.issuerKey);
+  return {
+    ...kept,
     issueEkCertificate: (spki, use) =>
       sign(issuer, {
         // The TPM is named in the subjectAltName alone, which is critical therefore (RFC 5280 4.2.1.6).
         subject: sequence(),
         spki,
-        validity: [notBefore, NO_END],
+        validity: [now - DAY, NO_END],
         extensions: [
           formatExtension(OID.basicConstraints, true, sequence()),
           formatExtension(OID.keyUsage, true, EK_KEY_USAGES[use]),
@@ -102,7 +121,10 @@ function tpmName(type: string, text: string): Der {
 }
 
 function makeAuthority(commonName: string): Authority {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return authorityOf(commonName, generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+}
+
+function authorityOf(commonName: string, privateKey: KeyObject): Authority {
   return { name: formatName({ commonName }), privateKey, keyId: keyIdentifier(spkiOf(privateKey)) };
 }
 

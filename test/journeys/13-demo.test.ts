@@ -5,11 +5,13 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 import { PROJECT_ROOT, run } from '#test/fixtures/processes/program.ts';
 import { RunningProcess } from '#test/fixtures/processes/running-process.ts';
+import { lacksTpmTls } from '#test/fixtures/tpm/tpm-provider.ts';
 
 const DEMO = join(PROJECT_ROOT, 'scripts/demo.ts');
 const PATIENCE_MS = 90_000;
 
-type Result = { ok: boolean; steps: { number: number; title: string; ok: boolean; ms: number; facts: string[] }[] };
+type Step = { number: number; title: string; ok: boolean; ms: number; facts: string[] };
+type Result = { ok: boolean; steps: Step[]; leftOut: string[] };
 
 describe('npm run demo', () => {
   let folder: string;
@@ -36,9 +38,18 @@ describe('npm run demo', () => {
         patienceMs: PATIENCE_MS,
       });
       expect(stderr).toBe('');
-      const { ok, steps } = JSON.parse(stdout) as Result;
+      const { ok, steps, leftOut } = JSON.parse(stdout) as Result;
       expect({ code, ok }).toEqual({ code: 0, ok: true });
-      expect(steps.map((step) => step.number)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+      const joined = steps.find(({ title }) => title.includes('TPM'));
+      if (lacksTpmTls()) {
+        expect(leftOut.join()).toContain('a device with a TPM is left out: missing ');
+      } else {
+        expect(leftOut).toEqual([]);
+        expect(joined?.facts.join('\n')).toMatch(
+          /with a key in a file: refused[^]*proof level tpm-endorsed, enrolled in \d/,
+        );
+      }
+      expect(steps.map((step) => step.number)).toEqual(Array.from({ length: joined ? 11 : 10 }, (_, at) => at + 1));
       expect(steps.every((step) => step.ok && step.facts.length > 0)).toBe(true);
     },
   );
@@ -52,8 +63,9 @@ describe('npm run demo', () => {
       env,
       patienceMs: PATIENCE_MS,
     });
-    const { ok, steps } = JSON.parse(stdout) as Result;
+    const { ok, steps, leftOut } = JSON.parse(stdout) as Result;
     expect({ code, ok }).toEqual({ code: 1, ok: false });
+    expect(leftOut.join()).toContain('missing swtpm');
     expect(steps.at(-1)).toMatchObject({ number: 10, ok: false });
     expect(stderr).toContain('The demo failed at step 10: the CRL lists it; openssl agrees');
     expect(stderr).toContain('openssl cannot be started; install it');

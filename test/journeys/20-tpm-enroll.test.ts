@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import type { DeviceAdded } from '#gateway/contract/operator-api.ts';
+import type { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
 import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
-import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
 import { startTpmPlant, type TpmPlant } from '#test/fixtures/tpm/tpm-plant.ts';
 import { lacksTpmTls } from '#test/fixtures/tpm/tpm-provider.ts';
 

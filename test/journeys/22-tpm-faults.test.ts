@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
+import { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
 import { startTpmPlant, type TpmPlant } from '#test/fixtures/tpm/tpm-plant.ts';
 import { lacksTpmTls } from '#test/fixtures/tpm/tpm-provider.ts';
 

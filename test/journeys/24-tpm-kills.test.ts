@@ -2,10 +2,10 @@ import { readdir } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { DeviceAdded } from '#gateway/contract/operator-api.ts';
+import type { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
 import type { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
 import { PROGRAMS } from '#test/fixtures/processes/program.ts';
 import { RunningProcess } from '#test/fixtures/processes/running-process.ts';
-import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
 import { startTpmPlant, type TpmPlant } from '#test/fixtures/tpm/tpm-plant.ts';
 import { lacksTpmTls } from '#test/fixtures/tpm/tpm-provider.ts';
 

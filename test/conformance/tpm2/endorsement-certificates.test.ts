@@ -11,9 +11,9 @@ import {
   parseEkCertificate,
   requireEkProfile,
 } from '#gateway/domain/attestation/endorsement.ts';
+import type { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
+import { createTpmMaker, type TpmMaker } from '#scripts/tpm/tpm-maker.ts';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
-import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
-import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
 
 describe.skipIf(lacks('swtpm', 'swtpm_setup', 'tpm2_create'))('EK certificates as swtpm_localca makes them', () => {
   let maker: TpmMaker;

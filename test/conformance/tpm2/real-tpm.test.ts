@@ -20,9 +20,9 @@ import { bindEvidence } from '#ca/tpm2/qualifying-data.ts';
 import { formatPlainSignature, parseTpmSignature } from '#ca/tpm2/signature.ts';
 import { AK_ATTRIBUTES, DEVICE_KEY_ATTRIBUTES, endorsementAreaOf, SRK_ATTRIBUTES } from '#ca/tpm2/templates.ts';
 import { type CertifyEvidence, verifyCertifyEvidence } from '#ca/tpm2/verify-certify.ts';
+import type { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
+import { createTpmMaker, type TpmMaker } from '#scripts/tpm/tpm-maker.ts';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
-import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
-import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
 
 const SRK = 0x81000001;
 const DEVICE = 0x81000010;

@@ -35,6 +35,10 @@ describe('options of the simulator', () => {
     ['a time without a unit', ['--hold', '10'], '--hold'],
     ['a time of more than a day', ['--hold', '25h'], '--hold'],
     ['an option that does not exist', ['--device', '5'], '--device'],
+    ['a key in a place that is none', ['--key', 'usb'], '--key'],
+    ['an endorsement key that TPMs do not have', ['--key', 'tpm', '--endorsement-key', 'ed25519'], '--endorsement-key'],
+    ['keys in a TPM of another kind than TPMs make', ['--key', 'tpm', '--algorithm', 'ed25519'], '--algorithm'],
+    ['a maker of TPMs for devices without one', ['--maker', 'dir'], '--key tpm'],
     ['two ways to the same gateway', ['--gateway', 'a', '--ready-file', 'b'], '--gateway'],
   ])('refuse %s and name it', (_, args, named) => {
     try {
@@ -55,11 +59,15 @@ describe('options of the simulator', () => {
 
 describe('a plan', () => {
   test.each(SCENARIOS)('of scenario %s registers and enrolls before anything else', (scenario) => {
-    expect(planPhases(scenario, { retire: false }).slice(0, 2)).toEqual(['register', 'enroll']);
+    expect(planPhases(scenario, { tpms: false, retire: false }).slice(0, 2)).toEqual(['register', 'enroll']);
+  });
+
+  test('gives every device a TPM before it is registered', () => {
+    expect(planPhases('enroll', { tpms: true, retire: false })).toEqual(['equip', 'register', 'enroll']);
   });
 
   test('ends sessions before it retires the devices', () => {
-    expect(planPhases('all', { retire: true }).slice(-2)).toEqual(['end', 'retire']);
+    expect(planPhases('all', { tpms: false, retire: true }).slice(-2)).toEqual(['end', 'retire']);
   });
 
   test('names every device differently and sortably', () => {

@@ -11,12 +11,12 @@ import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import { writeProviderConfig } from '#device-agent/tpm/openssl-provider.ts';
 import { TpmDevice } from '#device-agent/tpm/tpm-device.ts';
 import { createTpmKeys } from '#device-agent/tpm/tpm-keys.ts';
+import type { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
+import { createTpmMaker, type TpmMaker } from '#scripts/tpm/tpm-maker.ts';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 import { ResourceManager } from '#test/fixtures/tpm/resource-manager.ts';
-import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
 import { TlsClientProcess } from '#test/fixtures/tpm/tls-client-process.ts';
 import { TlsDoor } from '#test/fixtures/tpm/tls-door.ts';
-import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
 import { lacksTpmTls, tpmProvider } from '#test/fixtures/tpm/tpm-provider.ts';
 
 const isAbsent = lacksTpmTls() || lacks('tpm2-abrmd', 'dbus-daemon');

@@ -11,13 +11,13 @@ import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import { writeProviderConfig } from '#device-agent/tpm/openssl-provider.ts';
 import { TpmDevice } from '#device-agent/tpm/tpm-device.ts';
 import { createTpmKeys } from '#device-agent/tpm/tpm-keys.ts';
+import type { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
+import { createTpmMaker, type TpmMaker } from '#scripts/tpm/tpm-maker.ts';
 import { eventually } from '#test/fixtures/processes/eventually.ts';
 import { portsThatStayFree } from '#test/fixtures/processes/free-ports.ts';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
-import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
 import { TlsClientProcess } from '#test/fixtures/tpm/tls-client-process.ts';
 import { TlsDoor } from '#test/fixtures/tpm/tls-door.ts';
-import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
 import { lacksTpmTls, tpmProvider } from '#test/fixtures/tpm/tpm-provider.ts';
 
 describe.skipIf(lacksTpmTls())('TLS with a key that lives in the TPM', () => {

@@ -15,8 +15,8 @@ import { TpmDevice } from '#device-agent/tpm/tpm-device.ts';
 import type { TpmError } from '#device-agent/tpm/tpm-error.ts';
 import { createTpmKeys } from '#device-agent/tpm/tpm-keys.ts';
 import { parseTss2Pem } from '#device-agent/tpm/tss2-key.ts';
-import type { SoftwareTpm } from '#test/fixtures/tpm/software-tpm.ts';
-import { createTpmMaker, type TpmMaker } from '#test/fixtures/tpm/tpm-maker.ts';
+import type { SoftwareTpm } from '#scripts/tpm/software-tpm.ts';
+import { createTpmMaker, type TpmMaker } from '#scripts/tpm/tpm-maker.ts';
 import { lacksSoftwareTpm } from '#test/fixtures/tpm/tpm-provider.ts';
 
 describe.skipIf(lacksSoftwareTpm())('a TPM as the agent uses it', () => {
