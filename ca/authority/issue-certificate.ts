@@ -100,6 +100,10 @@ function subjectFields(order: IssuanceOrder): (string | null | string[])[] {
         order.hardwareSerial ?? null,
         ...(order.proofLevel === undefined ? [] : [order.proofLevel]),
       ];
+    case 'device-bootstrap':
+      return [order.deviceId];
+    case 'registrar':
+      return [order.name];
     case 'gateway-server':
       return [order.dnsNames, order.ipAddresses];
     case 'notice-signer':
@@ -111,7 +115,10 @@ function subjectFields(order: IssuanceOrder): (string | null | string[])[] {
 function describeSubject(order: IssuanceOrder): string {
   switch (order.profile) {
     case 'device':
+    case 'device-bootstrap':
       return order.deviceId;
+    case 'registrar':
+      return order.name;
     case 'gateway-server':
       return [...order.dnsNames, ...order.ipAddresses].join(' ');
     case 'notice-signer':

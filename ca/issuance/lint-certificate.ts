@@ -153,6 +153,19 @@ function lintNames(certificate: TbsCertificate, ordered: Ordered, issuer: Issuer
       check(isOnlyUri, 'the alternative name is not the one URI of the device');
       return;
     }
+    case 'device-bootstrap': {
+      check(subject === `${OID.commonName}=${ordered.deviceId}`, 'the subject is not the device');
+      // Written a second time: under no other path than a claim's.
+      const isOnlyUri = names === 1 && uris[0] === `spiffe://${issuer.trustDomain}/claim/${ordered.deviceId}`;
+      check(isOnlyUri, 'the alternative name is not the one URI of the claim');
+      return;
+    }
+    case 'registrar': {
+      check(subject === `${OID.commonName}=${ordered.name}`, 'the subject is not the registrar');
+      const isOnlyUri = names === 1 && uris[0] === `spiffe://${issuer.trustDomain}/registrar/${ordered.name}`;
+      check(isOnlyUri, 'the alternative name is not the one URI of the registrar');
+      return;
+    }
     case 'gateway-server': {
       check(subject === `${OID.commonName}=${GATEWAY_COMMON_NAME}`, 'the subject is not the gateway');
       const ordersAddresses = ordered.ipAddresses.map((address) => parseIpAddress(address)?.toString('hex') ?? '');

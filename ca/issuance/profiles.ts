@@ -22,13 +22,29 @@ const LEAST_LIFETIME = 10;
 /**
  * Everything this authority certifies; what has no row here is refused, whoever asks. A profile owns every extension
  * and the bounds of the lifetime: an order only names the subject and brings the key.
- * Room for more: `device-bootstrap` (a claim, at most an hour), `service`, `ocsp-responder` are each one row here, one
- * case in subject-names.ts, and one more member of the order.
+ * Room for more: `service`, `ocsp-responder` are each one row here, one case in subject-names.ts, and one more member of
+ * the order.
  */
 export const PROFILES = {
   device: {
     keyUsage: ['digitalSignature'],
     extendedKeyUsage: [OID.clientAuth],
+    lifetime: { least: LEAST_LIFETIME, most: 400 * DAY },
+    keyKinds: TLS_KEYS,
+    hasSubjectAltName: true,
+  },
+  /** A claim: opens the first enrollment of one device, and nothing else. */
+  'device-bootstrap': {
+    keyUsage: ['digitalSignature'],
+    extendedKeyUsage: [OID.clientAuth],
+    lifetime: { least: LEAST_LIFETIME, most: 3600 },
+    keyKinds: TLS_KEYS,
+    hasSubjectAltName: true,
+  },
+  /** Enrolls devices on their behalf (RFC 7030 3.7). */
+  registrar: {
+    keyUsage: ['digitalSignature'],
+    extendedKeyUsage: [OID.clientAuth, OID.cmcRa],
     lifetime: { least: LEAST_LIFETIME, most: 400 * DAY },
     keyKinds: TLS_KEYS,
     hasSubjectAltName: true,

@@ -8,6 +8,8 @@ import { IssuanceError } from './issuance-error.ts';
 /** Who is to be certified. */
 export type Subject =
   | { profile: 'device'; deviceId: string; hardwareSerial?: string; proofLevel?: CertifiedProofLevel }
+  | { profile: 'device-bootstrap'; deviceId: string }
+  | { profile: 'registrar'; name: string }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
   | { profile: 'notice-signer' };
 
@@ -19,7 +21,7 @@ export type SubjectNames = {
 };
 
 /** SPIFFE path characters; the same rule as the gateway's device id, checked again here because nobody is believed. */
-const DEVICE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+const SPIFFE_SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const DNS_NAME = /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const MAX_SERVER_NAMES = 32;
 
@@ -29,6 +31,15 @@ export const NOTICE_SIGNER_COMMON_NAME = 'Gatehouse notice signer';
 /** Also a valid X.509-SVID's name. */
 export function formatDeviceUri(trustDomain: string, deviceId: string): string {
   return `spiffe://${trustDomain}/device/${deviceId}`;
+}
+
+/** Another path than a device's own identity, so that a claim is never taken for it. */
+export function formatClaimUri(trustDomain: string, deviceId: string): string {
+  return `spiffe://${trustDomain}/claim/${deviceId}`;
+}
+
+export function formatRegistrarUri(trustDomain: string, name: string): string {
+  return `spiffe://${trustDomain}/registrar/${name}`;
 }
 
 /** SPIFFE-ID 2.1: lower case letters, digits, dot, dash, underscore. */
@@ -44,6 +55,18 @@ export function formatSubjectNames(subject: Subject, trustDomain: string): Subje
   switch (subject.profile) {
     case 'device':
       return deviceNames(subject.deviceId, subject.hardwareSerial, trustDomain);
+    case 'device-bootstrap':
+      requireName(subject.deviceId, 'the device id');
+      return {
+        name: formatName({ commonName: subject.deviceId }),
+        ...uriName(formatClaimUri(trustDomain, subject.deviceId)),
+      };
+    case 'registrar':
+      requireName(subject.name, 'the name of the registrar');
+      return {
+        name: formatName({ commonName: subject.name }),
+        ...uriName(formatRegistrarUri(trustDomain, subject.name)),
+      };
     case 'gateway-server':
       return serverNames(subject.dnsNames, subject.ipAddresses);
     case 'notice-signer':
@@ -52,18 +75,25 @@ export function formatSubjectNames(subject: Subject, trustDomain: string): Subje
 }
 
 function deviceNames(deviceId: string, hardwareSerial: string | undefined, trustDomain: string): SubjectNames {
-  if (!DEVICE_ID.test(deviceId)) throw new IssuanceError('ORDER_MALFORMED', 'the device id is not one');
+  requireName(deviceId, 'the device id');
   if (hardwareSerial !== undefined && (!/^.{1,64}$/.test(hardwareSerial) || !isPrintable(hardwareSerial))) {
     throw new IssuanceError(
       'ORDER_MALFORMED',
       "the hardware serial is not 1 to 64 of A-Z a-z 0-9 space ' ( ) + , - . / : = ?",
     );
   }
-  const uri = implicit(6, Buffer.from(formatDeviceUri(trustDomain, deviceId), 'latin1'));
   return {
     name: formatName({ commonName: deviceId, ...(hardwareSerial !== undefined && { serialNumber: hardwareSerial }) }),
-    subjectAltName: sequence(uri),
+    ...uriName(formatDeviceUri(trustDomain, deviceId)),
   };
+}
+
+function requireName(text: string, what: string): void {
+  if (!SPIFFE_SEGMENT.test(text)) throw new IssuanceError('ORDER_MALFORMED', `${what} is not one`);
+}
+
+function uriName(uri: string): { subjectAltName: Der } {
+  return { subjectAltName: sequence(implicit(6, Buffer.from(uri, 'latin1'))) };
 }
 
 function serverNames(dnsNames: string[], ipAddresses: string[]): SubjectNames {

@@ -45,6 +45,8 @@ export function tbsCertificateFormatter(issuer: Issuer): (template: CertificateT
   const statusExtensions = issuer.status === undefined ? [] : formatStatus(issuer.status);
   const purposes: Record<ProfileName, Der> = {
     device: formatPurposes('device'),
+    'device-bootstrap': formatPurposes('device-bootstrap'),
+    registrar: formatPurposes('registrar'),
     'gateway-server': formatPurposes('gateway-server'),
     'notice-signer': formatPurposes('notice-signer'),
   };

@@ -76,8 +76,14 @@ export const OID = {
   // PKCS#9 attributes (RFC 2985, 7030)
   challengePassword: '1.2.840.113549.1.9.7',
   extensionRequest: '1.2.840.113549.1.9.14',
+  /** Which key the answer of a server that makes the key pair is to be encrypted with (RFC 4108 2.2.5, RFC 7030 4.4.1.2). */
+  decryptKeyIdentifier: '1.2.840.113549.1.9.16.2.37',
+  asymmetricDecryptKeyIdentifier: '1.2.840.113549.1.9.16.2.54',
   /** Attestation of the CSR's key (draft-ietf-lamps-csr-attestation). */
   aaAttestation: '1.2.840.113549.1.9.16.2.59',
+  /** A PKCS#10 request partly filled in, among CSR attributes (RFC 9908 3.4). */
+  certificationRequestInfoTemplate: '1.2.840.113549.1.9.16.2.61',
+  extensionReqTemplate: '1.2.840.113549.1.9.16.2.62',
   // CMS (RFC 5652)
   data: '1.2.840.113549.1.7.1',
   signedData: '1.2.840.113549.1.7.2',

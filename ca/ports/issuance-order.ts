@@ -24,5 +24,8 @@ type OrderedSubject =
       /** What the registration authority verified about the key; left out for a software key. */
       proofLevel?: CertifiedProofLevel;
     }
+  /** At most an hour: the right to one first enrollment of this device. */
+  | { profile: 'device-bootstrap'; deviceId: string }
+  | { profile: 'registrar'; name: string }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
   | { profile: 'notice-signer' };

@@ -72,6 +72,9 @@ function walkEntries(bytes: Buffer, visit: Visit): void {
   }
 }
 
+/** The Gregorian calendar repeats itself after 146 097 days. */
+const MS_IN_400_YEARS = 146_097 * 24 * 3600 * 1000;
+
 function readEntryTime(bytes: Buffer, start: number, length: number): number {
   const tag = bytes[start];
   const isUtc = tag === 0x17 && length === 13;
@@ -88,7 +91,10 @@ function readEntryTime(bytes: Buffer, start: number, length: number): number {
   const minute = two(bytes, at + 6);
   const second = two(bytes, at + 8);
   if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 59) malformed();
-  return Date.UTC(year, month - 1, day, hour, minute, second);
+  // Date.UTC takes a year below 100 for one of the 20th century; from 400 years later it counts the same days.
+  const at400 = Date.UTC(year + 400, month - 1, day, hour, minute, second);
+  if (day > 28 && new Date(at400).getUTCDate() !== day) malformed();
+  return at400 - MS_IN_400_YEARS;
 }
 
 function two(bytes: Buffer, at: number): number {

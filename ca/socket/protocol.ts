@@ -20,6 +20,8 @@ const orderSchema = z.discriminatedUnion('profile', [
     proofLevel: z.enum(['tpm', 'tpm-endorsed']).exactOptional(),
     ...orderFields,
   }),
+  z.strictObject({ profile: z.literal('device-bootstrap'), deviceId: name, ...orderFields }),
+  z.strictObject({ profile: z.literal('registrar'), name, ...orderFields }),
   z.strictObject({
     profile: z.literal('gateway-server'),
     dnsNames: z.array(name).max(100),

@@ -56,7 +56,13 @@ function encryptSeed(ek: RsaPublicArea, kind: EndorsementKind, random: Credentia
   const { hash } = ENDORSEMENT_KINDS[kind];
   const seed = random(HASHES[hash].bytes);
   const oaep = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: hash, oaepLabel: formatLabel('IDENTITY') };
-  return { seed, encrypted: publicEncrypt({ key: importPublicArea(ek), ...oaep }, seed) };
+  const key = importPublicArea(ek);
+  try {
+    return { seed, encrypted: publicEncrypt({ key, ...oaep }, seed) };
+  } catch (cause) {
+    // A number that is no RSA modulus (an even one, say) is noticed by OpenSSL only now.
+    throw new Tpm2Error('KEY_UNUSABLE', 'nothing can be encrypted for the endorsement key', { cause });
+  }
 }
 
 /** Part 1, C.6.1: one-pass ECDH with an ephemeral key. */

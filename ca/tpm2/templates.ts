@@ -70,8 +70,13 @@ function importEndorsementKey(spki: Uint8Array): KeyObject {
 type EccRest = Omit<EccPublicArea, 'type' | 'curve' | 'x' | 'y'>;
 
 function eccArea(key: KeyObject, curve: TpmCurve, rest: EccRest): EccPublicArea {
-  const { x = '', y = '' } = key.export({ format: 'jwk' });
-  return { type: 'ecc', ...rest, curve, x: Buffer.from(x, 'base64url'), y: Buffer.from(y, 'base64url') };
+  try {
+    const { x = '', y = '' } = key.export({ format: 'jwk' });
+    return { type: 'ecc', ...rest, curve, x: Buffer.from(x, 'base64url'), y: Buffer.from(y, 'base64url') };
+  } catch (cause) {
+    // OpenSSL imports the point at infinity, which has no coordinates.
+    throw new Tpm2Error('EK_UNSUPPORTED', 'the endorsement key is no point of its curve', { cause });
+  }
 }
 
 type Point = { x: Buffer; y: Buffer };
