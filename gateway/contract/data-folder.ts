@@ -6,6 +6,10 @@ export const DATA_FOLDER = {
   intermediateCertificate: 'ca/intermediate.pem',
   /** Keys and certificates of the gateway itself, 0700. */
   gatewayKeys: 'gateway',
+  /** Optional: PEM, whom the policy webhooks' servers may be certified by beside the public CAs. */
+  webhookCa: 'webhook-ca.pem',
+  /** Optional, 0600: signs the questions to policy webhooks. */
+  webhookSecret: 'webhook-secret',
   /** Sockets and the run file, 0700. */
   run: 'run',
   /** Held by the gateway that runs on this folder. */

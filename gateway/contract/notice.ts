@@ -70,7 +70,8 @@ export function parseNotice(value: unknown): Notice | undefined {
   if (kind === 'revocations') {
     const { crlNumber, revoked, truncated } = body;
     if (!isCount(crlNumber) || !isListOf(revoked, isRevokedEntry)) return undefined;
-    return { ...head, kind, body: { crlNumber, revoked, truncated: truncated === true } };
+    const known = revoked.map(({ serial, reason, at }) => ({ serial, reason, at }));
+    return { ...head, kind, body: { crlNumber, revoked: known, truncated: truncated === true } };
   }
   return undefined;
 }

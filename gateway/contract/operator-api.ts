@@ -115,6 +115,10 @@ export type EksAllowed = { items: { ekSha256: string; outcome: 'added' | 'change
 
 export type RenewOrdered = { deviceId: string; noticeId: string; serial: string; delivered: boolean };
 
+/** `registered`: devices that are registered, by hand or by CSV. `auto`: also unknown ones of a trusted maker. `manual`: a person decides each. */
+export const APPROVAL_RULES = ['registered', 'auto', 'manual'] as const;
+export type ApprovalRule = (typeof APPROVAL_RULES)[number];
+
 export type GroupPolicy = {
   /** Seconds a device certificate lives. */
   lifetimeSeconds: number;
@@ -132,6 +136,120 @@ export type GroupPolicy = {
   /** Groups whose devices' telemetry (`out/data`) the devices of this group may read. */
   readFrom: string[];
   owner: string | null;
+  /** Who may enroll for the first time. Left out of a policy stored by an older version: the default. */
+  approval: ApprovalRule;
+  /** Whether a CSR must be bound to its TLS session (RFC 7030 3.5); one that claims to be is always checked. */
+  binding: 'optional' | 'required';
+  /** CIDR ranges that requests may come from; empty: any. */
+  networks: string[];
+  /** When first enrollments are taken, UTC, as `Mon-Fri 08:00-18:00`; empty: always. */
+  hours: string[];
+  /** Most devices that may be enrolled in the group. */
+  maxDevices: number | null;
+  /** Most first certificates within an hour. */
+  maxPerHour: number | null;
+  /** What device ids look like: `*` stands for any characters, `?` for one. */
+  deviceIdPattern: string | null;
+  /** A device without an owner is not enrolled. */
+  requireOwner: boolean;
+  /** https URL asked before each issue; no answer within 5 s is a no. */
+  webhook: string | null;
+  /** EST serverkeygen (RFC 7030 4.4). */
+  serverKeygen: boolean;
+};
+
+export const ENROLLMENT_REQUEST_STATES = ['waiting', 'approved', 'refused', 'expired', 'used'] as const;
+export type EnrollmentRequestState = (typeof ENROLLMENT_REQUEST_STATES)[number];
+
+/** A first enrollment that waits, or waited, for a person. */
+export type EnrollmentRequestSummary = {
+  id: string;
+  deviceId: string;
+  group: string;
+  state: EnrollmentRequestState;
+  /** Why a person has to decide. */
+  reason: string;
+  /** How it may ask: `ticket:<id>`, `claim:<serial>`, `manufacturer:<CA>`, `registrar:<name>`. */
+  grounds: string;
+  door: 'est' | 'mqtt';
+  address: string;
+  keyKind: string;
+  proofLevel: ProofLevel;
+  /** SHA-256 of the public key (SubjectPublicKeyInfo), to compare with what the device shows. */
+  spkiSha256: string;
+  hardwareSerial: string | null;
+  /** Whether the device is registered, and has a certificate in use now. */
+  known: 'unknown' | 'registered' | 'enrolled';
+  askedAt: number;
+  lastAskedAt: number;
+  timesAsked: number;
+  expiresAt: number;
+  decidedAt: number | null;
+  decidedBy: string | null;
+  note: string | null;
+};
+
+/** PEM: the certificate of a claim, its issuer and the root; with where to use it. */
+export type TicketClaimed = {
+  deviceId: string;
+  ticketId: string;
+  serial: string;
+  notAfter: number;
+  certificate: string;
+  chain: string[];
+  root: string;
+  trustDomain: string;
+  est: { host: string; port: number };
+  mqtt: { host: string; port: number };
+};
+
+export type ManufacturerCaSummary = {
+  group: string;
+  /** Of the DER, lower-case hexadecimal. */
+  sha256: string;
+  subject: string;
+  notAfter: number;
+  note: string | null;
+  addedAt: number;
+};
+
+export type RegistrarSummary = { name: string; groups: string[]; serial: string; notAfter: number; createdAt: number };
+/** PEM. */
+export type RegistrarAdded = RegistrarSummary & { certificate: string; chain: string[] };
+
+export type DevicesImported = {
+  items: { deviceId: string; outcome: 'added' | 'unchanged' | 'refused'; detail: string | null }[];
+};
+
+/** What a first enrollment rests on. */
+export const ENROLLMENT_GROUNDS = ['ticket', 'claim', 'manufacturer', 'registrar'] as const;
+export type EnrollmentGrounds = (typeof ENROLLMENT_GROUNDS)[number];
+
+/** What a request would get: every rule that was looked at, in the order in which they are. */
+export type GroupTested = {
+  outcome: 'issued' | 'waits for approval' | 'refused';
+  code: string | null;
+  rules: { rule: string; outcome: 'passed' | 'refused' | 'not checked'; detail: string }[];
+};
+
+export const ATTEMPT_OUTCOMES = ['issued', 'given-again', 'challenged', 'pending', 'refused', 'failed'] as const;
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
+
+export type AttemptDetail = {
+  id: string;
+  at: number;
+  kind: 'enroll' | 'reenroll' | 'challenge';
+  door: 'est' | 'mqtt';
+  address: string;
+  deviceId: string | null;
+  outcome: AttemptOutcome;
+  code: string | null;
+  detail: string | null;
+  /** What to do next, in words. */
+  nextAction: string | null;
+  milliseconds: number;
+  /** In order; `after` is milliseconds from the start to its end. The last one is the one that failed, if one did. */
+  steps: { step: string; outcome: 'ok' | 'refused' | 'waiting'; detail: string | null; after: number }[];
 };
 
 export type GroupDetail = { name: string; version: number; policy: GroupPolicy; devices: number };

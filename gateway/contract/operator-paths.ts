@@ -1,5 +1,6 @@
 import type {
   AllowedEkSummary,
+  AttemptDetail,
   AuditEvent,
   CaDescription,
   CertificateDetail,
@@ -8,16 +9,28 @@ import type {
   DeviceDetail,
   DeviceRevoked,
   DeviceSummary,
+  DevicesImported,
   EksAllowed,
   EnrollmentProgress,
+  EnrollmentRequestSummary,
   GroupDetail,
+  GroupTested,
   HardwareReplaced,
   HealthCheck,
+  ManufacturerCaSummary,
   Page,
+  RegistrarAdded,
+  RegistrarSummary,
   RenewOrdered,
+  TicketClaimed,
   TicketSummary,
   TpmRootSummary,
 } from './operator-api.ts';
+
+/** Devices in one import; a longer list comes in several. */
+export const MAX_IMPORT_ENTRIES = 1000;
+/** Seconds that the certificate of a claim lives at most. */
+export const MAX_CLAIM_SECONDS = 3600;
 
 /** The operator API by name. `:word` is a path parameter. */
 export const OPERATOR_ROUTES = {
@@ -36,6 +49,21 @@ export const OPERATOR_ROUTES = {
   addGroup: { method: 'POST', path: '/v1/groups' },
   showGroup: { method: 'GET', path: '/v1/groups/:name' },
   setGroup: { method: 'PATCH', path: '/v1/groups/:name' },
+  testGroup: { method: 'POST', path: '/v1/groups/:name/test' },
+  addManufacturerCa: { method: 'POST', path: '/v1/groups/:name/manufacturers' },
+  removeManufacturerCa: { method: 'POST', path: '/v1/groups/:name/manufacturers/:fingerprint/remove' },
+  listManufacturerCas: { method: 'GET', path: '/v1/manufacturers' },
+  addRegistrar: { method: 'POST', path: '/v1/registrars' },
+  listRegistrars: { method: 'GET', path: '/v1/registrars' },
+  removeRegistrar: { method: 'POST', path: '/v1/registrars/:name/remove' },
+  importDevices: { method: 'POST', path: '/v1/device-imports' },
+  claimTicket: { method: 'POST', path: '/v1/devices/:deviceId/claims' },
+  listEnrollmentRequests: { method: 'GET', path: '/v1/enrollments' },
+  showEnrollmentRequest: { method: 'GET', path: '/v1/enrollments/:requestId' },
+  approveEnrollment: { method: 'POST', path: '/v1/enrollments/:requestId/approve' },
+  refuseEnrollment: { method: 'POST', path: '/v1/enrollments/:requestId/refuse' },
+  listAttempts: { method: 'GET', path: '/v1/attempts' },
+  showAttempt: { method: 'GET', path: '/v1/attempts/:attemptId' },
   listTickets: { method: 'GET', path: '/v1/tickets' },
   revokeTicket: { method: 'POST', path: '/v1/tickets/:ticketId/revoke' },
   addTpmRoot: { method: 'POST', path: '/v1/tpm/roots' },
@@ -68,6 +96,21 @@ export type OperatorResponses = {
   addGroup: GroupDetail;
   showGroup: GroupDetail;
   setGroup: GroupDetail;
+  testGroup: GroupTested;
+  addManufacturerCa: ManufacturerCaSummary;
+  removeManufacturerCa: ManufacturerCaSummary;
+  listManufacturerCas: Page<ManufacturerCaSummary>;
+  addRegistrar: RegistrarAdded;
+  listRegistrars: Page<RegistrarSummary>;
+  removeRegistrar: RegistrarSummary;
+  importDevices: DevicesImported;
+  claimTicket: TicketClaimed;
+  listEnrollmentRequests: Page<EnrollmentRequestSummary>;
+  showEnrollmentRequest: EnrollmentRequestSummary;
+  approveEnrollment: EnrollmentRequestSummary;
+  refuseEnrollment: EnrollmentRequestSummary;
+  listAttempts: Page<AttemptDetail>;
+  showAttempt: AttemptDetail;
   listTickets: Page<TicketSummary>;
   revokeTicket: TicketSummary;
   addTpmRoot: TpmRootSummary;

@@ -18,6 +18,11 @@ export function deviceTopics(deviceId: DeviceId) {
   } as const;
 }
 
+/** All that a device without an identity of this gateway may use: a claim's or its maker's certificate opens no more. */
+export function enrollTopics(deviceId: DeviceId) {
+  return { csr: `v1/enroll/${deviceId}/out/csr`, certificate: `v1/enroll/${deviceId}/in/certificate` } as const;
+}
+
 /** Retained, signed, readable by every device. */
 export const FLEET_TOPICS = { revocations: 'v1/fleet/revocations', trust: 'v1/fleet/trust' } as const;
 

@@ -57,6 +57,15 @@ export type CertificateRefusal =
 export function judgeCertificate(certificate: CertificateRecord, now: number): CertificateRefusal | undefined {
   if (certificate.state === 'revoked') return 'CERTIFICATE_REVOKED';
   if (certificate.profile !== 'device') return 'PROFILE_NOT_A_DEVICE';
+  return judgeStanding(certificate, now);
+}
+
+/** State and dates alone, of whatever profile. */
+export function judgeStanding(
+  certificate: Pick<CertificateRecord, 'state' | 'notBefore' | 'notAfter'>,
+  now: number,
+): Exclude<CertificateRefusal, 'PROFILE_NOT_A_DEVICE' | 'CERTIFICATE_UNKNOWN'> | undefined {
+  if (certificate.state === 'revoked') return 'CERTIFICATE_REVOKED';
   // Both ends of the period count (RFC 5280 4.1.2.5), to the second.
   if (now >= certificate.notAfter + 1000 || certificate.state === 'expired') return 'CERTIFICATE_EXPIRED';
   if (now < certificate.notBefore) return 'CERTIFICATE_NOT_YET_VALID';

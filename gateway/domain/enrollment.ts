@@ -9,12 +9,20 @@ export type Enrollment = {
   /** The attempt id: the same in the agent's output, the log and the audit. */
   id: string;
   deviceId: DeviceId;
+  /** The device's at that time; null in those of older versions. */
+  group: string | null;
   kind: 'enroll' | 'reenroll';
-  door: 'est';
+  door: 'est' | 'mqtt';
   address: string;
   keyKind: string;
   spkiSha256: string;
   ticketId: string | null;
+  /** What a first one rests on, see EnrollmentRequest; null in renewals and in those of older versions. */
+  grounds: string | null;
+  /** The waiting request that a person approved: only then may it displace a certificate in use. */
+  requestId: string | null;
+  /** The key pair was made here for a CSR with this key (RFC 7030 4.4): SHA-256 of that key, of whose possession nothing is known. */
+  serverKeyFor: string | null;
   /** The certificate that was shown to ask for this one. */
   replacesSerial: string | null;
   serial: SerialNumber;

@@ -15,6 +15,8 @@ export type Ticket = {
   boundSerial: string | null;
   /** Set when that certificate was first used: from then on the ticket opens nothing. */
   spentAt: number | null;
+  /** Of the newest short-lived certificate that was made of this ticket; reserved before the authority is asked. */
+  claimSerial: string | null;
   revokedAt: number | null;
 };
 
@@ -46,10 +48,15 @@ export function formatTicket(random: Uint8Array): string {
   return bits > 0 ? text + CROCKFORD[(held << (5 - bits)) & 31] : text;
 }
 
-/** Typed by hand: case does not matter, dashes and spaces are skipped, o is 0 and i or l is 1. */
 export function hashTicket(text: string): string {
-  const typed = text.toLowerCase().replace(/[-\s]/g, '').replace(/o/g, '0').replace(/[il]/g, '1');
-  return createHash('sha256').update(`gatehouse-ticket-v1\0${typed}`).digest('hex');
+  return createHash('sha256')
+    .update(`gatehouse-ticket-v1\0${readTypedTicket(text)}`)
+    .digest('hex');
+}
+
+/** Typed by hand: case does not matter, dashes and spaces are skipped, o is 0 and i or l is 1. */
+export function readTypedTicket(text: string): string {
+  return text.toLowerCase().replace(/[-\s]/g, '').replace(/o/g, '0').replace(/[il]/g, '1');
 }
 
 /** Constant time, so that the answer's delay tells nothing about the hash. */

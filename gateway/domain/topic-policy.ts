@@ -1,9 +1,17 @@
+import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { ProofLevel } from '#gateway/contract/operator-api.ts';
-import { FLEET_TOPICS, parseDeviceTopic } from '#gateway/contract/topics.ts';
+import { enrollTopics, FLEET_TOPICS, parseDeviceTopic } from '#gateway/contract/topics.ts';
 import { meetsProof } from './device.ts';
 
 /** Who asks, as far as topics are concerned. */
-export type TopicIdentity = {
+export type TopicIdentity = DeviceIdentity | EnrollmentIdentity;
+
+/** Came in with a claim or a maker's certificate: it asks for the certificate of this device and does nothing else. */
+export type EnrollmentIdentity = { kind: 'enrollment'; deviceId: DeviceId; revoked: boolean };
+
+/** Came in with a certificate that this gateway gave to the device. */
+export type DeviceIdentity = {
+  kind: 'device';
   deviceId: string;
   /** Groups whose devices' telemetry this one may read. */
   readFrom: readonly string[];
@@ -21,6 +29,7 @@ const FLEET_FILTERS = new Set<string>([FLEET_TOPICS.revocations, FLEET_TOPICS.tr
 /** The one place that decides topics: publishing, subscribing and each delivery ask here. What is not named is denied. */
 export function mayPublish(identity: TopicIdentity, topic: string): boolean {
   if (isReserved(topic) || hasWildcard(topic)) return false;
+  if (identity.kind === 'enrollment') return !identity.revoked && topic === enrollTopics(identity.deviceId).csr;
   const parsed = parseDeviceTopic(topic);
   if (parsed?.deviceId !== identity.deviceId || parsed.direction !== 'out') return false;
   const [first = '', ...more] = parsed.rest;
@@ -29,16 +38,17 @@ export function mayPublish(identity: TopicIdentity, topic: string): boolean {
   return REPORTS.has(first) && more.length === 0;
 }
 
-function mayPublishData({ proofLevel = 'software', publishProof = 'software' }: TopicIdentity): boolean {
+function mayPublishData({ proofLevel = 'software', publishProof = 'software' }: DeviceIdentity): boolean {
   return meetsProof(proofLevel, publishProof);
 }
 
 /**
  * A device reads its own `in` topics and the fleet's; a reader also the telemetry of the groups it is named for.
- * A reader's wildcard covers everybody: mayReceive decides each message.
+ * A reader's wildcard covers everybody: mayReceive decides each message. Who enrolls reads the answer to that.
  */
 export function maySubscribe(identity: TopicIdentity, filter: string): boolean {
   if (identity.revoked || isReserved(filter) || !isWellFormedFilter(filter)) return false;
+  if (identity.kind === 'enrollment') return filter === enrollTopics(identity.deviceId).certificate;
   if (FLEET_FILTERS.has(filter)) return true;
   const [version, kind, deviceId, direction, ...rest] = filter.split('/');
   if (version !== 'v1' || kind !== 'd' || rest.length === 0) return false;
@@ -54,6 +64,7 @@ export function mayReceive(
   groupOf: (deviceId: string) => string | undefined,
 ): boolean {
   if (isReserved(topic)) return false;
+  if (identity.kind === 'enrollment') return !identity.revoked && topic === enrollTopics(identity.deviceId).certificate;
   const parsed = parseDeviceTopic(topic);
   if (parsed === undefined) {
     return !identity.revoked && (topic === FLEET_TOPICS.revocations || topic === FLEET_TOPICS.trust);

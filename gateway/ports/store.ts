@@ -1,4 +1,5 @@
 import type {
+  AttemptTable,
   AuditTable,
   CertificateTable,
   ChallengeTable,
@@ -6,10 +7,13 @@ import type {
   DeviceTable,
   EkAllowListTable,
   EndorsementTable,
+  EnrollmentRequestTable,
   EnrollmentTable,
   GroupTable,
   LeaseTable,
+  ManufacturerCaTable,
   NoticeTable,
+  RegistrarTable,
   RevocationTable,
   SessionTable,
   SettingTable,
@@ -22,6 +26,10 @@ export type Tables = {
   groups: GroupTable;
   tickets: TicketTable;
   enrollments: EnrollmentTable;
+  enrollmentRequests: EnrollmentRequestTable;
+  manufacturerCas: ManufacturerCaTable;
+  registrars: RegistrarTable;
+  attempts: AttemptTable;
   certificates: CertificateTable;
   revocations: RevocationTable;
   crls: CrlTable;

@@ -1,6 +1,7 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { AuditEvent, DeviceState } from '#gateway/contract/operator-api.ts';
+import type { Attempt } from '#gateway/domain/attempt.ts';
 import type { AttestationChallenge } from '#gateway/domain/attestation/challenge.ts';
 import type { Endorsement } from '#gateway/domain/attestation/endorsement.ts';
 import type { AllowedEk, TpmRoot } from '#gateway/domain/attestation/trusted-tpm.ts';
@@ -8,8 +9,11 @@ import type { AuditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Device } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import type { EnrollmentRequest } from '#gateway/domain/enrollment-request.ts';
 import type { Group } from '#gateway/domain/group.ts';
+import type { ManufacturerCa } from '#gateway/domain/manufacturer-ca.ts';
 import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
+import type { Registrar } from '#gateway/domain/registrar.ts';
 import type { CrlRecord, RevocationRecord } from '#gateway/domain/revocation-record.ts';
 import type { SessionRecord } from '#gateway/domain/session-record.ts';
 import type { Ticket } from '#gateway/domain/ticket.ts';
@@ -26,6 +30,13 @@ export interface DeviceTable {
   takeNoticeSeq(deviceId: DeviceId): Promise<number>;
   list(page: PageOrder & { group?: string; state?: DeviceState }): Promise<Device[]>;
   countByGroup(): Promise<Map<string, number>>;
+  /** By what its maker calls it; two makers may have given the same. */
+  listByHardwareSerial(hardwareSerial: string): Promise<Device[]>;
+  /**
+   * Devices of the group in state enrolled, and those that are about to be: with a certificate under way or not used
+   * yet. `except` is not counted.
+   */
+  countEnrolled(group: string, except?: DeviceId): Promise<number>;
 }
 
 export interface GroupTable {
@@ -50,9 +61,68 @@ export interface EnrollmentTable {
   find(id: string): Promise<Enrollment | undefined>;
   /** Newest first, at most ten. */
   listByKey(deviceId: DeviceId, spkiSha256: string): Promise<Enrollment[]>;
+  /** First enrollments of devices of the group, begun at or after `since`. */
+  countFirstSince(group: string, since: number): Promise<number>;
+  /** As listUnfinished, of one device. */
+  listUnfinishedByDevice(deviceId: DeviceId): Promise<Enrollment[]>;
   /** Recorded, but without a certificate: to be reconciled with the authority after a crash. */
   listUnfinished(limit: number): Promise<Enrollment[]>;
   update(id: string, change: Partial<Pick<Enrollment, 'state' | 'updatedAt'>>): Promise<void>;
+}
+
+export interface EnrollmentRequestTable {
+  insert(request: EnrollmentRequest): Promise<void>;
+  find(id: string): Promise<EnrollmentRequest | undefined>;
+  /** The waiting or approved one of this device and key. */
+  findOpen(deviceId: DeviceId, spkiSha256: string): Promise<EnrollmentRequest | undefined>;
+  /** The newest of this device and key, in whatever state. */
+  findNewest(deviceId: DeviceId, spkiSha256: string): Promise<EnrollmentRequest | undefined>;
+  /** The waiting and approved ones of this device. */
+  listOpenByDevice(deviceId: DeviceId): Promise<EnrollmentRequest[]>;
+  update(
+    id: string,
+    change: Partial<
+      Pick<
+        EnrollmentRequest,
+        'state' | 'lastAskedAt' | 'timesAsked' | 'address' | 'expiresAt' | 'decidedAt' | 'decidedBy' | 'note'
+      >
+    >,
+  ): Promise<void>;
+  /** Newest first; `after` is an id. */
+  list(page: PageOrder & { state?: EnrollmentRequest['state']; group?: string }): Promise<EnrollmentRequest[]>;
+  countWaiting(group?: string): Promise<number>;
+  /** Waiting and approved ones past their end become `expired`. @returns those that did. */
+  expire(now: number, limit: number): Promise<EnrollmentRequest[]>;
+  /** Drops those that are over and were last asked before `before`, at most `limit`. @returns how many went. */
+  prune(before: number, limit: number): Promise<number>;
+}
+
+export interface ManufacturerCaTable {
+  /** @returns false when the same stood there already. */
+  put(ca: ManufacturerCa): Promise<boolean>;
+  listBySubject(subjectSha256: string): Promise<ManufacturerCa[]>;
+  list(group?: string): Promise<ManufacturerCa[]>;
+  /** @returns false when there was none. */
+  remove(group: string, sha256: string): Promise<boolean>;
+}
+
+export interface RegistrarTable {
+  insert(registrar: Registrar): Promise<void>;
+  find(name: string): Promise<Registrar | undefined>;
+  findBySerial(serial: string): Promise<Registrar | undefined>;
+  list(): Promise<Registrar[]>;
+  /** @returns false when there was none. */
+  remove(name: string): Promise<boolean>;
+}
+
+export interface AttemptTable {
+  /** The same id again takes the place of the one before. */
+  put(attempt: Attempt): Promise<void>;
+  find(id: string): Promise<Attempt | undefined>;
+  /** Newest first; `after` is an id. */
+  list(page: PageOrder & { deviceId?: string; outcome?: Attempt['outcome'] }): Promise<Attempt[]>;
+  /** Drops those before `before`, and all but the newest `keep`; at most `limit` at once. @returns how many went. */
+  prune(before: number, keep: number, limit: number): Promise<number>;
 }
 
 export interface CertificateTable {
@@ -64,7 +134,7 @@ export interface CertificateTable {
       Pick<CertificateRecord, 'state' | 'activatedAt' | 'supersedeAt' | 'lapseAt' | 'revokedAt' | 'revocationReason'>
     >,
   ): Promise<void>;
-  /** Newest first. */
+  /** The device's own ones (profile `device`), newest first; its claims stand with their tickets. */
   listByDevice(deviceId: DeviceId): Promise<CertificateRecord[]>;
   /** Newest first; `after` is a serial. */
   list(page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId }): Promise<CertificateRecord[]>;

@@ -54,6 +54,7 @@ const LIST_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceId }>) =>
     .selectFrom('certificates')
     .select(selected(COLUMNS))
     .where('device_id', '=', p('deviceId'))
+    .where('profile', '=', 'device')
     .orderBy('issued_at', 'desc')
     .orderBy('serial', 'desc'),
 );

@@ -1,6 +1,8 @@
+import { sql } from 'kysely';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
-import type { DeviceState } from '#gateway/contract/operator-api.ts';
+import type { CertificateState, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Device } from '#gateway/domain/device.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import type { DeviceTable, PageOrder } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
@@ -34,6 +36,48 @@ const TAKE_NOTICE_SEQ = prepared((db, p: Parameter<Key>) =>
     .returning('notice_seq as noticeSeq'),
 );
 
+const LIST_BY_HARDWARE_SERIAL = prepared((db, p: Parameter<{ hardwareSerial: string }>) =>
+  db
+    .selectFrom('devices')
+    .select(selected(COLUMNS))
+    .where('hardware_serial', '=', p('hardwareSerial'))
+    .orderBy('device_id'),
+);
+
+type InGroup = { group: string; except: DeviceId };
+
+const COUNT_ENROLLED = prepared((db, p: Parameter<InGroup>) =>
+  db
+    .selectFrom('devices')
+    .select(({ fn }) => fn.countAll<number | bigint | string>().as('devices'))
+    .where('group_name', '=', p('group'))
+    // Written out, not a parameter: only so does the planner see that the partial index fits.
+    .where('state', '=', sql.lit<DeviceState>('enrolled'))
+    .where('device_id', '<>', p('except')),
+);
+
+const COUNT_COMING = prepared((db, p: Parameter<InGroup>) =>
+  db
+    .selectFrom((eb) =>
+      eb
+        .selectFrom('certificates')
+        .select('device_id')
+        .where('state', '=', sql.lit<CertificateState>('pending'))
+        .union(
+          eb
+            .selectFrom('enrollments')
+            .select('device_id')
+            .where('state', '=', sql.lit<Enrollment['state']>('approved')),
+        )
+        .as('coming'),
+    )
+    .innerJoin('devices', 'devices.device_id', 'coming.device_id')
+    .select(({ fn }) => fn.countAll<number | bigint | string>().as('devices'))
+    .where('devices.group_name', '=', p('group'))
+    .where('devices.state', '<>', sql.lit<DeviceState>('enrolled'))
+    .where('devices.device_id', '<>', p('except')),
+);
+
 export function deviceTable(scope: QueryScope): DeviceTable {
   return {
     async insert(device: Device): Promise<void> {
@@ -53,6 +97,14 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       if (group !== undefined) query = query.where('group_name', '=', group);
       if (state !== undefined) query = query.where('state', '=', state);
       return query.orderBy('device_id').limit(limit).execute();
+    },
+    listByHardwareSerial: (hardwareSerial: string) => scope.all(LIST_BY_HARDWARE_SERIAL, { hardwareSerial }),
+    async countEnrolled(group: string, exception?: DeviceId): Promise<number> {
+      // No device has an empty id.
+      const except = exception ?? ('' as DeviceId);
+      const enrolled = await scope.first(COUNT_ENROLLED, { group, except });
+      const coming = await scope.first(COUNT_COMING, { group, except });
+      return Number(enrolled?.devices ?? 0) + Number(coming?.devices ?? 0);
     },
     async countByGroup(): Promise<Map<string, number>> {
       const rows = await scope.db

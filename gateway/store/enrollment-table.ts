@@ -9,12 +9,16 @@ import type { EnrollmentColumns } from './schema.ts';
 const COLUMNS = {
   id: 'id',
   deviceId: 'device_id',
+  group: 'group_name',
   kind: 'kind',
   door: 'door',
   address: 'address',
   keyKind: 'key_kind',
   spkiSha256: 'spki_sha256',
   ticketId: 'ticket_id',
+  grounds: 'grounds',
+  requestId: 'request_id',
+  serverKeyFor: 'server_key_for',
   replacesSerial: 'replaces_serial',
   serial: 'serial',
   evidenceSha256: 'evidence_sha256',
@@ -52,6 +56,25 @@ const LIST_UNFINISHED = prepared((db, p: Parameter<{ limit: number }>) =>
     .limit(p('limit')),
 );
 
+const LIST_UNFINISHED_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceId }>) =>
+  db
+    .selectFrom('enrollments')
+    .select(selected(COLUMNS))
+    .where('device_id', '=', p('deviceId'))
+    .where('state', '=', 'approved')
+    .orderBy('created_at')
+    .orderBy('id'),
+);
+
+const COUNT_FIRST_SINCE = prepared((db, p: Parameter<{ group: string; since: number }>) =>
+  db
+    .selectFrom('enrollments')
+    .select(({ fn }) => fn.countAll<number | bigint | string>().as('begun'))
+    .where('kind', '=', sql.lit<Enrollment['kind']>('enroll'))
+    .where('group_name', '=', p('group'))
+    .where('created_at', '>=', p('since')),
+);
+
 export function enrollmentTable(scope: QueryScope): EnrollmentTable {
   return {
     async insert(enrollment: Enrollment): Promise<void> {
@@ -59,6 +82,9 @@ export function enrollmentTable(scope: QueryScope): EnrollmentTable {
     },
     find: (id: string) => scope.first(FIND, { id }),
     listByKey: (deviceId: DeviceId, spkiSha256: string) => scope.all(LIST_BY_KEY, { deviceId, spkiSha256 }),
+    listUnfinishedByDevice: (deviceId: DeviceId) => scope.all(LIST_UNFINISHED_BY_DEVICE, { deviceId }),
+    countFirstSince: async (group: string, since: number) =>
+      Number((await scope.first(COUNT_FIRST_SINCE, { group, since }))?.begun ?? 0),
     listUnfinished: (limit: number) => scope.all(LIST_UNFINISHED, { limit }),
     update: (id, change) =>
       scope.change('enrollments', { key: 'id', is: id }, changed<Partial<Enrollment>>(COLUMNS, change)),

@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
-import type { Group } from '#gateway/domain/group.ts';
+import { DEFAULT_POLICY, type Group } from '#gateway/domain/group.ts';
 import type { GroupTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import type { Database } from './schema.ts';
@@ -56,5 +56,6 @@ export function groupTable(scope: QueryScope): GroupTable {
 }
 
 function toGroup({ policy, ...rest }: { name: string; version: number; policy: string; updatedAt: number }): Group {
-  return { ...rest, policy: JSON.parse(policy) as GroupPolicy };
+  // A policy of an older version knows fewer rules: those it does not name are as in a new group.
+  return { ...rest, policy: { ...DEFAULT_POLICY, ...(JSON.parse(policy) as Partial<GroupPolicy>) } };
 }

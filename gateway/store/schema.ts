@@ -9,9 +9,11 @@ import type {
   NoticeState,
   ProofLevel,
 } from '#gateway/contract/operator-api.ts';
+import type { Attempt } from '#gateway/domain/attempt.ts';
 import type { TpmProofLevel } from '#gateway/domain/attestation/endorsement.ts';
 import type { TpmRoot } from '#gateway/domain/attestation/trusted-tpm.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import type { EnrollmentRequest } from '#gateway/domain/enrollment-request.ts';
 
 /**
  * The tables as the newest migration leaves them, for Kysely. Times are milliseconds UTC as integers; an adapter whose
@@ -35,6 +37,10 @@ export interface Database {
   tpm_roots: TpmRootColumns;
   audit_events: AuditColumns;
   leases: { name: string; holder: string; expires_at: number };
+  enrollment_requests: RequestColumns;
+  manufacturer_cas: ManufacturerCaColumns;
+  registrars: RegistrarColumns;
+  attempts: AttemptColumns;
   settings: { name: string; value: string };
 }
 
@@ -59,6 +65,7 @@ export type TicketColumns = {
   bound_spki_sha256: string | null;
   bound_serial: string | null;
   spent_at: number | null;
+  claim_serial: string | null;
   revoked_at: number | null;
 };
 
@@ -70,7 +77,11 @@ export type EnrollmentColumns = {
   address: string;
   key_kind: string;
   spki_sha256: string;
+  group_name: string | null;
   ticket_id: string | null;
+  grounds: string | null;
+  request_id: string | null;
+  server_key_for: string | null;
   replaces_serial: string | null;
   serial: SerialNumber;
   evidence_sha256: string | null;
@@ -182,6 +193,63 @@ export type TpmRootColumns = {
   note: string | null;
   added_at: number;
   der: Buffer;
+};
+
+export type RequestColumns = {
+  id: string;
+  device_id: DeviceId;
+  group_name: string;
+  grounds: string;
+  door: EnrollmentRequest['door'];
+  address: string;
+  key_kind: string;
+  spki_sha256: string;
+  proof_level: ProofLevel;
+  hardware_serial: string | null;
+  reason: string;
+  state: EnrollmentRequest['state'];
+  asked_at: number;
+  last_asked_at: number;
+  times_asked: number;
+  expires_at: number;
+  decided_at: number | null;
+  decided_by: string | null;
+  note: string | null;
+};
+
+export type ManufacturerCaColumns = {
+  group_name: string;
+  sha256: string;
+  subject_sha256: string;
+  note: string | null;
+  added_at: number;
+  der: Buffer;
+};
+
+export type RegistrarColumns = {
+  name: string;
+  /** JSON. */
+  group_names: string;
+  serial: SerialNumber;
+  not_after: number;
+  created_at: number;
+  created_by: string;
+};
+
+export type AttemptColumns = {
+  id: string;
+  at: number;
+  kind: Attempt['kind'];
+  door: Attempt['door'];
+  address: string;
+  device_id: string | null;
+  outcome: Attempt['outcome'];
+  code: string | null;
+  detail: string | null;
+  next_action: string | null;
+  milliseconds: number;
+  /** JSON. */
+  steps: string;
 };
 
 export type AuditColumns = {

@@ -1,4 +1,5 @@
 import type { Tables } from '#gateway/ports/store.ts';
+import { attemptTable } from './attempt-table.ts';
 import { auditTable } from './audit-table.ts';
 import { certificateTable } from './certificate-table.ts';
 import { challengeTable } from './challenge-table.ts';
@@ -6,11 +7,14 @@ import { crlTable } from './crl-table.ts';
 import { deviceTable } from './device-table.ts';
 import { ekAllowListTable } from './ek-allow-list-table.ts';
 import { endorsementTable } from './endorsement-table.ts';
+import { enrollmentRequestTable } from './enrollment-request-table.ts';
 import { enrollmentTable } from './enrollment-table.ts';
 import { groupTable } from './group-table.ts';
 import { leaseTable } from './lease-table.ts';
+import { manufacturerCaTable } from './manufacturer-ca-table.ts';
 import { noticeTable } from './notice-table.ts';
 import type { QueryScope } from './query-scope.ts';
+import { registrarTable } from './registrar-table.ts';
 import { revocationTable } from './revocation-table.ts';
 import { sessionTable } from './session-table.ts';
 import { settingTable } from './setting-table.ts';
@@ -41,6 +45,18 @@ class SqlTables implements Tables {
   }
   get enrollments() {
     return (this.#made.enrollments ??= enrollmentTable(this.#scope));
+  }
+  get enrollmentRequests() {
+    return (this.#made.enrollmentRequests ??= enrollmentRequestTable(this.#scope));
+  }
+  get manufacturerCas() {
+    return (this.#made.manufacturerCas ??= manufacturerCaTable(this.#scope));
+  }
+  get registrars() {
+    return (this.#made.registrars ??= registrarTable(this.#scope));
+  }
+  get attempts() {
+    return (this.#made.attempts ??= attemptTable(this.#scope));
   }
   get certificates() {
     return (this.#made.certificates ??= certificateTable(this.#scope));

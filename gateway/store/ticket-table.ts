@@ -15,6 +15,7 @@ const COLUMNS = {
   boundSpkiSha256: 'bound_spki_sha256',
   boundSerial: 'bound_serial',
   spentAt: 'spent_at',
+  claimSerial: 'claim_serial',
   revokedAt: 'revoked_at',
 } as const satisfies RecordColumns<Ticket, TicketColumns>;
 

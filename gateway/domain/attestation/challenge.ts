@@ -20,7 +20,7 @@ export const CHALLENGE_SECRET_BYTES = 32;
 export type AttestationChallenge = {
   id: string;
   deviceId: DeviceId;
-  /** `ticket:<id>` or `certificate:<serial>`: the evidence has to come from the same. */
+  /** The grounds of an enrollment (`ticket:<id>` ...) or `certificate:<serial>`: the evidence has to come from the same. */
   askedBy: string;
   endorsement: EndorsementFacts;
   /** What the EK was worth when the challenge was made. */

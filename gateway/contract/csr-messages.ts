@@ -1,0 +1,34 @@
+import type { TpmChallengeAnswer, TpmChallengeRequest } from './attestation.ts';
+
+/**
+ * Enrollment and renewal over MQTT. A device with its own certificate asks on `v1/d/<id>/out/csr` and is answered on
+ * `v1/d/<id>/in/certificate`; one that has only a claim or its maker's certificate uses `v1/enroll/<id>/...`.
+ * The same requestId, or the same key, asked again gets the same answer. Unknown fields are ignored.
+ */
+export type CsrMessage =
+  /** csr: PKCS#10, DER in base64; with the attestation attribute when the key is in a TPM. */
+  | { version: 1; requestId: string; csr: string }
+  /** First round trip of an attested enrollment, as over HTTPS. */
+  | { version: 1; requestId: string; tpmChallenge: TpmChallengeRequest };
+
+export type CsrAnswer = {
+  version: 1;
+  requestId: string;
+  /** 200 done, 202 wait for a person and ask again, 4xx refused, 5xx our side: as HTTP has them. */
+  status: number;
+  /** `ISSUED`, `GIVEN_AGAIN`, `CHALLENGED`, `APPROVAL_PENDING`, or why it was refused. */
+  code: string;
+  detail: string;
+  attemptId: string;
+  /** Whether the same request may succeed later. */
+  transient: boolean;
+  /** Seconds. */
+  retryAfter?: number;
+  /** DER in base64: the issued one, and the CA certificates from its issuer to the root. */
+  certificate?: string;
+  chain?: string[];
+  tpmChallenge?: TpmChallengeAnswer;
+};
+
+/** Printable, so that it can stand in a log. */
+export const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
