@@ -5,18 +5,26 @@ import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
+import { DEFAULT_GROUP } from '#gateway/domain/group.ts';
 import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
+import { answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
 import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
+import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
+import {
+  recordEnrollmentSessionClosed,
+  recordEnrollmentSessionOpened,
+} from '#gateway/operations/enrollment-session-records.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { recordSessionClosed, recordSessionOpened, recordSessionRefused } from '#gateway/operations/session-records.ts';
+import { pruneHistory } from '#gateway/operations/show-attempts.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { bindOperatorOperations } from './bind-operator-operations.ts';
@@ -31,15 +39,19 @@ import { RecurringWork } from './recurring-work.ts';
 import { requireFreePorts } from './require-free-ports.ts';
 import { writeDurableFile } from './runtime/durable-file.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
+import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
+import { keepPeerChains } from './runtime/peer-chains.ts';
 import { createPinoLog } from './runtime/pino-log.ts';
 import { listenPrivately } from './runtime/private-socket.ts';
 import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
 import { systemClock } from './runtime/system-clock.ts';
+import { loadWebhookOptions } from './runtime/webhook-options.ts';
 import { prepareSockets } from './socket-folder.ts';
 import { keepAuthorityCertificates, startAuthority, waitForAuthority } from './start-authority.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
 import { mqttTls, serverTls } from './tls-material.ts';
+import { TrustedManufacturers } from './trusted-manufacturers.ts';
 import { startStatusDoor } from './validation/status-door.ts';
 
 export type RunningGateway = { ready: ReadyFile; stop(): Promise<void> };
@@ -51,6 +63,7 @@ const SESSION_RECORDS = { delayMs: 20, batchSize: 128 };
 const SWEEP_EVERY_MS = 2_000;
 const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
+const PRUNE_EVERY_MS = 60_000;
 const HOUR_MS = 3_600_000;
 
 /**
@@ -74,6 +87,7 @@ export async function startGateway(config: GatewayConfig): Promise<RunningGatewa
 }
 
 async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void>)[]): Promise<ReadyFile> {
+  keepPeerChains();
   const clock = systemClock;
   const random = nodeRandomness;
   const metrics = createPrometheusMetrics();
@@ -110,6 +124,12 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     certificates: [identities.noticeSigner.certificate.der, description.intermediateCertificate],
   }));
 
+  const webhook = createHttpsPolicyWebhook(
+    await loadWebhookOptions({
+      ca: inDataFolder(config, DATA_FOLDER.webhookCa),
+      secret: inDataFolder(config, DATA_FOLDER.webhookSecret),
+    }),
+  );
   const broker = new LateBroker();
   const denySet = new DenySet();
   const shared = {
@@ -120,6 +140,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     log,
     metrics,
     background,
+    webhook,
     broker,
     signer,
     denySet,
@@ -137,6 +158,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   // Without a CRL the gateway still knows who is revoked; readiness says what is wrong and the sweep tries again.
   await revocations.publish().catch((error: unknown) => log.error('no CRL at the start', { error: String(error) }));
 
+  const manufacturers = new TrustedManufacturers(store, () => reloadDeviceDoors());
+  await manufacturers.load();
   const est = await startEstDoor(
     {
       clock,
@@ -145,11 +168,18 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       randomness: random,
       enrollDevice: (request) => enrollDevice(shared, request),
       reenrollDevice: (request) => reenrollDevice(shared, request),
-      createTpmChallenge: (order) => createTpmChallenge(shared, order),
+      enrollWithServerKey: (request) => enrollWithServerKey(shared, request),
+      createTpmChallenge: (order) => createTpmChallenge(shared, { ...order, door: 'est' }),
+      findPolicy: async (label) => (await store.read.groups.find(label ?? DEFAULT_GROUP))?.policy,
       describeAuthority: () => description,
       mqttAddress: () => ({ port: mqtt.address.port }),
     },
-    { host: config.host, port: config.estPort, tls: serverTls(identities, description) },
+    {
+      host: config.host,
+      port: config.estPort,
+      tls: serverTls(identities, description),
+      manufacturers: manufacturers.certificates,
+    },
   );
   stops.push(() => est.close());
   const mqtt = await startMqttDoor(
@@ -160,16 +190,27 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       isStillAdmitted: (serial) => isStillAdmitted(shared, serial),
       recordSessionOpened: (session) => recordSessionOpened(shared, session),
       recordSessionClosed: (session, reason) => recordSessionClosed(shared, session, reason),
+      recordEnrollmentSessionOpened: (session) => recordEnrollmentSessionOpened(shared, session),
+      recordEnrollmentSessionClosed: (session, reason) => recordEnrollmentSessionClosed(shared, session, reason),
       recordSessionRefused: (refusal) => recordSessionRefused(shared, refusal),
       receiveDeviceMessage: (session, kind, payload) => receiveDeviceMessage(shared, session, kind, payload),
+      answerCsrMessage: (sender, request) =>
+        answerCsrMessage({ ...shared, describeAuthority: () => description }, sender, request),
       deliverPendingNotices: async (deviceId) => {
         await deliverPendingNotices(shared, deviceId);
       },
     },
-    { listen: { host: config.host, port: config.mqttPort }, tls: mqttTls(identities, description) },
+    {
+      listen: { host: config.host, port: config.mqttPort },
+      tls: mqttTls(identities, description, manufacturers.certificates),
+    },
   );
   stops.push(() => mqtt.close());
   broker.attach(mqtt.broker);
+  const reloadDeviceDoors = () => {
+    est.reload(serverTls(identities, description), manufacturers.certificates);
+    mqtt.reload(mqttTls(identities, description, manufacturers.certificates));
+  };
 
   const health = {
     store,
@@ -184,6 +225,11 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     ...shared,
     ...health,
     revocations,
+    onManufacturerCasChanged: manufacturers.changed,
+    doors: {
+      est: { host: config.publicHost, port: est.address.port },
+      mqtt: { host: config.publicHost, port: mqtt.address.port },
+    },
     join: { host: config.publicHost, port: est.address.port, rootSha256 },
   });
   const operatorDeps = { operations, clock, log, version: VERSION };
@@ -212,10 +258,10 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
 
   work.add('sweep', SWEEP_EVERY_MS, () => sweep({ ...shared, revocations }));
   work.add('reconcile', RECONCILE_EVERY_MS, () => reconcileEnrollments(shared, { settled: false }));
+  work.add('history', PRUNE_EVERY_MS, () => pruneHistory(shared));
   work.add('own certificates', REFRESH_EVERY_MS, async () => {
     if (!(await identities.refresh())) return;
-    est.reload(serverTls(identities, description));
-    mqtt.reload(mqttTls(identities, description));
+    reloadDeviceDoors();
     operatorDoor.reload(serverTls(identities, description));
   });
   stops.push(() => work.stop());

@@ -18,6 +18,7 @@ export class LateBroker implements Broker {
   sessionsOf: Broker['sessionsOf'] = (deviceId) => this.#broker?.sessionsOf(deviceId) ?? [];
   markRevoked: Broker['markRevoked'] = (serials) => this.#broker?.markRevoked(serials) ?? [];
   sendNotice: Broker['sendNotice'] = (deviceId, token) => this.#broker?.sendNotice(deviceId, token) ?? false;
+  answerWaiting: Broker['answerWaiting'] = (deviceId) => this.#broker?.answerWaiting(deviceId);
   close: Broker['close'] = async (sessions, reason) => this.#broker?.close(sessions, reason) ?? 0;
 
   publishFleet(topic: string, token: string): void {

@@ -16,13 +16,18 @@ export function serverTls(identities: OwnIdentities, authority: AuthorityDescrip
   });
 }
 
-/** For the MQTT door. */
-export function mqttTls(identities: OwnIdentities, authority: AuthorityDescription): DoorTls {
+/** For the MQTT door. @param manufacturers DER of the CAs of makers that some group trusts */
+export function mqttTls(
+  identities: OwnIdentities,
+  authority: AuthorityDescription,
+  manufacturers: readonly Uint8Array[] = [],
+): DoorTls {
   const { key, certificate } = identities.server;
   const { intermediateCertificate } = authority;
   return {
     certificateChain: [certificate.der, intermediateCertificate].map((der) => formatPem('CERTIFICATE', der)).join(''),
     privateKey: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
     issuers: [formatPem('CERTIFICATE', intermediateCertificate)],
+    manufacturers: manufacturers.map((der) => formatPem('CERTIFICATE', der)),
   };
 }

@@ -1,63 +1,42 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { type CertificateRequest, parseCsr } from '#ca/pkix/csr.ts';
-import { PkixError } from '#ca/pkix/pkix-error.ts';
+import { type CsrBinding, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 
+const exported = new WeakSet<Socket>();
+
 /**
- * A CSR with a challengePassword claims to be made for this TLS session: the password is the base64 of the session's
- * channel binding, and it must match (RFC 7030 3.5). A CSR without one claims nothing. One that cannot be read is left
- * to the operation, which says why.
+ * Whether the CSR is made for this connection.
  * @param der PKCS#10
+ * @param isRegistrar whether a registrar passes it on: its device may have bound it to their session, of which nothing
+ *   is known here (RFC 7030 3.7). That proves nothing, and is no reason to refuse.
  * @throws GatewayError CSR_BINDING_INVALID
  */
-export function requireChannelBinding(der: Buffer, socket: Socket): void {
-  const challengePassword = readChallengePassword(der);
-  if (challengePassword === undefined) return;
-  const binding = socket instanceof TLSSocket ? channelBindingOf(socket) : undefined;
-  if (binding === undefined) {
-    throw new GatewayError(
-      'CSR_BINDING_INVALID',
-      'the CSR has a challengePassword, and this TLS session has no channel binding to compare it with (RFC 7030 3.5)',
-    );
+export function channelBindingOf(der: Buffer, socket: Socket, isRegistrar: () => boolean): CsrBinding {
+  const binding = verify(der, socket, isRegistrar);
+  if (binding === 'verified' && socket instanceof TLSSocket && socket.getProtocol() === 'TLSv1.3') {
+    if (exported.has(socket)) {
+      throw new GatewayError(
+        'CSR_BINDING_INVALID',
+        'one bound CSR was sent over this connection already (RFC 9266 4.1)',
+      );
+    }
+    exported.add(socket);
   }
-  if (!decodeBase64(challengePassword)?.equals(binding.value)) {
-    throw new GatewayError(
-      'CSR_BINDING_INVALID',
-      `the challengePassword of the CSR is not the ${binding.type} value of this TLS session in base64 (RFC 7030 3.5)`,
-    );
-  }
+  return binding;
 }
 
-type ChannelBinding = { type: 'tls-unique' | 'tls-exporter'; value: Buffer };
-
-/** As the server of the session sees it. @returns undefined when the session has none (any more) */
-function channelBindingOf(socket: TLSSocket): ChannelBinding | undefined {
-  const protocol = socket.getProtocol();
-  if (protocol === 'TLSv1.3') {
-    // RFC 9266 2; TLS 1.3 has no tls-unique (RFC 8446 C.5).
-    const value = socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0));
-    return { type: 'tls-exporter', value };
-  }
-  if (protocol !== 'TLSv1.2') return undefined;
-  // RFC 5929 3.1: the first Finished message: the client's of a full handshake, the server's of a resumed one.
-  const value = socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished();
-  return value === undefined ? undefined : { type: 'tls-unique', value };
+/** RFC 9266 4.1: where tls-exporter was used once, the connection ends after the answer. */
+export function hasUsedExporter(socket: Socket): boolean {
+  return exported.has(socket);
 }
 
-function readChallengePassword(der: Buffer): string | undefined {
-  let request: CertificateRequest;
+function verify(der: Buffer, socket: Socket, isRegistrar: () => boolean): CsrBinding {
   try {
-    request = parseCsr(der);
+    return verifyChannelBinding(der, socket instanceof TLSSocket ? socket : undefined);
   } catch (error) {
-    if (error instanceof PkixError) return undefined;
+    const isOfAnother = error instanceof GatewayError && error.code === 'CSR_BINDING_INVALID';
+    if (isOfAnother && isRegistrar()) return 'none';
     throw error;
   }
-  return request.challengePassword;
-}
-
-/** Line ends are borne: some clients encode with them. @returns undefined when it is not base64 */
-function decodeBase64(text: string): Buffer | undefined {
-  const compact = text.replace(/[\r\n]+/g, '');
-  return /^[A-Za-z0-9+/]+={0,2}$/.test(compact) ? Buffer.from(compact, 'base64') : undefined;
 }

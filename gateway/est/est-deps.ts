@@ -1,5 +1,7 @@
 import type { TlsOptions } from 'node:tls';
 import type { Directory } from '#gateway/contract/est.ts';
+import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
+import type { CsrBinding } from '#gateway/domain/channel-binding.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
@@ -8,11 +10,42 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 /** DER of the certificate; `givenAgain` when the same key had asked before. */
 export type EnrollmentAnswer = { certificate: Buffer; givenAgain: boolean };
 
-/** The first round trip of an attested enrollment, its binary fields decoded; see contract/attestation.ts. */
-export type TpmChallengeOrder = {
+/** What a first enrollment rests on, as it was shown; whose it is and what it allows is for the operation to judge. */
+export type EstCredentials =
+  /** HTTP Basic; an empty deviceId means the device the ticket is for. */
+  | { by: 'ticket'; deviceId: string; ticket: string }
+  /** peer: DER of the certificate whose key the client proved in this TLS session; chain: what it sent after it. */
+  | { by: 'certificate'; peer: Buffer; chain: Buffer[] };
+
+type Asked = {
   attemptId: string;
   address: string;
-  credentials: { deviceId: string; ticket: string } | { peer: Buffer };
+  /** Of the path `/.well-known/est/<label>/`: the name of a group. */
+  label?: string;
+};
+
+type AskedWithCsr = Asked & {
+  door: 'est';
+  /** `verified`: the CSR carries the binding value of this TLS session (RFC 7030 3.5). */
+  binding: CsrBinding;
+  /** PKCS#10, DER. */
+  csr: Buffer;
+};
+
+/** `nonce`: given to this TLS session and not used since. */
+export type EnrollOrder = AskedWithCsr & { credentials: EstCredentials; nonce?: Buffer };
+
+export type ReenrollOrder = AskedWithCsr & { peer: Buffer; nonce?: Buffer };
+
+/** The key in the CSR and its signature mean nothing here (RFC 7030 4.4.1). */
+export type ServerKeyOrder = AskedWithCsr & { credentials: EstCredentials };
+
+/** PKCS#8 and certificate, DER. */
+export type ServerKeyAnswer = { privateKey: Buffer; certificate: Buffer };
+
+/** The first round trip of an attested enrollment, its binary fields decoded; see contract/attestation.ts. */
+export type TpmChallengeOrder = Asked & {
+  credentials: EstCredentials;
   ekCertificate?: Buffer;
   ekChain: Buffer[];
   ekPublic?: Buffer;
@@ -27,27 +60,24 @@ export type TpmChallengeMade = {
   expiresIn: number;
 };
 
+export type EstAuthority = {
+  rootCertificate: Buffer;
+  intermediateCertificate: Buffer;
+  trustDomain: string;
+  /** While a root is being replaced: OldWithOld, OldWithNew, NewWithOld (RFC 7030 4.1.3), DER. */
+  rolloverCertificates?: readonly Buffer[];
+};
+
 /** The operations behind this door, bound to their own dependencies. They throw GatewayError and write the audit. */
 export type EstDeps = {
-  enrollDevice(request: {
-    attemptId: string;
-    address: string;
-    deviceId: string;
-    ticket: string;
-    csr: Buffer;
-    /** Given to this TLS session and not used since. */
-    nonce?: Buffer;
-  }): Promise<EnrollmentAnswer>;
-  /** peer: DER of the certificate whose key the client proved in this TLS session. */
-  reenrollDevice(request: {
-    attemptId: string;
-    address: string;
-    peer: Buffer;
-    csr: Buffer;
-    nonce?: Buffer;
-  }): Promise<EnrollmentAnswer>;
+  /** APPROVAL_PENDING is thrown, too, and answered with 202 (RFC 7030 4.2.3). */
+  enrollDevice(order: EnrollOrder): Promise<EnrollmentAnswer>;
+  reenrollDevice(order: ReenrollOrder): Promise<EnrollmentAnswer>;
+  enrollWithServerKey(order: ServerKeyOrder): Promise<ServerKeyAnswer>;
   createTpmChallenge(order: TpmChallengeOrder): Promise<TpmChallengeMade>;
-  describeAuthority(): { rootCertificate: Buffer; intermediateCertificate: Buffer; trustDomain: string };
+  /** Of the group with this name, or of the default group. @returns undefined when there is no such group. */
+  findPolicy(label: string | undefined): Promise<GroupPolicy | undefined>;
+  describeAuthority(): EstAuthority;
   /** Where the MQTT door listens; host is left out when it is the host of this door. */
   mqttAddress(): Directory['mqtt'];
   clock: Clock;
@@ -63,6 +93,8 @@ export type EstOptions = {
   port: number;
   /** Key, certificate chain, `ca` (root and intermediate), versions and ciphers; see gateway/runtime/tls-options.ts. */
   tls: TlsOptions;
+  /** CAs of makers that some group trusts, DER: a client that has several certificates learns which to show. */
+  manufacturers?: readonly Uint8Array[];
   limits?: Partial<EstLimits>;
 };
 
@@ -73,6 +105,13 @@ export type EstLimits = {
   connections: number;
   /** Open sockets of one address, so that one cannot take all places. */
   connectionsPerAddress: number;
+  /** TLS handshakes under way at most, in all and of one address; fewer while enrollments are worked on. */
+  handshakes: number;
+  handshakesPerAddress: number;
+  /** Milliseconds a connection may wait for its handshake to begin; it is closed then. */
+  handshakeWait: number;
+  /** Milliseconds a connection may hold a place for its handshake without sending a byte, while others wait for one. */
+  silentHandshake: number;
   /** Milliseconds for the TLS handshake; a half-open one is cut then. */
   handshakeTimeout: number;
   /** Milliseconds until all header lines are there. */
@@ -90,6 +129,21 @@ export type EstLimits = {
    */
   failuresPerAddress: number;
   addressForgivenAfter: number;
+  /**
+   * Requests that one device may make at once, and milliseconds until one is forgotten: attestation and approval, asked
+   * for every few seconds, need far fewer. The same for all tickets with the same beginning, from wherever.
+   */
+  requestsPerDevice: number;
+  deviceRequestForgottenAfter: number;
+  requestsPerTicketPrefix: number;
+  ticketPrefixForgottenAfter: number;
+  /**
+   * What of one address counts as its share; past it, it only gets places that are not needed by others (half of
+   * `inFlight`). 500 devices behind one NAT address that start at the same moment, with three requests each and the
+   * same again half a minute later, stay below it.
+   */
+  requestsPerAddress: number;
+  addressRequestForgottenAfter: number;
   /** Milliseconds whose many refusals of one address become one line in the log. */
   refusalLogInterval: number;
 };
@@ -98,6 +152,10 @@ export const DEFAULT_EST_LIMITS: EstLimits = {
   inFlight: 128,
   connections: 4096,
   connectionsPerAddress: 2048,
+  handshakes: 128,
+  handshakesPerAddress: 96,
+  handshakeWait: 5_000,
+  silentHandshake: 1_000,
   handshakeTimeout: 5_000,
   headersTimeout: 10_000,
   requestTimeout: 20_000,
@@ -106,5 +164,11 @@ export const DEFAULT_EST_LIMITS: EstLimits = {
   identityForgivenAfter: 3_000,
   failuresPerAddress: 300,
   addressForgivenAfter: 500,
+  requestsPerDevice: 60,
+  deviceRequestForgottenAfter: 1_000,
+  requestsPerTicketPrefix: 60,
+  ticketPrefixForgottenAfter: 2_000,
+  requestsPerAddress: 2_000,
+  addressRequestForgottenAfter: 10,
   refusalLogInterval: 10_000,
 };

@@ -2,12 +2,17 @@ import type { AddressInfo } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { buildEstApp } from './est-app.ts';
 import { DEFAULT_EST_LIMITS, type EstDeps, type EstOptions } from './est-deps.ts';
-import { createEstServer, estTlsOptions } from './est-server.ts';
+import { createEstServer, estTlsOptions, putBeforeHandshake } from './est-server.ts';
+import { HandshakeGate } from './handshake-gate.ts';
+import { InFlightGate } from './in-flight-gate.ts';
 
 export type EstDoor = {
   address: { host: string; port: number };
-  /** New key or certificates for new connections; open ones live on. Takes the full options, as at the start. */
-  reload(tls: TlsOptions): void;
+  /**
+   * New key, certificates or makers for new connections; open ones live on. Takes the full options, as at the start;
+   * makers left out stay as they are.
+   */
+  reload(tls: TlsOptions, manufacturers?: readonly Uint8Array[]): void;
   /** Stops accepting, lets running requests finish for a moment, then cuts. */
   close(): Promise<void>;
 };
@@ -21,8 +26,14 @@ const CLOSING_TIME = 3_000;
  */
 export async function startEstDoor(deps: EstDeps, options: EstOptions): Promise<EstDoor> {
   const limits = { ...DEFAULT_EST_LIMITS, ...options.limits };
-  const server = createEstServer(deps, options.tls, limits);
-  const app = buildEstApp(deps, server, limits);
+  let { manufacturers = [] } = options;
+  const server = createEstServer(deps, estTlsOptions(options.tls, manufacturers), limits);
+  const inFlight = new InFlightGate(limits.inFlight, () => handshakes.pump());
+  const handshakes = putBeforeHandshake(
+    server,
+    (start) => new HandshakeGate(limits, { start, now: () => deps.clock.monotonic(), inWork: () => inFlight.inside }),
+  );
+  const app = buildEstApp(deps, server, { limits, inFlight });
   await app.ready();
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -34,9 +45,13 @@ export async function startEstDoor(deps: EstDeps, options: EstOptions): Promise<
   const { port } = server.address() as AddressInfo;
   return {
     address: { host: options.host, port },
-    reload: (tls) => server.setSecureContext(estTlsOptions(tls)),
+    reload: (tls, changed = manufacturers) => {
+      server.setSecureContext(estTlsOptions(tls, changed));
+      manufacturers = changed;
+    },
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      handshakes.close();
       const cut = setTimeout(() => server.closeAllConnections(), CLOSING_TIME);
       await closed;
       clearTimeout(cut);

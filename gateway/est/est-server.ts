@@ -2,8 +2,10 @@ import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { ATTEMPT_HEADER } from '#gateway/contract/est.ts';
+import { networkOf } from '#gateway/domain/network-of.ts';
 import type { EstDeps, EstLimits } from './est-deps.ts';
-import { callerNetwork } from './failure-limiter.ts';
+import type { HandshakeGate } from './handshake-gate.ts';
+import { formatIssuerNames } from './issuer-names.ts';
 
 export type EstServer = Server;
 
@@ -22,12 +24,14 @@ const CLIENT_ERRORS = new Map([
  */
 export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: TlsOptions, limits: EstLimits): Server {
   const server = createServer({
-    ...estTlsOptions(tls),
+    ...tls,
     handshakeTimeout: limits.handshakeTimeout,
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: limits.headersTimeout,
     requestTimeout: limits.requestTimeout,
     keepAliveTimeout: limits.keepAliveTimeout,
+    // Nothing is read before the gate lets the handshake begin.
+    pauseOnConnect: true,
     // How often the two timeouts above are looked at; a quarter keeps them honest when tests make them short.
     connectionsCheckingInterval: Math.max(50, Math.min(limits.headersTimeout / 4, 2_000)),
     noDelay: true,
@@ -40,8 +44,8 @@ export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: 
   server.on('checkExpectation', (request, response) => server.emit('request', request, response));
 
   const open = new Map<string, number>();
-  server.on('connection', (socket: Socket) => {
-    const network = callerNetwork(socket.remoteAddress ?? '');
+  server.prependListener('connection', (socket: Socket) => {
+    const network = networkOf(socket.remoteAddress ?? '');
     const count = (open.get(network) ?? 0) + 1;
     open.set(network, count);
     socket.once('close', () => {
@@ -65,6 +69,7 @@ export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: 
     const code = codeOf(error);
     const known = CLIENT_ERRORS.get(code);
     if (!socket.writable || socket.destroyed || (known === undefined && !code.startsWith('HPE_'))) {
+      deps.log.debug('est connection failed', { address: socket.remoteAddress, reason: code });
       socket.destroy();
       return;
     }
@@ -81,9 +86,41 @@ export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: 
   return server;
 }
 
-/** The part of the options that belongs to this door and must survive a reload. */
-export function estTlsOptions(tls: TlsOptions): TlsOptions {
-  return { ...tls, requestCert: true, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] };
+/**
+ * Has a gate decide when the handshake of a connection begins.
+ * @throws Error when this Node begins handshakes in another way: better not to start than to go without the gate.
+ */
+export function putBeforeHandshake(
+  server: Server,
+  gateFor: (start: (socket: Socket) => void) => HandshakeGate,
+): HandshakeGate {
+  const begin = server.listeners('connection').at(-1);
+  if (begin?.name !== 'tlsConnectionListener') {
+    throw new Error(`Node ${process.version} is not one this gateway was tested with; run "npm ci"`);
+  }
+  server.off('connection', begin as (socket: Socket) => void);
+  const gate = gateFor((socket) => begin.call(server, socket));
+  server.on('connection', (socket: Socket) => {
+    socket.on('error', () => {});
+    if (!socket.destroyed) gate.arrive(socket);
+  });
+  server.on('secureConnection', (socket) => gate.secured(socket));
+  return gate;
+}
+
+/**
+ * The part of the options that belongs to this door and must survive a reload.
+ * @param manufacturers DER: told to clients by name, and trusted by nobody here
+ */
+export function estTlsOptions(tls: TlsOptions, manufacturers: readonly Uint8Array[] = []): TlsOptions {
+  const own = tls.ca === undefined ? [] : [tls.ca].flat();
+  return {
+    ...tls,
+    ca: [...own, ...formatIssuerNames(manufacturers)],
+    requestCert: true,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['http/1.1'],
+  };
 }
 
 function codeOf(error: Error): string {

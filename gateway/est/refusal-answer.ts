@@ -1,6 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 import type { Problem } from '#gateway/contract/operator-api.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
+import { nextActionFor } from '#gateway/domain/next-action.ts';
+import { StoreError } from '#gateway/ports/store.ts';
 import { EST_REFUSALS, type EstRefusal } from './est-answers.ts';
 import type { EstAnswer } from './send-answer.ts';
 
@@ -13,11 +15,15 @@ const FROM_FRAMEWORK = new Map<string, [GatewayErrorCode, string]>([
   ['FST_ERR_CTP_INVALID_MEDIA_TYPE', ['CONTENT_TYPE_UNSUPPORTED', 'the Content-Type header is not one']],
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', ['REQUEST_INVALID', 'the body is not as long as Content-Length says']],
   ['FST_ERR_BAD_URL', ['REQUEST_INVALID', 'the path is not a valid URL']],
+  ['FST_ERR_MAX_PARAM_LENGTH', ['NOT_FOUND', 'there is no label as long as this one']],
   ['ECONNRESET', ['REQUEST_INVALID', 'the client went away in the middle of the request']],
 ]);
 
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
+  if (error instanceof StoreError && error.code === 'UNAVAILABLE') {
+    return new GatewayError('STORE_UNAVAILABLE', 'the database cannot be read at the moment', { cause: error });
+  }
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const [ours, message] = FROM_FRAMEWORK.get(code) ?? ['INTERNAL', 'unexpected error'];
   return new GatewayError(ours, message, { cause: error });
@@ -26,12 +32,16 @@ export function asGatewayError(error: unknown): GatewayError {
 /**
  * `CODE: what is wrong. What to do next. (attempt a-...)` as text/plain (RFC 8951 5), or problem+json (RFC 9457) when
  * the Accept header asks for it. Of errors on our side nothing but the code gets out.
+ * @param told.status in place of the one that belongs to the code
  */
-export function refusalAnswer(error: GatewayError, attemptId: string, accept: string | undefined): EstAnswer {
+export function refusalAnswer(
+  error: GatewayError,
+  told: { attemptId: string; accept: string | undefined; status?: number | undefined },
+): EstAnswer {
   const refusal: EstRefusal = EST_REFUSALS[error.code];
-  const { status } = refusal;
+  const { attemptId, accept, status = refusal.status } = told;
   const retryAfter = error.retryAfter ?? refusal.retryAfter;
-  const detail = `${sentence(refusal.says ?? error.message)} ${refusal.advice}`;
+  const detail = `${sentence(refusal.says ?? error.message)} ${nextActionFor(error.code)}`;
   const headers = {
     ...(status === 401 ? { 'WWW-Authenticate': CHALLENGE } : {}),
     ...(retryAfter === undefined ? {} : { 'Retry-After': String(Math.max(1, Math.ceil(retryAfter))) }),

@@ -1,6 +1,6 @@
 import type { GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
+import { networkOf } from '#gateway/domain/network-of.ts';
 import type { Log, LogFacts } from '#gateway/ports/log.ts';
-import { callerNetwork } from './failure-limiter.ts';
 
 type Sum = { count: number; codes: Partial<Record<GatewayErrorCode, number>> };
 
@@ -29,7 +29,7 @@ export class RefusalLog {
 
   record(level: 'info' | 'debug', address: string, code: GatewayErrorCode, facts: LogFacts): void {
     this.#timer ??= setTimeout(() => this.flush(), this.#interval).unref();
-    const network = this.#nameOf(callerNetwork(address));
+    const network = this.#nameOf(networkOf(address));
     const lines = this.#lines.get(network) ?? 0;
     if (code !== 'RATE_LIMITED' && lines < LINES_EACH) {
       this.#lines.set(network, lines + 1);

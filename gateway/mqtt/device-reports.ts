@@ -1,15 +1,20 @@
 import { mayPublish } from '#gateway/domain/topic-policy.ts';
+import type { DeviceMessageKind } from '#gateway/operations/receive-device-message.ts';
 import type { Log } from '#gateway/ports/log.ts';
+import type { CsrDesk } from './csr-desk.ts';
 import type { Intercept } from './device-broker.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
-import { endSession, type Member, type Session, type SessionOf } from './session.ts';
-import type { ReportKind, SessionOperations } from './session-operations.ts';
+import { type DeviceMember, endSession, type Session, type SessionOf } from './session.ts';
+import type { SessionOperations } from './session-operations.ts';
+import type { SessionTable } from './session-table.ts';
 
-const REPORT_KINDS = new Set<string>(['ack', 'state', 'csr'] satisfies ReportKind[]);
+const REPORT_KINDS = new Set<string>(['ack', 'state'] satisfies DeviceMessageKind[]);
 
 export type ReportDeps = {
   sessionOf: SessionOf;
   operations: Pick<SessionOperations, 'receiveDeviceMessage'>;
+  desk: Pick<CsrDesk, 'receive'>;
+  table: Pick<SessionTable, 'enrollments'>;
   limits: Pick<MqttLimits, 'maxPendingReports'>;
   log: Log;
 };
@@ -35,6 +40,17 @@ export function interceptReports(deps: ReportDeps): Intercept {
       done();
       return true;
     }
+    if (kind === 'csr') {
+      if (member.kind === 'enrollment') deps.table.enrollments.hasAsked(session, member);
+      // Not waited for: a system that has to be asked may take seconds, and the device still wants to ping.
+      void deps.desk.receive(session, member, toBuffer(packet.payload));
+      done();
+      return true;
+    }
+    if (member.kind === 'enrollment') {
+      done();
+      return true;
+    }
     if (!isReportKind(kind)) return false;
     if (member.pendingReports >= deps.limits.maxPendingReports) {
       endSession(session, 'too-many-reports');
@@ -49,8 +65,8 @@ export function interceptReports(deps: ReportDeps): Intercept {
 async function receive(
   { operations, log }: ReportDeps,
   session: Session,
-  member: Member,
-  kind: ReportKind,
+  member: DeviceMember,
+  kind: DeviceMessageKind,
   payload: Buffer,
 ): Promise<void> {
   const { deviceId, serial } = member.live;
@@ -64,7 +80,7 @@ async function receive(
   }
 }
 
-function isReportKind(text: string): text is ReportKind {
+function isReportKind(text: string): text is DeviceMessageKind {
   return REPORT_KINDS.has(text);
 }
 

@@ -6,11 +6,14 @@ import type { Log } from '#gateway/ports/log.ts';
 import { accessHooks } from './access-hooks.ts';
 import { type BrokerClient, holdForConnect, takeOverClose } from './broker-client.ts';
 import { ConnectionPersistence } from './connection-persistence.ts';
+import { CsrDesk } from './csr-desk.ts';
 import { assertKnownAedes, DeviceBroker } from './device-broker.ts';
 import { interceptReports } from './device-reports.ts';
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.ts';
 import { guardPacketSize } from './packet-size-guard.ts';
-import { RefusalLimiter } from './refusal-limiter.ts';
+import { peerChainOf } from './peer-chain.ts';
+import { fingerprintOf, RefusalLimiter } from './refusal-limiter.ts';
+import { sendMessage } from './send-message.ts';
 import { endSession, type Session, whenClosed } from './session.ts';
 import { answerConnect } from './session-admission.ts';
 import { sessionBroker } from './session-broker.ts';
@@ -45,11 +48,19 @@ const REVOKED_GRACE_MS = 5_000;
 export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions): Promise<MqttDoor> {
   const { clock, log } = deps;
   const limits = { ...DEFAULT_MQTT_LIMITS, ...options.limits };
-  const table = new SessionTable(clock.now());
+  const table = new SessionTable(clock.now(), limits);
   const limiter = new RefusalLimiter(limits);
   const sessions = new WeakMap<object, Session>();
   const sessionOf = (client: Client): Session | undefined => sessions.get(client);
-  const shared = { table, limiter, sessionOf, limits, clock, log, operations: deps };
+  const desk = new CsrDesk({
+    operations: deps,
+    table,
+    limits,
+    clock,
+    log,
+    send: (session, topic, payload) => sendMessage(session, topic, payload, limits),
+  });
+  const shared = { table, limiter, sessionOf, desk, limits, clock, log, operations: deps };
 
   const aedes = new DeviceBroker(
     {
@@ -75,13 +86,13 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
       socket.destroy();
       return;
     }
-    if (!limiter.isEmpty && limiter.isBlocked(certificate.serialNumber.toLowerCase(), clock.monotonic())) {
+    if (!limiter.isEmpty && limiter.isBlocked(fingerprintOf(certificate.raw), clock.monotonic())) {
       socket.destroy();
       const serial = certificate.serialNumber.toLowerCase();
       log.info('connection of a refused certificate cut', { address, serial });
       return;
     }
-    const session = table.open(socket, address, certificate.raw);
+    const session = table.open(socket, address, { der: certificate.raw, chain: () => peerChainOf(certificate) });
     socket.once('close', () => {
       closed(deps, table, session);
       // Its subscriptions end and its will is published, now that the table knows that it has gone.
@@ -111,6 +122,10 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
     try {
       door.sweep();
       limiter.sweep(clock.monotonic());
+      desk.sweep(clock.monotonic());
+      for (const { session, reason } of table.enrollments.overdue(clock.monotonic(), limits, deps.isStillAdmitted)) {
+        endSession(session, reason);
+      }
       for (const session of table.takeExpired(clock.now())) endSession(session, 'certificate-expired');
       for (const session of table.patrol(PATROL)) patrol(deps, session);
     } catch (error) {
@@ -143,15 +158,19 @@ function closed(deps: MqttDoorDeps, table: SessionTable, session: Session): void
   table.remove(session);
   const { member, client } = session;
   if (member === undefined) return;
-  const { deviceId, serial, since } = member.live;
   const reason = session.endReason ?? (client?._disconnected === true ? 'disconnected' : 'connection-lost');
+  if (member.kind === 'enrollment') {
+    deps.recordEnrollmentSessionClosed({ ...member.live, grounds: member.grant.grounds }, reason);
+    return;
+  }
+  const { deviceId, serial, since } = member.live;
   deps.recordSessionClosed({ deviceId, serial, since }, reason);
 }
 
 /** A session whose revocation was not carried out to the end. */
 function patrol({ isStillAdmitted, clock }: MqttDoorDeps, session: Session): void {
   const { member } = session;
-  if (member === undefined || isStillAdmitted(member.live.serial)) return;
+  if (member?.kind !== 'device' || isStillAdmitted(member.live.serial)) return;
   if (member.revokedSince !== undefined && clock.monotonic() - member.revokedSince < REVOKED_GRACE_MS) return;
   member.muted = true;
   endSession(session, 'revoked');

@@ -35,6 +35,26 @@ export type MqttLimits = {
   maxFilters: number;
   /** Acknowledgements, state reports and CSRs of one session that are being worked on. */
   maxPendingReports: number;
+  /**
+   * Sessions of claims and makers' certificates. Past it the one that has been silent longest makes room, if it was
+   * silent for `enrollmentPatienceMs`; else the newcomer is told to come back.
+   */
+  maxEnrollmentSessions: number;
+  enrollmentPatienceMs: number;
+  /** Milliseconds such a session may last without asking for anything. */
+  enrollmentIdleMs: number;
+  /** Milliseconds it may last at most, asking or waiting for a person: who has to wait longer comes again. */
+  enrollmentWaitMs: number;
+  /** CSRs of all sessions worked on at the same time; more are told to come back, so that those inside finish quickly. */
+  maxCsrsInWork: number;
+  /** CSRs of one session worked on at the same time, and of those, how many may wait for a person. */
+  maxCsrsOfSession: number;
+  /** CSRs one identity may send at once without being granted, and how many of these come back per second. */
+  csrBurst: number;
+  csrPerSecond: number;
+  /** The same for all of one network together. */
+  csrAddressBurst: number;
+  csrAddressPerSecond: number;
   /** Refusals of one certificate inside the window before its connections end right after TLS, without CONNACK. */
   maxRefusals: number;
   refusalWindowMs: number;
@@ -57,6 +77,16 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   sweepMs: 1_000,
   maxFilters: 64,
   maxPendingReports: 64,
+  maxEnrollmentSessions: 2_000,
+  enrollmentPatienceMs: 30_000,
+  enrollmentIdleMs: 15 * 60_000,
+  enrollmentWaitMs: 3_600_000,
+  maxCsrsInWork: 128,
+  maxCsrsOfSession: 4,
+  csrBurst: 20,
+  csrPerSecond: 1 / 3,
+  csrAddressBurst: 1_000,
+  csrAddressPerSecond: 50,
   maxRefusals: 10,
   refusalWindowMs: 60_000,
 };

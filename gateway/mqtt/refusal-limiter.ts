@@ -1,7 +1,14 @@
+import { createHash } from 'node:crypto';
+
 type Refusals = { count: number; since: number };
 
 /** Stops the table from growing with attackers' certificates: past it nobody new is remembered until a sweep. */
 const MAX_REMEMBERED = 10_000;
+
+/** Of a certificate, DER: what a maker puts into its serial must not count for one of ours. */
+export function fingerprintOf(certificate: Buffer): string {
+  return createHash('sha256').update(certificate).digest('base64');
+}
 
 /**
  * A refused device gets its CONNACK 5, so that it can tell refusal from a bad network; one that keeps coming is cut

@@ -1,13 +1,13 @@
 import type { ConnectPacket } from 'aedes';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import type { SessionGrant } from '#gateway/operations/admit-session.ts';
+import type { DeviceGrant, EnrollmentGrant, SessionGrant } from '#gateway/operations/admit-session.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { type BrokerClient, welcomeClient } from './broker-client.ts';
 import { connackCodeOf } from './connack-codes.ts';
 import { type ConnectRequest, formatConnack, readConnect } from './connect-packet.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
-import type { RefusalLimiter } from './refusal-limiter.ts';
+import { fingerprintOf, type RefusalLimiter } from './refusal-limiter.ts';
 import { endSession, type Session } from './session.ts';
 import type { SessionOperations } from './session-operations.ts';
 import type { SessionTable } from './session-table.ts';
@@ -16,7 +16,7 @@ export type AdmissionDeps = {
   table: SessionTable;
   operations: SessionOperations;
   limiter: RefusalLimiter;
-  limits: Pick<MqttLimits, 'connectTimeoutMs'>;
+  limits: Pick<MqttLimits, 'connectTimeoutMs' | 'enrollmentPatienceMs'>;
   clock: Clock;
   log: Log;
   /** The address of an admitted session gets its token back. */
@@ -44,7 +44,12 @@ export async function answerConnect(
     const grant = await ask(deps, session, request);
     // Gone meanwhile, perhaps displaced by a newer connection of its own: it must not take that one's place.
     if (client.closed || session.socket.destroyed) return false;
-    accept(deps, session, client, packet, grant);
+    // The certificate is dropped from here on.
+    if (!deps.limiter.isEmpty && session.certificate !== undefined) {
+      deps.limiter.admitted(fingerprintOf(session.certificate.der));
+    }
+    if (grant.kind === 'device') acceptDevice(deps, session, client, packet, grant);
+    else acceptEnrollment(deps, session, client, packet, grant);
     return true;
   } catch (error) {
     refuseBy(deps, session, error);
@@ -57,7 +62,7 @@ function ask({ operations }: AdmissionDeps, session: Session, request: ConnectRe
   if (certificate === undefined) throw new Error('a CONNECT without its client certificate');
   const { clientId, keepalive, willTopic } = request;
   return operations.admitSession({
-    der: certificate,
+    ...certificate,
     clientId,
     keepalive,
     address,
@@ -65,12 +70,12 @@ function ask({ operations }: AdmissionDeps, session: Session, request: ConnectRe
   });
 }
 
-function accept(
-  { table, operations, limiter, clock, onAdmitted }: AdmissionDeps,
+function acceptDevice(
+  { table, operations, clock, onAdmitted }: AdmissionDeps,
   session: Session,
   client: BrokerClient,
   packet: ConnectPacket,
-  grant: SessionGrant,
+  grant: DeviceGrant,
 ): void {
   const { deviceId, serial } = grant;
   // A revocation adds to the deny set first and looks into the table second: either it is seen here, or it finds the
@@ -79,14 +84,42 @@ function accept(
     const subject = { deviceId, serial };
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', { subject });
   }
-  const { older, member } = table.register(session, grant, clock.now());
+  const { older, member } = table.register(session, grant, { now: clock.now(), monotonic: clock.monotonic() });
   if (older !== undefined) endSession(older, 'taken-over');
+  // The device has come with its own certificate: nobody needs to enroll it any more, and its claim is spent.
+  for (const enrolling of table.enrolling(deviceId)) endSession(enrolling, 'enrolled');
   welcomeClient(client, deviceId, packet);
   session.socket.write(formatConnack(0));
   onAdmitted(session.address);
-  limiter.admitted(serial);
   const { address, since } = member.live;
   operations.recordSessionOpened({ deviceId, serial, address, since });
+}
+
+function acceptEnrollment(
+  { table, operations, limits, clock, onAdmitted }: AdmissionDeps,
+  session: Session,
+  client: BrokerClient,
+  packet: ConnectPacket,
+  grant: EnrollmentGrant,
+): void {
+  const { deviceId, grounds } = grant;
+  if (grant.grounds === 'claim' && !operations.isStillAdmitted(grant.serial)) {
+    const subject = { deviceId, serial: grant.serial };
+    throw new GatewayError('CERTIFICATE_REVOKED', 'this claim was spent or revoked a moment ago', { subject });
+  }
+  const monotonic = clock.monotonic();
+  const place = table.enrollments.placeFor(grant, monotonic - limits.enrollmentPatienceMs);
+  if (place === 'full')
+    throw new GatewayError('OVERLOADED', 'too many connections that enroll', { subject: { deviceId } });
+  if (place !== undefined) {
+    table.displace(place);
+    endSession(place, 'taken-over');
+  }
+  const member = table.registerEnrollment(session, grant, { now: clock.now(), monotonic });
+  welcomeClient(client, deviceId, packet);
+  session.socket.write(formatConnack(0));
+  onAdmitted(session.address);
+  operations.recordEnrollmentSessionOpened({ ...member.live, grounds });
 }
 
 function refuseBy(deps: AdmissionDeps, session: Session, error: unknown): void {
@@ -104,7 +137,8 @@ function refuseBy(deps: AdmissionDeps, session: Session, error: unknown): void {
     return;
   }
   const { code, message, subject } = error;
-  if (refusesDevice && subject.serial !== undefined) limiter.refused(subject.serial, clock.monotonic());
+  const { certificate } = session;
+  if (refusesDevice && certificate !== undefined) limiter.refused(fingerprintOf(certificate.der), clock.monotonic());
   refuse(deps, session, returnCode, { ...subject, code, detail: message });
 }
 

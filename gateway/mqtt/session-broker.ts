@@ -2,46 +2,54 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { Broker, LiveSession } from '#gateway/ports/broker.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
-import { hasRoom } from './access-hooks.ts';
+import type { CsrDesk } from './csr-desk.ts';
 import type { DeviceBroker } from './device-broker.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
+import { sendMessage } from './send-message.ts';
 import { endSession, whenClosed } from './session.ts';
 import type { SessionTable } from './session-table.ts';
 
-export type SessionBrokerDeps = { table: SessionTable; aedes: DeviceBroker; limits: MqttLimits; clock: Clock };
+export type SessionBrokerDeps = {
+  table: SessionTable;
+  aedes: DeviceBroker;
+  desk: CsrDesk;
+  limits: MqttLimits;
+  clock: Clock;
+};
 
 /** The broker port over the session table: revocation and notices go straight to the socket they mean. */
-export function sessionBroker({ table, aedes, limits, clock }: SessionBrokerDeps): Broker {
+export function sessionBroker({ table, aedes, desk, limits, clock }: SessionBrokerDeps): Broker {
   return {
     sessions: () => liveOf(table.members()),
     sessionsOf(deviceId: DeviceId): LiveSession[] {
-      const live = table.ofDevice(deviceId)?.member?.live;
+      const live = table.ofDevice(deviceId)?.member.live;
       return live === undefined ? [] : [live];
     },
     markRevoked(serials: readonly SerialNumber[]): LiveSession[] {
       const marked: LiveSession[] = [];
       for (const serial of serials) {
         const session = table.ofSerial(serial);
-        if (session?.member === undefined) continue;
-        session.member.identity.revoked = true;
-        session.member.revokedSince ??= clock.monotonic();
-        marked.push(session.member.live);
+        if (session !== undefined) {
+          session.member.identity.revoked = true;
+          session.member.revokedSince ??= clock.monotonic();
+          marked.push(session.member.live);
+        }
+        const claim = table.enrollments.ofClaim(serial)?.member;
+        if (claim === undefined) continue;
+        // There is nothing it would have to acknowledge.
+        claim.identity.revoked = true;
+        claim.muted = true;
+        marked.push({ ...claim.live, serial });
       }
       return marked;
     },
     sendNotice(deviceId: DeviceId, token: string): boolean {
       const session = table.ofDevice(deviceId);
-      if (session?.client === undefined || session.member === undefined) return false;
+      if (session === undefined) return false;
       const { listens, muted, noticeTopic } = session.member;
-      if (!listens || muted || session.socket.destroyed || !hasRoom(session, limits)) return false;
-      // To this one session, not through the subscription tree; brokerId null: aedes' duplicate filter compares
-      // counters of unrelated messages and would drop a notice that overtakes another packet.
-      session.client.deliverQoS(
-        { cmd: 'publish', topic: noticeTopic, payload: token, qos: 1, retain: false, dup: false, brokerId: null },
-        ignore,
-      );
-      return true;
+      return listens && !muted && sendMessage(session, noticeTopic, token, limits);
     },
+    answerWaiting: (deviceId) => desk.answerWaiting(deviceId),
     async close(sessions: readonly LiveSession[], reason: string): Promise<number> {
       const ending = sessions.flatMap(({ id }) => table.find(id) ?? []);
       let closed = 0;

@@ -1,15 +1,17 @@
 import type { EventEmitter } from 'node:events';
 import type { Client, Subscription } from 'aedes';
 import type { Log } from '#gateway/ports/log.ts';
+import type { CsrDesk } from './csr-desk.ts';
 import type { DeviceBroker } from './device-broker.ts';
 import { PACKET_TOO_LARGE } from './packet-size-guard.ts';
-import { endSession, type Member, type SessionOf } from './session.ts';
+import { type DeviceMember, endSession, type SessionOf } from './session.ts';
 import type { SessionOperations } from './session-operations.ts';
 import { filterCovers } from './topic-filter.ts';
 
 export type EventDeps = {
   sessionOf: SessionOf;
   operations: SessionOperations;
+  desk: Pick<CsrDesk, 'listens'>;
   log: Log;
 };
 
@@ -18,7 +20,7 @@ const SUBSCRIBE_FAILED = 128;
 
 /** What aedes tells about its clients, turned into what happens to their sessions. */
 export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
-  const { sessionOf, operations, log } = deps;
+  const { sessionOf, operations, desk, log } = deps;
   // An exception in a listener would end the process. The session it was about ends instead: half done is not done.
   const guarded = (event: string, client: Client, handler: () => void): void => {
     try {
@@ -33,10 +35,10 @@ export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
     const session = sessionOf(client);
     const member = session?.member;
     if (session === undefined || member === undefined) return;
-    const listens = subscriptions.some(
-      ({ topic, qos }) => (qos as number) !== SUBSCRIBE_FAILED && filterCovers(topic, member.noticeTopic),
-    );
-    if (!listens) return;
+    const granted = subscriptions.filter(({ qos }) => (qos as number) !== SUBSCRIBE_FAILED);
+    const covers = (wanted: string) => granted.some(({ topic }) => filterCovers(topic, wanted));
+    if (covers(member.csr.answerTopic)) desk.listens(session, member);
+    if (member.kind === 'enrollment' || !covers(member.noticeTopic)) return;
     member.listens = true;
     deliverPending(deps, member);
   };
@@ -44,7 +46,9 @@ export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
     const member = sessionOf(client)?.member;
     if (member === undefined) return;
     for (const filter of filters) member.filters.delete(filter);
-    if (member.listens) member.listens = [...member.filters].some((filter) => filterCovers(filter, member.noticeTopic));
+    const covers = (wanted: string) => [...member.filters].some((filter) => filterCovers(filter, wanted));
+    member.csr.listens &&= covers(member.csr.answerTopic);
+    if (member.kind === 'device') member.listens &&= covers(member.noticeTopic);
   };
   const onClientError = (client: Client, error: NodeJS.ErrnoException) => {
     const session = sessionOf(client);
@@ -74,7 +78,7 @@ export function followBrokerEvents(aedes: DeviceBroker, deps: EventDeps): void {
 }
 
 /** One delivery at a time for a session; a SUBSCRIBE that comes meanwhile is answered by one more. */
-function deliverPending({ operations, log }: EventDeps, member: Member): void {
+function deliverPending({ operations, log }: EventDeps, member: DeviceMember): void {
   if (member.delivery !== 'idle') {
     member.delivery = 'again';
     return;
@@ -94,7 +98,7 @@ function deliverPending({ operations, log }: EventDeps, member: Member): void {
     });
 }
 
-function again({ delivery, listens, muted }: Member): boolean {
+function again({ delivery, listens, muted }: DeviceMember): boolean {
   return delivery === 'again' && listens && !muted;
 }
 

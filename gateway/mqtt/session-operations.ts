@@ -1,10 +1,14 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { SessionGrant, SessionRequest } from '#gateway/operations/admit-session.ts';
+import type { CsrRequest, CsrSender } from '#gateway/operations/answer-csr-message.ts';
+import type { EnrollmentSessionRecord } from '#gateway/operations/enrollment-session-records.ts';
+import type { DeviceMessageKind } from '#gateway/operations/receive-device-message.ts';
 import type { OpenedSession, SessionRefusal } from '#gateway/operations/session-records.ts';
 
 /** What a device may send to the gateway itself, by the last level of its topic. */
-export type ReportKind = 'ack' | 'state' | 'csr';
+export type ReportKind = DeviceMessageKind | 'csr';
 
 /** The operations this door calls, already joined to their ports. */
 export type SessionOperations = {
@@ -13,12 +17,16 @@ export type SessionOperations = {
   isStillAdmitted: (serial: SerialNumber) => boolean;
   recordSessionOpened: (session: OpenedSession) => void;
   recordSessionClosed: (session: Omit<OpenedSession, 'address'>, reason: string) => void;
+  recordEnrollmentSessionOpened: (session: EnrollmentSessionRecord) => void;
+  recordEnrollmentSessionClosed: (session: EnrollmentSessionRecord, reason: string) => void;
   recordSessionRefused: (refusal: SessionRefusal) => void;
   receiveDeviceMessage: (
     sender: { deviceId: DeviceId; serial: SerialNumber },
-    kind: ReportKind,
+    kind: DeviceMessageKind,
     payload: Buffer,
   ) => Promise<void>;
+  /** Never rejects: a refusal is an answer too. */
+  answerCsrMessage: (sender: CsrSender, request: CsrRequest) => Promise<CsrAnswer>;
   /** Called when the session listens on its notice topic. */
   deliverPendingNotices: (deviceId: DeviceId) => Promise<unknown>;
 };

@@ -1,8 +1,13 @@
 import type { TLSSocket } from 'node:tls';
 import type { Client } from 'aedes';
-import type { TopicIdentity } from '#gateway/domain/topic-policy.ts';
+import type { DeviceIdentity, EnrollmentIdentity } from '#gateway/domain/topic-policy.ts';
+import type { EnrollmentGrant } from '#gateway/operations/admit-session.ts';
 import type { LiveSession } from '#gateway/ports/broker.ts';
 import type { BrokerClient } from './broker-client.ts';
+import type { Conversation } from './conversation.ts';
+
+/** What TLS showed: DER, and lazily what the client sent with it. */
+export type ShownCertificate = { der: Buffer; chain: () => Buffer[] };
 
 /** One connection, from the end of its TLS handshake to the close of its socket. */
 export type Session = {
@@ -12,7 +17,7 @@ export type Session = {
   /** The broker's end of it. */
   client: BrokerClient | undefined;
   /** The client certificate; dropped once it has been judged. */
-  certificate: Buffer | undefined;
+  certificate: ShownCertificate | undefined;
   /** Set when CONNECT was granted. */
   member: Member | undefined;
   /** The refusal is in the log already. */
@@ -24,24 +29,42 @@ export type Session = {
 };
 
 /** Who the session belongs to and what it is doing. */
-export type Member = {
-  readonly live: LiveSession;
-  readonly identity: TopicIdentity;
-  readonly group: string;
+export type Member = DeviceMember | EnrollmentMember;
+
+type MemberState = {
   readonly notAfter: number;
   /** Topics of this device that it may write begin with this. */
   readonly outPrefix: string;
-  readonly noticeTopic: string;
   readonly filters: Set<string>;
+  /** What it asks on its CSR topic and is answered. */
+  readonly csr: Conversation;
   /** When it was marked as revoked. */
   revokedSince: number | undefined;
-  /** A granted filter covers its notice topic. */
-  listens: boolean;
   /** Nothing it still has to say (its will included) is passed on. */
   muted: boolean;
   /** Reports being worked on. */
   pendingReports: number;
+};
+
+/** The session of a device: there is one, the newest. */
+export type DeviceMember = MemberState & {
+  readonly kind: 'device';
+  readonly live: LiveSession;
+  readonly identity: DeviceIdentity;
+  readonly group: string;
+  readonly noticeTopic: string;
+  /** A granted filter covers its notice topic. */
+  listens: boolean;
   delivery: 'idle' | 'running' | 'again';
+};
+
+/** A session of somebody who may only ask for a device's certificate. It never takes the place of the device's own. */
+export type EnrollmentMember = MemberState & {
+  readonly kind: 'enrollment';
+  /** serial: as its issuer numbered it, which for a maker's certificate says nothing here. */
+  readonly live: Omit<LiveSession, 'serial'> & { serial: string };
+  readonly identity: EnrollmentIdentity;
+  readonly grant: EnrollmentGrant;
 };
 
 /** Ends the connection at once. @returns false when it was ending already. */

@@ -17,7 +17,10 @@ export type ListenOptions = {
 };
 
 export type TlsDoorEvents = {
-  /** The client has proved possession of the key of a certificate of one of our issuers, valid now. Nothing more. */
+  /**
+   * The client has proved possession of the key of a certificate of one of our issuers, or of a trusted maker, valid
+   * now. Nothing more.
+   */
   onSecure(socket: TLSSocket, address: string): void;
   onRefused(address: string, refusal: TlsRefusal): void;
 };

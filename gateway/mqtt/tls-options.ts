@@ -9,6 +9,11 @@ export type DoorTls = {
   privateKey: string;
   /** The CAs that issue device certificates and nothing above them: whatever else the root certifies is refused. */
   issuers: string[];
+  /**
+   * CAs of makers that some group trusts. What they certify gets through TLS and no further: it is then judged like any
+   * stranger, may only enroll, and is never taken for a device of ours.
+   */
+  manufacturers: string[];
   /** TLS 1.2 by default: clients on long-lived devices know nothing newer. */
   minVersion?: 'TLSv1.2' | 'TLSv1.3';
 };
@@ -39,7 +44,8 @@ export function tlsOptions(
     key: tls.privateKey,
     // Trusted by themselves (see partial-chain.ts). So OpenSSL does not verify the root's signature, a third of a
     // handshake, a device may send its certificate alone, and another intermediate of the same root does not pass.
-    ca: tls.issuers,
+    // The same for makers: an intermediate may be trusted without what stands above and beside it.
+    ca: [...tls.issuers, ...tls.manufacturers],
     allowPartialTrustChain: true,
     minVersion: tls.minVersion ?? 'TLSv1.2',
     ciphers: CIPHERS,
@@ -50,8 +56,9 @@ export function tlsOptions(
     rejectUnauthorized: true,
     // A client without ALPN is let in; one that asks for something else is refused (RFC 7301 3.2).
     ALPNProtocols: ['mqtt'],
-    // A resumed session skips the chain and the dates, and making tickets costs a third of a handshake.
-    secureOptions: constants.SSL_OP_NO_TICKET,
+    // A resumed session skips the chain and the dates, and making tickets costs a third of a handshake. Without
+    // renegotiation the certificate of a connection does not change under way.
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     handshakeTimeout: limits.handshakeTimeoutMs,
   };
 }

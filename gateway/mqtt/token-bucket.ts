@@ -23,6 +23,12 @@ export class TokenBucket {
     this.#tokens = Math.min(this.#burst, this.#tokens + 1);
   }
 
+  /** 0 when there is one. */
+  secondsToNext(now: number): number {
+    this.#refill(now);
+    return Math.max(0, 1 - this.#tokens) / this.#perSecond;
+  }
+
   isFull(now: number): boolean {
     this.#refill(now);
     return this.#tokens >= this.#burst;

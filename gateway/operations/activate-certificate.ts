@@ -4,13 +4,12 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { endClaim } from './end-claim.ts';
+import { isGroundStanding } from './enrollment-grounds.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
-export type ActivateDeps = { store: Store; clock: Clock };
-
-export type SupersedeDeps = ActivateDeps & ShutOutDeps;
+export type ActivateDeps = { store: Store } & ShutOutDeps;
 
 /**
  * The device has authenticated with a pending certificate: it works, so it becomes the active one, the device counts
@@ -24,9 +23,9 @@ export async function activateCertificate(
   overlapSeconds: number,
 ): Promise<void> {
   const now = deps.clock.now();
-  await deps.store.write(async (tables) => {
+  const claims = await deps.store.write(async (tables) => {
     const certificate = await tables.certificates.find(serial);
-    if (certificate?.state === 'active') return;
+    if (certificate?.state === 'active') return [];
     // Read again inside: it may have been revoked or have lapsed since it was looked at.
     if (certificate?.state !== 'pending' || certificate.deviceId === null) throw notPending(certificate);
     const { deviceId, enrollmentId } = certificate;
@@ -57,7 +56,7 @@ export async function activateCertificate(
         await tables.certificates.update(older.serial, { supersedeAt: endsAt });
       }
     }
-    if (enrollment !== undefined) await confirmEnrollment(tables, enrollment, now);
+    const ended = enrollment === undefined ? [] : await confirmEnrollment(tables, enrollment, now);
     await tables.audit.append(
       auditEntry({
         at: now,
@@ -68,7 +67,9 @@ export async function activateCertificate(
         detail: `serial ${serial}`,
       }),
     );
+    return ended;
   });
+  await shutOut(deps, claims, 'claim spent');
 }
 
 function notPending(certificate: CertificateRecord | undefined): GatewayError {
@@ -77,38 +78,44 @@ function notPending(certificate: CertificateRecord | undefined): GatewayError {
   });
 }
 
-/** What gave the right to this certificate must still stand, and a ticket never displaces a certificate in use. */
+/**
+ * What gave the right to this certificate must still stand, and a newcomer displaces a certificate in use for another
+ * key only by a person's word.
+ */
 async function requireStanding(
   tables: Tables,
-  { deviceId, serial }: CertificateRecord,
+  { deviceId, serial, spkiSha256 }: CertificateRecord,
   enrollment: Enrollment | undefined,
   others: readonly CertificateRecord[],
 ): Promise<void> {
   if (enrollment?.kind !== 'enroll') return;
   const subject = { serial, ...(deviceId === null ? {} : { deviceId }) };
-  const ticket = enrollment.ticketId === null ? undefined : await tables.tickets.find(enrollment.ticketId);
-  if (ticket?.revokedAt !== null) {
-    throw new GatewayError('CERTIFICATE_REVOKED', 'the ticket of this certificate was taken back before it was used', {
+  if (!(await isGroundStanding(tables, enrollment))) {
+    throw new GatewayError('CERTIFICATE_REVOKED', 'the right to this certificate was taken back before it was used', {
       subject,
     });
   }
-  if (others.length > 0) {
+  if (enrollment.requestId === null && others.some((other) => other.spkiSha256 !== spkiSha256)) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', 'this device has another certificate in use; revoke that one first', {
       subject,
     });
   }
 }
 
-async function confirmEnrollment(tables: Tables, enrollment: Enrollment, now: number): Promise<void> {
+/** @returns the claim that ends with its ticket */
+async function confirmEnrollment(tables: Tables, enrollment: Enrollment, now: number): Promise<CertificateRecord[]> {
   await tables.enrollments.update(enrollment.id, { state: 'confirmed', updatedAt: now });
-  if (enrollment.ticketId !== null) await tables.tickets.update(enrollment.ticketId, { spentAt: now });
+  const ticket = enrollment.ticketId === null ? undefined : await tables.tickets.find(enrollment.ticketId);
+  if (ticket === undefined) return [];
+  await tables.tickets.update(ticket.id, { spentAt: now });
+  return endClaim(tables, ticket, { now, actor: 'gateway', why: 'its ticket is spent' });
 }
 
 /**
  * The device reports that it has switched to this certificate (its new generation is durable): the older ones end now.
  * @returns the serials that were superseded.
  */
-export async function supersedeOlder(deps: SupersedeDeps, serial: SerialNumber): Promise<SerialNumber[]> {
+export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): Promise<SerialNumber[]> {
   const current = await deps.store.read.certificates.find(serial);
   // One that has itself been followed by another says nothing about the others.
   if (current?.state !== 'active' || current.supersedeAt !== null || current.deviceId === null) return [];

@@ -131,6 +131,7 @@ async function makeTicket(
     boundSpkiSha256: null,
     boundSerial: null,
     spentAt: null,
+    claimSerial: null,
     revokedAt: null,
   });
   await tables.audit.append(auditEntry({ at: now, actor, action: 'ticket.created', subject: deviceId, detail: id }));

@@ -1,19 +1,20 @@
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import { deviceTopics } from '#gateway/contract/topics.ts';
-import type { DenySet } from '#gateway/domain/deny-set.ts';
-import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import type { Clock } from '#gateway/ports/clock.ts';
-import type { Store } from '#gateway/ports/store.ts';
-import { activateCertificate } from './activate-certificate.ts';
-import { identifyPeer } from './identify-peer.ts';
+import { GatewayError, type RefusalSubject } from '#gateway/domain/gateway-error.ts';
+import { type ActivateDeps, activateCertificate } from './activate-certificate.ts';
+import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
+import { identifyRequester, type Requester } from './identify-requester.ts';
 
-export type AdmitDeps = { store: Store; clock: Clock; denySet: DenySet };
+export type AdmitDeps = ActivateDeps;
 
 export type SessionRequest = {
   /** The client certificate TLS verified, DER. */
   der: Buffer;
+  /** What stands above it, DER. Asked for only when the certificate is not one of a device of ours. */
+  chain: () => Buffer[];
   clientId: string;
   /** Seconds, as the client asked. */
   keepalive: number;
@@ -21,7 +22,11 @@ export type SessionRequest = {
   address: string;
 };
 
-export type SessionGrant = {
+export type SessionGrant = DeviceGrant | EnrollmentGrant;
+
+/** A device with its own certificate. */
+export type DeviceGrant = {
+  kind: 'device';
   deviceId: DeviceId;
   group: string;
   serial: SerialNumber;
@@ -32,6 +37,20 @@ export type SessionGrant = {
   publishProof?: ProofLevel;
 };
 
+/** Somebody who may ask for the certificate of this device, and nothing else. */
+export type EnrollmentGrant = {
+  kind: 'enrollment';
+  deviceId: DeviceId;
+  notAfter: number;
+  /** What it came with, DER: each request is judged by it anew. */
+  peer: Buffer;
+  chain: Buffer[];
+} & (
+  | { grounds: 'claim'; serial: SerialNumber }
+  /** serial: as the maker numbered it; it is not one of ours and says nothing here. */
+  | { grounds: 'manufacturer'; serial: string }
+);
+
 /** A connection that is never pinged is never noticed to be dead; a longer interval hides a dead device too long. */
 const MAX_KEEPALIVE_SECONDS = 1200;
 
@@ -41,25 +60,44 @@ const MAX_KEEPALIVE_SECONDS = 1200;
  * @throws GatewayError with the code that goes into the log and the audit
  */
 export async function admitSession(deps: AdmitDeps, request: SessionRequest): Promise<SessionGrant> {
-  const identity = await identifyPeer(deps, request.der);
+  const requester = await identify(deps, request);
+  switch (requester.kind) {
+    case 'device':
+      return admitDevice(deps, request, requester.identity);
+    case 'claim': {
+      const { certificate, device } = requester;
+      const { serial, notAfter } = certificate;
+      return admitEnrollment(request, { deviceId: device.deviceId, notAfter, grounds: 'claim', serial });
+    }
+    case 'manufacturer': {
+      const { deviceId, notAfter } = requester;
+      const { serial } = parseCertificate(request.der);
+      return admitEnrollment(request, { deviceId, notAfter, grounds: 'manufacturer', serial });
+    }
+    case 'registrar':
+      throw new GatewayError('REGISTRAR_NOT_ALLOWED', 'registrars enroll over EST; this door is for devices', {
+        subject: { serial: requester.certificate.serial },
+      });
+  }
+}
+
+/** Nearly all who come are devices with their own certificate: the way to them is the short one. */
+async function identify(deps: AdmitDeps, { der, chain }: SessionRequest): Promise<Requester> {
+  try {
+    return { kind: 'device', identity: await identifyPeer(deps, der) };
+  } catch (notOwn) {
+    if (!(notOwn instanceof GatewayError)) throw notOwn;
+    return identifyRequester(deps, { der, chain: chain() }).catch((error: unknown) => {
+      // Of our own CA, but not in our books: the first refusal says it better.
+      throw error instanceof GatewayError && error.code === 'MANUFACTURER_UNTRUSTED' ? notOwn : error;
+    });
+  }
+}
+
+async function admitDevice(deps: AdmitDeps, request: SessionRequest, identity: PeerIdentity): Promise<DeviceGrant> {
   const { deviceId, certificate } = identity;
   const subject = { deviceId, serial: certificate.serial };
-  // An empty client id is allowed by MQTT 3.1.1 3.1.3.1; the certificate names the device either way.
-  if (request.clientId !== '' && request.clientId !== deviceId) {
-    throw new GatewayError('CLIENT_ID_MISMATCH', `the client id must be "${deviceId}", as the certificate says`, {
-      subject,
-    });
-  }
-  if (request.keepalive < 1 || request.keepalive > MAX_KEEPALIVE_SECONDS) {
-    throw new GatewayError('KEEPALIVE_REQUIRED', `set a keepalive from 1 to ${MAX_KEEPALIVE_SECONDS} seconds`, {
-      subject,
-    });
-  }
-  if (request.willTopic !== undefined && request.willTopic !== deviceTopics(deviceId).state) {
-    throw new GatewayError('WILL_NOT_ALLOWED', `a will is only allowed on ${deviceTopics(deviceId).state}`, {
-      subject,
-    });
-  }
+  requireConnect(request, deviceId, { subject, mayLeaveWill: true });
   if (certificate.state === 'pending') {
     await activateCertificate(deps, certificate.serial, identity.policy.overlapSeconds);
   }
@@ -67,6 +105,7 @@ export async function admitSession(deps: AdmitDeps, request: SessionRequest): Pr
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', { subject });
   }
   return {
+    kind: 'device',
     deviceId,
     group: identity.group,
     serial: certificate.serial,
@@ -75,6 +114,39 @@ export async function admitSession(deps: AdmitDeps, request: SessionRequest): Pr
     proofLevel: identity.proofLevel,
     ...(identity.policy.publishProof === undefined ? {} : { publishProof: identity.policy.publishProof }),
   };
+}
+
+/** Whether the device gets its certificate is decided when it asks; here it may come far enough to be told. */
+function admitEnrollment(
+  request: SessionRequest,
+  granted: { deviceId: DeviceId; notAfter: number } & (
+    | { grounds: 'claim'; serial: SerialNumber }
+    | { grounds: 'manufacturer'; serial: string }
+  ),
+): EnrollmentGrant {
+  requireConnect(request, granted.deviceId, { subject: { deviceId: granted.deviceId }, mayLeaveWill: false });
+  return { kind: 'enrollment', peer: request.der, chain: request.chain(), ...granted };
+}
+
+function requireConnect(
+  { clientId, keepalive, willTopic }: SessionRequest,
+  deviceId: DeviceId,
+  { subject, mayLeaveWill }: { subject: RefusalSubject; mayLeaveWill: boolean },
+): void {
+  // An empty client id is allowed by MQTT 3.1.1 3.1.3.1; the certificate names the device either way.
+  if (clientId !== '' && clientId !== deviceId) {
+    throw new GatewayError('CLIENT_ID_MISMATCH', `the client id must be "${deviceId}", as the certificate says`, {
+      subject,
+    });
+  }
+  if (keepalive < 1 || keepalive > MAX_KEEPALIVE_SECONDS) {
+    throw new GatewayError('KEEPALIVE_REQUIRED', `set a keepalive from 1 to ${MAX_KEEPALIVE_SECONDS} seconds`, {
+      subject,
+    });
+  }
+  if (willTopic === undefined || (mayLeaveWill && willTopic === deviceTopics(deviceId).state)) return;
+  const allowed = mayLeaveWill ? `only allowed on ${deviceTopics(deviceId).state}` : 'not allowed before enrollment';
+  throw new GatewayError('WILL_NOT_ALLOWED', `a will is ${allowed}`, { subject });
 }
 
 /** To be asked again after the session stands in the table: closes the race with a revocation. */

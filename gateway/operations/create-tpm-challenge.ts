@@ -23,21 +23,22 @@ import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { findDevice, findTicket, requireOpen, type TicketCredentials } from './authorize-ticket.ts';
-import { identifyPeer } from './identify-peer.ts';
+import { authorizeEnrollment, type EnrollmentCredentials } from './authorize-enrollment.ts';
+import { formatGrounds } from './enrollment-grounds.ts';
+import { findOwnCertificate, identifyPeer } from './identify-peer.ts';
 import { judgeEndorsement, requireOwnEk } from './judge-endorsement.ts';
-import { type AttemptDeps, type AttemptFacts, recordAttempt } from './record-attempt.ts';
+import { type Arrival, type AttemptDeps, type AttemptFacts, recordAttempt } from './record-attempt.ts';
 import { refuseTpmErrors } from './refuse-tpm-error.ts';
 
 export type ChallengeDeps = AttemptDeps & { store: Store; random: Randomness };
 
-/** A ticket, or the certificate (DER) whose key the TLS session proved. */
-export type ChallengeCredentials = TicketCredentials | { peer: Buffer };
+/** As for the enrollment or renewal that follows. */
+export type ChallengeCredentials = EnrollmentCredentials;
 
-export type ChallengeOrder = {
-  attemptId: string;
-  address: string;
+export type ChallengeOrder = Arrival & {
   credentials: ChallengeCredentials;
+  /** The group asked for: an EST label. */
+  label?: string;
   /** DER. */
   ekCertificate?: Buffer;
   /** DER, intermediates of the EK certificate. */
@@ -64,71 +65,81 @@ export type ChallengeMade = {
  * @throws GatewayError with the code of the step that refused
  */
 export async function createTpmChallenge(deps: ChallengeDeps, order: ChallengeOrder): Promise<ChallengeMade> {
-  const facts: AttemptFacts = {
-    attemptId: order.attemptId,
-    address: order.address,
-    kind: 'challenge',
-    deviceId: undefined,
-  };
-  const made = async (): Promise<ChallengeMade> => {
-    const { device, proof, askedBy } = await identifyAsker(deps, order.credentials, facts);
+  const made = async (facts: AttemptFacts): Promise<ChallengeMade> => {
+    const { steps } = facts;
+    const { device, proof, askedBy } = await steps.run('credentials', () => identifyAsker(deps, order));
     const { deviceId } = device;
-    const now = deps.clock.now();
-    const { area, ...endorsement } = readEndorsementKey(order);
-    const ak = refuseTpmErrors(() => {
-      const parsed = parsePublicArea(order.akPublic, 'the attestation key');
-      checkAttestationKey(parsed);
-      return parsed;
-    });
-    await requireOwnEk(deps.store.read, deviceId, endorsement.ekSha256);
-    const known = await deps.store.read.endorsements.find(deviceId);
-    const { level, shortfall } = await judgeEndorsement(deps.store.read, endorsement, { deviceId, now });
-    const needed = highestProof(proof, device.proofLevel, known?.proofLevel);
-    if (shortfall !== undefined && !meetsProof(level, needed)) {
-      throw new GatewayError(shortfall.code, shortfall.why, { subject: { deviceId } });
-    }
-    const akName = nameOf(ak);
-    const secret = deps.random.bytes(CHALLENGE_SECRET_BYTES);
-    const credential = refuseTpmErrors(() =>
-      makeCredential({ ekPublic: area, akName, secret, random: (size) => deps.random.bytes(size) }),
-    );
-    const challenge: AttestationChallenge = {
-      id: deps.random.id('c'),
-      deviceId,
-      askedBy,
-      endorsement,
-      proofLevel: level,
-      akName: akName.toString('hex'),
-      akPublic: order.akPublic,
-      secret,
-      createdAt: now,
-      expiresAt: now + CHALLENGE_LIFE_MS,
-      usedAt: null,
-    };
-    await deps.store.write((tables) => keepChallenge(tables, challenge, now));
-    return { challengeId: challenge.id, ...credential, expiresIn: CHALLENGE_LIFE_MS / 1000 };
+    facts.deviceId = deviceId;
+    return steps.run('challenge', () => makeChallenge(deps, order, { device, proof, askedBy }));
   };
-  return recordAttempt(deps, facts, made, () => 'challenged');
+  return recordAttempt(deps, { ...order, kind: 'challenge' }, made, () => 'challenged');
+}
+
+async function makeChallenge(
+  deps: ChallengeDeps,
+  order: ChallengeOrder,
+  { device, proof, askedBy }: Asker,
+): Promise<ChallengeMade> {
+  const { deviceId } = device;
+  const now = deps.clock.now();
+  const { area, ...endorsement } = readEndorsementKey(order);
+  const ak = refuseTpmErrors(() => {
+    const parsed = parsePublicArea(order.akPublic, 'the attestation key');
+    checkAttestationKey(parsed);
+    return parsed;
+  });
+  await requireOwnEk(deps.store.read, deviceId, endorsement.ekSha256);
+  const known = await deps.store.read.endorsements.find(deviceId);
+  const { level, shortfall } = await judgeEndorsement(deps.store.read, endorsement, { deviceId, now });
+  const needed = highestProof(proof, device.proofLevel, known?.proofLevel);
+  if (shortfall !== undefined && !meetsProof(level, needed)) {
+    throw new GatewayError(shortfall.code, shortfall.why, { subject: { deviceId } });
+  }
+  const akName = nameOf(ak);
+  const secret = deps.random.bytes(CHALLENGE_SECRET_BYTES);
+  const credential = refuseTpmErrors(() =>
+    makeCredential({ ekPublic: area, akName, secret, random: (size) => deps.random.bytes(size) }),
+  );
+  const challenge: AttestationChallenge = {
+    id: deps.random.id('c'),
+    deviceId,
+    askedBy,
+    endorsement,
+    proofLevel: level,
+    akName: akName.toString('hex'),
+    akPublic: order.akPublic,
+    secret,
+    createdAt: now,
+    expiresAt: now + CHALLENGE_LIFE_MS,
+    usedAt: null,
+  };
+  await deps.store.write((tables) => keepChallenge(tables, challenge, now));
+  return { challengeId: challenge.id, ...credential, expiresIn: CHALLENGE_LIFE_MS / 1000 };
 }
 
 type Asker = { device: Device; proof: ProofLevel; askedBy: string };
 
-/** As the enrollment that follows will authenticate. */
-async function identifyAsker(
-  deps: ChallengeDeps,
-  credentials: ChallengeCredentials,
-  facts: AttemptFacts,
-): Promise<Asker> {
-  if ('peer' in credentials) {
-    const { device, policy, certificate } = await identifyPeer(deps, credentials.peer);
-    facts.deviceId = device.deviceId;
-    return { device, proof: policy.proof, askedBy: `certificate:${certificate.serial}` };
+/**
+ * As the enrollment or renewal that follows will authenticate. A maker's certificate may stand for a device that is not
+ * registered: what its group says to that is said here already, before the TPM works.
+ */
+async function identifyAsker(deps: ChallengeDeps, { credentials, label }: ChallengeOrder): Promise<Asker> {
+  if (credentials.by === 'certificate') {
+    const { certificate } = await findOwnCertificate(deps.store, credentials.peer);
+    if (certificate?.profile === 'device') {
+      const identity = await identifyPeer(deps, credentials.peer);
+      const { device, policy } = identity;
+      return { device, proof: policy.proof, askedBy: `certificate:${certificate.serial}` };
+    }
   }
-  const ticket = await findTicket(deps.store, credentials);
-  facts.deviceId = ticket.deviceId;
-  requireOpen(ticket, deps.clock.now());
-  const { device, group } = await findDevice(deps.store, ticket.deviceId);
-  return { device, proof: group.policy.proof, askedBy: `ticket:${ticket.id}` };
+  const application = { credentials, ...(label !== undefined && { label }) };
+  const { device, group, grounds, isRegistered } = await authorizeEnrollment(deps, application);
+  if (!isRegistered && group.policy.approval === 'registered') {
+    throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered', {
+      subject: { deviceId: device.deviceId },
+    });
+  }
+  return { device, proof: group.policy.proof, askedBy: formatGrounds(grounds) };
 }
 
 /** The EK from its certificate, its public area, or both: then they must be the same key. */

@@ -41,9 +41,8 @@ const REFUSALS = {
  * @throws GatewayError with a CERTIFICATE_* code, PROFILE_NOT_A_DEVICE, DEVICE_UNKNOWN, DEVICE_NOT_ALLOWED or PROOF_TOO_LOW
  */
 export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<PeerIdentity> {
-  const serial = readSerial(der);
-  const certificate = serial === undefined ? undefined : await deps.store.read.certificates.find(serial);
-  if (certificate === undefined || certificate.sha256 !== createHash('sha256').update(der).digest('hex')) {
+  const { certificate, serial } = await findOwnCertificate(deps.store, der);
+  if (certificate === undefined) {
     throw new GatewayError('CERTIFICATE_UNKNOWN', REFUSALS.CERTIFICATE_UNKNOWN, {
       subject: serial === undefined ? {} : { serial },
     });
@@ -53,7 +52,12 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
     ...(certificate.deviceId === null ? {} : { deviceId: certificate.deviceId }),
   };
   const refusal = judgeCertificate(certificate, deps.clock.now());
-  if (refusal !== undefined) throw new GatewayError(refusal, REFUSALS[refusal], { subject });
+  if (refusal === 'PROFILE_NOT_A_DEVICE' && certificate.profile === 'device-bootstrap') {
+    throw new GatewayError('CLAIM_ONLY_ENROLLS', 'this certificate of a claim opens a first enrollment only', {
+      subject,
+    });
+  }
+  if (refusal !== undefined) throw refuseCertificate(refusal, certificate);
   const device = certificate.deviceId === null ? undefined : await deps.store.read.devices.find(certificate.deviceId);
   if (device === undefined) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered', { subject });
   if (device.state === 'retired' || device.state === 'quarantined') {
@@ -82,6 +86,27 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
     proofLevel,
     certificate,
   };
+}
+
+export function refuseCertificate(
+  code: CertificateRefusal,
+  { serial, deviceId }: Pick<CertificateRecord, 'serial' | 'deviceId'>,
+): GatewayError {
+  return new GatewayError(code, REFUSALS[code], { subject: { serial, ...(deviceId === null ? {} : { deviceId }) } });
+}
+
+/**
+ * The row of a certificate of ours, when it is one byte for byte.
+ * @returns the serial also of one that is not: then it may be a copied one
+ */
+export async function findOwnCertificate(
+  store: Pick<Store, 'read'>,
+  der: Buffer,
+): Promise<{ certificate: CertificateRecord | undefined; serial: SerialNumber | undefined; isCopied: boolean }> {
+  const serial = readSerial(der);
+  const certificate = serial === undefined ? undefined : await store.read.certificates.find(serial);
+  const isOwn = certificate?.sha256 === createHash('sha256').update(der).digest('hex');
+  return { certificate: isOwn ? certificate : undefined, serial, isCopied: certificate !== undefined && !isOwn };
 }
 
 function readSerial(der: Buffer): SerialNumber | undefined {

@@ -1,11 +1,10 @@
-import { parseCertificate } from '#ca/pkix/certificate.ts';
-import { spkiSha256 } from '#ca/pkix/public-key.ts';
 import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder } from '#ca/ports/issuance-order.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import { activeRecord } from './active-record.ts';
 
 export type OwnCertificateDeps = { store: Store; authority: CertificateAuthority; clock: Clock; random: Randomness };
 
@@ -21,29 +20,10 @@ export async function issueOwnCertificate(deps: OwnCertificateDeps, order: OwnCe
   const serial = deps.random.serialNumber();
   const whole: IssuanceOrder = { ...order, serial, lifetimeSeconds: LIFETIME_SECONDS };
   const der = await deps.authority.issue(whole);
-  const certificate = parseCertificate(der);
   const now = deps.clock.now();
+  const record = activeRecord(der, whole, { deviceId: null, now });
   await deps.store.write(async (tables) => {
-    await tables.certificates.insert({
-      serial,
-      issuerKeyId: certificate.authorityKeyId ?? '',
-      deviceId: null,
-      profile: order.profile,
-      spkiSha256: spkiSha256(certificate.publicKey),
-      sha256: certificate.sha256,
-      state: 'active',
-      proofLevel: null,
-      notBefore: certificate.notBefore,
-      notAfter: certificate.notAfter,
-      issuedAt: now,
-      activatedAt: now,
-      supersedeAt: null,
-      lapseAt: null,
-      revokedAt: null,
-      revocationReason: null,
-      enrollmentId: null,
-      der,
-    });
+    await tables.certificates.insert(record);
     await tables.audit.append(
       auditEntry({
         at: now,

@@ -10,6 +10,7 @@ import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { isGroundStanding } from './enrollment-grounds.ts';
 import { markRevoked } from './mark-revoked.ts';
 
 export type IssueDeps = { store: Store; authority: CertificateAuthority; clock: Clock };
@@ -87,6 +88,7 @@ export async function abandon(tables: Tables, enrollment: Enrollment, now: numbe
   if (ticket?.boundSerial === enrollment.serial) {
     await tables.tickets.update(ticket.id, { boundSerial: null, boundSpkiSha256: null });
   }
+  await reopenRequest(tables, enrollment, now);
   await tables.audit.append(
     auditEntry({
       at: now,
@@ -97,6 +99,16 @@ export async function abandon(tables: Tables, enrollment: Enrollment, now: numbe
       detail: why,
     }),
   );
+}
+
+/** A person's word was for a certificate that is used: as long as none was, it stands. */
+export async function reopenRequest(tables: Tables, enrollment: Enrollment, now: number): Promise<void> {
+  const { requestId, deviceId } = enrollment;
+  if (requestId === null) return;
+  const request = await tables.enrollmentRequests.find(requestId);
+  if (request?.state !== 'used' || request.expiresAt <= now) return;
+  if ((await tables.enrollmentRequests.findOpen(deviceId, request.spkiSha256)) !== undefined) return;
+  await tables.enrollmentRequests.update(request.id, { state: 'approved' });
 }
 
 /** Records a certificate the authority has signed for this enrollment. Doing it twice changes nothing. */
@@ -117,7 +129,7 @@ export async function recordIssued(
     await tables.audit.append(
       auditEntry({
         at: now,
-        actor: enrollment.kind === 'enroll' ? `ticket:${enrollment.ticketId ?? ''}` : `device:${enrollment.deviceId}`,
+        actor: enrollment.grounds ?? actorOf(enrollment),
         action: 'certificate.issued',
         subject: enrollment.deviceId,
         attemptId: enrollment.id,
@@ -134,12 +146,17 @@ export async function recordIssued(
   return outcome;
 }
 
+/** Of an enrollment begun by an older version, or a renewal. */
+function actorOf({ kind, ticketId, deviceId }: Enrollment): string {
+  return kind === 'enroll' ? `ticket:${ticketId ?? ''}` : `device:${deviceId}`;
+}
+
 /** What allowed the enrollment may have been taken back between the intent and the signature. */
 async function isStillWanted(tables: Tables, enrollment: Enrollment): Promise<boolean> {
   if ((await tables.enrollments.find(enrollment.id))?.state !== 'approved') return false;
   const device = await tables.devices.find(enrollment.deviceId);
   if (device === undefined || device.state === 'retired' || device.state === 'quarantined') return false;
-  if (enrollment.ticketId !== null) return (await tables.tickets.find(enrollment.ticketId))?.revokedAt === null;
+  if (enrollment.kind === 'enroll') return isGroundStanding(tables, enrollment);
   if (enrollment.replacesSerial === null || device.state === 'revoked') return false;
   const replaced = await tables.certificates.find(enrollment.replacesSerial);
   return replaced !== undefined && replaced.state !== 'revoked';

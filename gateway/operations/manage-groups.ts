@@ -3,6 +3,10 @@ import type { GroupDetail, GroupPolicy } from '#gateway/contract/operator-api.ts
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { DEFAULT_GROUP, DEFAULT_POLICY, type Group } from '#gateway/domain/group.ts';
+import { requireDeviceIdPattern } from '#gateway/domain/policy/glob.ts';
+import { parseNetwork } from '#gateway/domain/policy/network-list.ts';
+import { parseTimeWindow } from '#gateway/domain/policy/time-window.ts';
+import { requireWebhookUrl } from '#gateway/domain/policy/webhook-url.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 
@@ -104,10 +108,30 @@ async function requirePolicy(tables: Tables, policy: GroupPolicy, name: string):
   if (policy.overlapSeconds >= policy.lifetimeSeconds) {
     throw new GatewayError('REQUEST_INVALID', 'the overlap must be shorter than the lifetime of a certificate');
   }
+  requireRules(policy);
   for (const other of policy.readFrom) {
     if (other !== name && (await tables.groups.find(other)) === undefined) {
       throw new GatewayError('NOT_FOUND', `no group "${other}" to read from`);
     }
+  }
+}
+
+/** A rule that cannot be read would refuse everybody, and only be noticed then. */
+function requireRules(policy: GroupPolicy): void {
+  try {
+    for (const network of policy.networks) parseNetwork(network);
+    for (const window of policy.hours) parseTimeWindow(window);
+    if (policy.deviceIdPattern !== null) requireDeviceIdPattern(policy.deviceIdPattern);
+    if (policy.webhook !== null) requireWebhookUrl(policy.webhook);
+  } catch (error) {
+    if (error instanceof RangeError) throw new GatewayError('REQUEST_INVALID', error.message);
+    throw error;
+  }
+  if (policy.serverKeygen && policy.proof !== 'software') {
+    throw new GatewayError(
+      'REQUEST_INVALID',
+      'a key made by the gateway never lives in a TPM: serverkeygen goes with proof software only',
+    );
   }
 }
 

@@ -14,7 +14,7 @@ export type AcceptedCsr = { request: CertificateRequest; keyKind: KeyKind; spkiS
  * @throws GatewayError CSR_MALFORMED, CSR_SIGNATURE_INVALID, CSR_ASKS_FOR_CA or KEY_NOT_ALLOWED
  */
 export function readCsr(der: Buffer, policy: Pick<GroupPolicy, 'keys'>): AcceptedCsr {
-  const request = parse(der);
+  const request = parseRequest(der);
   const { keyKind } = request;
   // The key first: checking a signature with a key nobody allowed would be work for a stranger.
   if (keyKind === undefined || !policy.keys.includes(keyKind)) {
@@ -29,16 +29,29 @@ export function readCsr(der: Buffer, policy: Pick<GroupPolicy, 'keys'>): Accepte
       'the CSR is not signed by the key it carries; make a new CSR with the private key',
     );
   }
-  if (request.asksForCa) {
-    throw new GatewayError(
-      'CSR_ASKS_FOR_CA',
-      'the CSR asks for CA rights, which no device gets; leave basicConstraints and keyCertSign out',
-    );
-  }
+  requireNoCa(request);
   return { request, keyKind, spkiSha256: spkiSha256(request.publicKey) };
 }
 
-function parse(der: Buffer): CertificateRequest {
+/**
+ * A CSR whose key and signature mean nothing (RFC 7030 4.4.1). @throws GatewayError CSR_MALFORMED, CSR_ASKS_FOR_CA
+ * @returns the kind of its key, when it is one that is certified here
+ */
+export function readUnsignedCsr(der: Buffer): { request: CertificateRequest; keyKind: KeyKind | undefined } {
+  const request = parseRequest(der);
+  requireNoCa(request);
+  return { request, keyKind: request.keyKind };
+}
+
+function requireNoCa({ asksForCa }: CertificateRequest): void {
+  if (!asksForCa) return;
+  throw new GatewayError(
+    'CSR_ASKS_FOR_CA',
+    'the CSR asks for CA rights, which no device gets; leave basicConstraints and keyCertSign out',
+  );
+}
+
+function parseRequest(der: Buffer): CertificateRequest {
   try {
     return parseCsr(der);
   } catch (cause) {

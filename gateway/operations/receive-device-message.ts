@@ -4,13 +4,12 @@ import { type NoticeAck, parseAgentState, parseNoticeAck } from '#gateway/contra
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
-import type { Store } from '#gateway/ports/store.ts';
-import { type SupersedeDeps, supersedeOlder } from './activate-certificate.ts';
+import { type ActivateDeps, supersedeOlder } from './activate-certificate.ts';
 import type { NoticeAcks } from './notice-acks.ts';
 
-export type ReceiveDeps = SupersedeDeps & { store: Store; log: Log; metrics: Metrics; acks: NoticeAcks };
+export type ReceiveDeps = ActivateDeps & { log: Log; metrics: Metrics; acks: NoticeAcks };
 
-export type DeviceMessageKind = 'ack' | 'state' | 'csr';
+export type DeviceMessageKind = 'ack' | 'state';
 
 /** What a device reports about itself. A report that makes no sense is dropped and said in the log; it never ends a session. */
 export async function receiveDeviceMessage(
@@ -35,9 +34,6 @@ export async function receiveDeviceMessage(
       if (state.connected && state.serial === serial) await supersedeOlder(deps, serial);
       return;
     }
-    case 'csr':
-      // Renewal over MQTT is not offered yet: agents renew over EST.
-      return deps.log.info('CSR over MQTT ignored: renew over EST', { deviceId });
   }
 }
 

@@ -1,17 +1,24 @@
+import type { Attempt } from '#gateway/domain/attempt.ts';
 import type { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
 import { networkOf } from '#gateway/domain/network-of.ts';
+import { nextActionFor } from '#gateway/domain/next-action.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
-import type { Log, LogFacts } from '#gateway/ports/log.ts';
+import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
+import type { Randomness } from '#gateway/ports/randomness.ts';
 import { type Store, StoreError } from '#gateway/ports/store.ts';
+import { AttemptSteps } from './attempt-steps.ts';
+import type { BackgroundWrites } from './background-writes.ts';
 
 export type AttemptDeps = {
   store: Store;
   clock: Clock;
+  random: Randomness;
   log: Log;
   metrics: Metrics;
+  background: Pick<BackgroundWrites, 'add'>;
   refusals: AuditBudget;
   strangerLines: AuditBudget;
 };
@@ -20,9 +27,14 @@ export type AttemptDeps = {
 export type AttemptFacts = {
   attemptId: string;
   address: string;
-  kind: 'enroll' | 'reenroll' | 'challenge';
+  kind: Attempt['kind'];
+  door: Attempt['door'];
   deviceId: string | undefined;
+  steps: AttemptSteps;
 };
+
+/** How an attempt came in. */
+export type Arrival = { attemptId: string; address: string; door: Attempt['door'] };
 
 const SUCCESS = {
   issued: 'certificate issued',
@@ -30,53 +42,112 @@ const SUCCESS = {
   challenged: 'attestation challenge made',
 } as const;
 
-export type AttemptOutcome = keyof typeof SUCCESS;
+export type SuccessOutcome = keyof typeof SUCCESS;
 
-export function issuedOrAgain({ givenAgain }: { givenAgain: boolean }): AttemptOutcome {
+export function issuedOrAgain({ givenAgain }: { givenAgain: boolean }): SuccessOutcome {
   return givenAgain ? 'given-again' : 'issued';
 }
 
 /**
- * Runs one attempt and makes sure that, however it ends, its id stands in the log, the metrics and the audit with the
- * reason. Refusals of somebody unknown are logged and counted, not audited: a stranger must not fill the disk.
+ * Runs one attempt and makes sure that, however it ends, its id stands in the log, the metrics, the attempts and the
+ * audit with the reason. Refusals of somebody unknown are logged and counted, not audited: a stranger must not fill the
+ * disk. One that waits for a person was not refused.
  */
 export async function recordAttempt<T>(
   deps: AttemptDeps,
-  facts: AttemptFacts,
-  work: () => Promise<T>,
-  outcomeOf: (result: T) => AttemptOutcome,
+  { attemptId, address, door, kind }: Arrival & { kind: Attempt['kind'] },
+  work: (facts: AttemptFacts) => Promise<T>,
+  outcomeOf: (result: T) => SuccessOutcome,
 ): Promise<T> {
-  const started = deps.clock.monotonic();
-  const seconds = () => (deps.clock.monotonic() - started) / 1000;
+  const facts: AttemptFacts = {
+    attemptId,
+    address,
+    door,
+    kind,
+    deviceId: undefined,
+    steps: new AttemptSteps(deps.clock),
+  };
   try {
-    const result = await work();
-    const { attemptId, kind, deviceId, address } = facts;
-    const outcome = outcomeOf(result);
-    deps.metrics.enrollment(kind, outcome, seconds());
-    deps.log.info(SUCCESS[outcome], { attemptId, kind, deviceId, address });
-    if (outcome === 'given-again' && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
+    const result = await work(facts);
+    await recordSuccess(deps, facts, outcomeOf(result));
     return result;
   } catch (thrown) {
     const error = asRefusal(thrown);
-    const refusal = error instanceof GatewayError ? error : undefined;
-    const code: GatewayErrorCode = refusal?.code ?? 'INTERNAL';
-    deps.metrics.enrollment(facts.kind, code, seconds());
-    const { attemptId, kind, address } = facts;
-    const deviceId = facts.deviceId ?? refusal?.subject.deviceId;
-    if (refusal === undefined) deps.log.error('enrollment failed', { attemptId, kind, deviceId, address, error });
-    else logRefusal(deps, { attemptId, kind, deviceId, address, code, detail: refusal.message });
-    if (deviceId !== undefined && deps.refusals.take(networkOf(address), deps.clock.now())) {
-      await auditRefusal(deps, { ...facts, deviceId }, code, refusal?.message ?? 'internal error, see the log');
-    }
+    await recordFailure(deps, facts, error);
     throw error;
   }
 }
 
-/** A stranger who guesses tickets in a loop must not fill the log either: past a few a minute the metrics tell of it. */
-function logRefusal(deps: AttemptDeps, facts: { deviceId: string | undefined; address: string } & LogFacts): void {
-  const isTold = facts.deviceId !== undefined || deps.strangerLines.take(networkOf(facts.address), deps.clock.now());
-  if (isTold) deps.log.warn('enrollment refused', facts);
-  else deps.log.debug('enrollment refused', facts);
+async function recordSuccess(deps: AttemptDeps, facts: AttemptFacts, outcome: SuccessOutcome): Promise<void> {
+  const { attemptId, kind, door, deviceId, address } = facts;
+  deps.metrics.enrollment(kind, outcome, facts.steps.milliseconds() / 1000);
+  deps.log.info(SUCCESS[outcome], { attemptId, kind, door, deviceId, address });
+  // What is issued is on record anyway; a client that asks the same thing in a loop gets its answer, but not a row a time.
+  const isKept = outcome === 'issued' || deps.refusals.take(networkOf(address), deps.clock.now());
+  if (!isKept) return;
+  keepAttempt(deps, facts, { outcome, code: null, detail: null, nextAction: null });
+  if (outcome === 'given-again' && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
+}
+
+async function recordFailure(deps: AttemptDeps, facts: AttemptFacts, error: unknown): Promise<void> {
+  const refusal = error instanceof GatewayError ? error : undefined;
+  const code: GatewayErrorCode = refusal?.code ?? 'INTERNAL';
+  deps.metrics.enrollment(facts.kind, code, facts.steps.milliseconds() / 1000);
+  facts.deviceId ??= refusal?.subject.deviceId;
+  const { attemptId, kind, door, address, deviceId } = facts;
+  const told = { attemptId, kind, door, deviceId, address, code, detail: refusal?.message };
+  const isPending = code === 'APPROVAL_PENDING';
+  const isOurs = refusal === undefined || OUR_SIDE.has(code);
+  const network = networkOf(address);
+  const now = deps.clock.now();
+  // A stranger who guesses tickets in a loop must not fill log and disk: past a few a minute the metrics tell of it.
+  const isKept = (deviceId === undefined ? deps.strangerLines : deps.refusals).take(network, now);
+  if (refusal === undefined) deps.log.error('enrollment failed', { ...told, error });
+  else if (isPending) deps.log.info('enrollment waits for a person', told);
+  else if (deviceId !== undefined || isKept) deps.log.warn('enrollment refused', told);
+  else deps.log.debug('enrollment refused', told);
+  if (!isKept) return;
+  const detail = refusal?.message ?? 'internal error, see the log';
+  const outcome = isPending ? 'pending' : isOurs ? 'failed' : 'refused';
+  keepAttempt(deps, facts, { outcome, code, detail, nextAction: nextActionFor(code) });
+  // That it waits was audited with the request, once.
+  if (deviceId !== undefined && !isPending) await auditRefusal(deps, { ...facts, deviceId }, code, detail);
+}
+
+const OUR_SIDE: ReadonlySet<GatewayErrorCode> = new Set<GatewayErrorCode>([
+  'AUTHORITY_UNAVAILABLE',
+  'STORE_UNAVAILABLE',
+  'OVERLOADED',
+  'INTERNAL',
+]);
+
+/** Behind the answer's back: the record is not what gives the certificate. */
+function keepAttempt(
+  deps: AttemptDeps,
+  facts: AttemptFacts,
+  end: Pick<Attempt, 'outcome' | 'code' | 'detail' | 'nextAction'>,
+): void {
+  const { attemptId, kind, door, address, deviceId, steps } = facts;
+  const milliseconds = steps.milliseconds();
+  const at = deps.clock.now() - Math.round(milliseconds);
+  const attempt: Attempt = {
+    id: attemptId,
+    at,
+    kind,
+    door,
+    address,
+    deviceId: deviceId ?? null,
+    ...end,
+    milliseconds,
+    steps: steps.list(),
+  };
+  deps.background.add(async (tables) => {
+    const before = await tables.attempts.find(attemptId);
+    // Clients name their attempts: nobody takes the place of another device's.
+    const isSame = before?.deviceId === attempt.deviceId || (before?.deviceId === null && before.address === address);
+    const isForeign = before !== undefined && !isSame;
+    await tables.attempts.put(isForeign ? { ...attempt, id: deps.random.id('a') } : attempt);
+  });
 }
 
 /** A full disk is not a bug: the device is told to come back, and nothing was half done. */
@@ -89,8 +160,6 @@ function asRefusal(thrown: unknown): unknown {
 }
 
 async function auditAgain(deps: AttemptDeps, facts: AttemptFacts, deviceId: string): Promise<void> {
-  // A client that asks the same thing in a loop gets its answer, but not a row a time.
-  if (!deps.refusals.take(networkOf(facts.address), deps.clock.now())) return;
   await deps.store.write((tables) =>
     tables.audit.append(
       auditEntry({

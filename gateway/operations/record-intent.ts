@@ -1,3 +1,4 @@
+import { isPrintable } from '#ca/pkix/der.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { Device } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
@@ -5,11 +6,11 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { formatOrder } from './issue-recorded.ts';
 import type { AcceptedCsr } from './read-csr.ts';
+import type { Arrival } from './record-attempt.ts';
 import type { KeyProof } from './verify-attestation.ts';
 
 export type Intent = {
-  attemptId: string;
-  address: string;
+  arrival: Arrival;
   /** As it goes into the audit. */
   actor: string;
   device: Device;
@@ -17,26 +18,43 @@ export type Intent = {
   proof: KeyProof;
   lifetimeSeconds: number;
   now: number;
-} & ({ kind: 'enroll'; ticketId: string } | { kind: 'reenroll'; replacesSerial: string });
+} & (
+  | {
+      kind: 'enroll';
+      ticketId: string | null;
+      grounds: string;
+      /** The request that a person approved. */
+      requestId: string | null;
+      /** SHA-256 of the key in the CSR, when the key to be certified was made here instead. */
+      serverKeyFor: string | null;
+    }
+  | { kind: 'reenroll'; replacesSerial: string }
+);
 
 /**
  * What is about to be certified, with its serial, on the record before the authority is asked: so that whatever
  * happens in between, the certificate can be found again. Inside the caller's transaction.
  */
 export async function recordIntent(tables: Tables, random: Randomness, intent: Intent): Promise<Enrollment> {
-  const { device, csr, proof, kind, address, now } = intent;
-  const { deviceId, hardwareSerial } = device;
+  const { arrival, device, csr, proof, kind, now } = intent;
+  const { attemptId, address, door } = arrival;
+  const { deviceId, hardwareSerial, group } = device;
   const serial = random.serialNumber();
+  const first = kind === 'enroll' ? intent : undefined;
   const enrollment: Enrollment = {
     // The client may name its attempt; a name used before is not used for another enrollment.
-    id: (await tables.enrollments.find(intent.attemptId)) === undefined ? intent.attemptId : random.id('a'),
+    id: (await tables.enrollments.find(attemptId)) === undefined ? attemptId : random.id('a'),
     deviceId,
+    group,
     kind,
-    door: 'est',
+    door,
     address,
     keyKind: csr.keyKind,
     spkiSha256: csr.spkiSha256,
-    ticketId: kind === 'enroll' ? intent.ticketId : null,
+    ticketId: first?.ticketId ?? null,
+    grounds: first?.grounds ?? null,
+    requestId: first?.requestId ?? null,
+    serverKeyFor: first?.serverKeyFor ?? null,
     replacesSerial: kind === 'reenroll' ? intent.replacesSerial : null,
     serial,
     evidenceSha256: proof.evidenceSha256,
@@ -46,7 +64,8 @@ export async function recordIntent(tables: Tables, random: Randomness, intent: I
       publicKey: csr.request.publicKey,
       lifetimeSeconds: intent.lifetimeSeconds,
       deviceId,
-      ...(hardwareSerial === null ? {} : { hardwareSerial }),
+      // Makers write serial numbers that a PrintableString cannot hold: then the certificate goes without.
+      ...(hardwareSerial === null || !isPrintable(hardwareSerial) ? {} : { hardwareSerial }),
       ...(proof.level === 'software' ? {} : { proofLevel: proof.level }),
     }),
     state: 'approved',
@@ -61,10 +80,18 @@ export async function recordIntent(tables: Tables, random: Randomness, intent: I
       action: 'enrollment.approved',
       subject: deviceId,
       attemptId: enrollment.id,
-      detail: `${kind === 'reenroll' ? `renewal of ${intent.replacesSerial}, ` : ''}${csr.keyKind} key from ${address}, proof ${describeProof(proof)}`,
+      detail: describe(intent),
     }),
   );
   return enrollment;
+}
+
+function describe(intent: Intent): string {
+  const { csr, arrival, proof } = intent;
+  const what = intent.kind === 'reenroll' ? `renewal of ${intent.replacesSerial}, ` : '';
+  const where = intent.kind === 'enroll' && intent.serverKeyFor !== null ? ' made here' : '';
+  const approval = intent.kind === 'enroll' && intent.requestId !== null ? `, approved as ${intent.requestId}` : '';
+  return `${what}${csr.keyKind} key${where} from ${arrival.address}, proof ${describeProof(proof)}${approval}`;
 }
 
 function describeProof(proof: KeyProof): string {

@@ -5,21 +5,26 @@ import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { Tables } from '#gateway/ports/store.ts';
 import { acceptProof } from './accept-proof.ts';
 import { activateCertificate } from './activate-certificate.ts';
+import { applyPolicy } from './apply-policy.ts';
 import { type EnrollDeps, type Enrolled } from './enroll-device.ts';
 import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
 import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
+import { gatherFacts, type JudgedRequest, questionOf } from './judge-enrollment.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
-import { type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
+import { type Arrival, type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
 import { recordIntent } from './record-intent.ts';
 import { type KeyProof, proveKey } from './verify-attestation.ts';
 
-export type ReenrollRequest = {
-  attemptId: string;
-  address: string;
+export type ReenrollRequest = Arrival & {
   /** The certificate shown in TLS, DER: the one to be renewed. */
   peer: Buffer;
+  /** `verified`: the CSR carries the binding value of its TLS session (RFC 7030 3.5), and the door has checked it. */
+  binding: 'verified' | 'none';
+  /** The group asked for: an EST label. */
+  label?: string;
   csr: Buffer;
   /** The unused nonce of this TLS session, if it asked for one. */
   nonce?: Buffer;
@@ -38,33 +43,96 @@ const HOUR_MS = 3_600_000;
  * @throws GatewayError with the code of the step that refused
  */
 export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest): Promise<Enrolled> {
-  const facts: AttemptFacts = {
-    attemptId: request.attemptId,
-    address: request.address,
-    kind: 'reenroll',
-    deviceId: undefined,
-  };
-  const renewed = async (): Promise<Enrolled> => {
-    const identity = await identifyPeer(deps, request.peer);
-    facts.deviceId = identity.deviceId;
-    const csr = readCsr(request.csr, identity.policy);
-    requireSameName(csr.request, identity.certificate);
-    const proof = await proveKey(deps, {
-      device: identity.device,
-      group: { name: identity.group, proof: identity.policy.proof },
-      csr,
-      askedBy: `certificate:${identity.certificate.serial}`,
-      nonce: request.nonce,
+  const renewed = async (facts: AttemptFacts): Promise<Enrolled> => {
+    const { steps } = facts;
+    const identity = await steps.run('credentials', () => identifyRenewal(deps, request), describeIdentity);
+    const { device, deviceId, policy, certificate } = identity;
+    facts.deviceId = deviceId;
+    const csr = await steps.run('csr', () => {
+      const accepted = readCsr(request.csr, policy);
+      requireSameName(accepted.request, certificate);
+      return accepted;
     });
-    if (identity.certificate.state === 'pending') {
-      await activateCertificate(deps, identity.certificate.serial, identity.policy.overlapSeconds);
-    }
-    const { enrollment, again } = await beginRenewal(deps, request, identity, { csr, proof });
+    const group = { name: identity.group, proof: policy.proof };
+    const askedBy = `certificate:${certificate.serial}`;
+    const proof = await steps.run(
+      'proof',
+      () => proveKey(deps, { device, group, csr, askedBy, nonce: request.nonce }),
+      ({ level }) => level,
+    );
+    await steps.run('policy', () => requirePolicy(deps, request, identity, { csr, proof }));
+    if (certificate.state === 'pending') await activateCertificate(deps, certificate.serial, policy.overlapSeconds);
+    const { enrollment, again } = await steps.run('key', () => beginRenewal(deps, request, identity, { csr, proof }));
     if (again !== undefined) return { certificate: again, givenAgain: true };
-    const certificate = await issueRecorded(deps, enrollment, identity.policy.pendingLapseSeconds);
-    return { certificate: certificate.der, givenAgain: false };
+    const issue = () => issueRecorded(deps, enrollment, policy.pendingLapseSeconds);
+    const { der } = await steps.run('certificate', issue, ({ serial }) => `serial ${serial}`);
+    return { certificate: der, givenAgain: false };
   };
-  return recordAttempt(deps, facts, renewed, issuedOrAgain);
+  return recordAttempt(deps, { ...request, kind: 'reenroll' }, renewed, issuedOrAgain);
+}
+
+async function identifyRenewal(deps: EnrollDeps, { peer, label }: ReenrollRequest): Promise<PeerIdentity> {
+  const identity = await identifyPeer(deps, peer);
+  if (label === undefined || label === identity.group) return identity;
+  const subject = { deviceId: identity.deviceId };
+  if ((await deps.store.read.groups.find(label)) === undefined)
+    throw new GatewayError('LABEL_UNKNOWN', `there is no group "${label.slice(0, 63)}"`, { subject });
+  throw new GatewayError('LABEL_OF_ANOTHER_GROUP', 'this device is in another group than the label names', { subject });
+}
+
+function describeIdentity({ certificate, group }: PeerIdentity): string {
+  return `certificate:${certificate.serial}, group ${group}`;
+}
+
+/** Evaluated at every renewal; an answer that was lost asks nobody a second time. */
+async function requirePolicy(
+  deps: EnrollDeps,
+  arrival: ReenrollRequest,
+  identity: PeerIdentity,
+  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
+): Promise<void> {
+  const { device, policy, certificate } = identity;
+  const { webhook } = policy;
+  const isAgain = webhook !== null && (await findBegunRenewal(deps.store.read, identity, { csr, proof })) !== undefined;
+  const group = {
+    name: identity.group,
+    version: 0,
+    policy: isAgain ? { ...policy, webhook: null } : policy,
+    updatedAt: 0,
+  };
+  const judged: JudgedRequest = {
+    kind: 'reenroll',
+    arrival,
+    binding: arrival.binding,
+    device,
+    isRegistered: true,
+    group,
+    csr,
+    proof,
+  };
+  const facts = await gatherFacts(deps.store.read, judged, deps.clock.now());
+  const question = questionOf(judged, `certificate:${certificate.serial}`);
+  await applyPolicy(deps, { policy: group.policy, facts, question });
+}
+
+type Begun = { enrollment: Enrollment; again: Buffer | undefined };
+
+/** The same key asked again while its certificate is on its way or unused. */
+async function findBegunRenewal(
+  read: Pick<Tables, 'enrollments' | 'certificates'>,
+  { deviceId }: PeerIdentity,
+  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
+): Promise<Begun | undefined> {
+  for (const enrollment of await read.enrollments.listByKey(deviceId, csr.spkiSha256)) {
+    if (enrollment.kind !== 'reenroll' || enrollment.state === 'abandoned' || enrollment.state === 'confirmed')
+      continue;
+    const begun = await read.certificates.find(enrollment.serial);
+    // What was begun with less than is proved now is left to lapse.
+    if ((begun !== undefined && begun.state !== 'pending') || !meetsProof(proofLevelOf(enrollment), proof.level))
+      continue;
+    return { enrollment, again: begun?.der };
+  }
+  return undefined;
 }
 
 /** RFC 7030 4.2.2: subject and subjectAltName equal those of the certificate being renewed, as DER. */
@@ -89,19 +157,14 @@ async function beginRenewal(
   request: ReenrollRequest,
   identity: PeerIdentity,
   { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
-): Promise<{ enrollment: Enrollment; again: Buffer | undefined }> {
+): Promise<Begun> {
   const { deviceId, policy, certificate } = identity;
   const now = deps.clock.now();
   return deps.store.write(async (tables) => {
-    for (const enrollment of await tables.enrollments.listByKey(deviceId, csr.spkiSha256)) {
-      if (enrollment.kind !== 'reenroll' || enrollment.state === 'abandoned' || enrollment.state === 'confirmed')
-        continue;
-      const begun = await tables.certificates.find(enrollment.serial);
-      // What was begun with less than is proved now is left to lapse.
-      if ((begun !== undefined && begun.state !== 'pending') || !meetsProof(proofLevelOf(enrollment), proof.level))
-        continue;
-      await acceptProof(tables, { proof, begun: enrollment, device: identity.device, now });
-      return { enrollment, again: begun?.der };
+    const begun = await findBegunRenewal(tables, identity, { csr, proof });
+    if (begun !== undefined) {
+      await acceptProof(tables, { proof, begun: begun.enrollment, device: identity.device, now });
+      return begun;
     }
     const device = await tables.devices.find(deviceId);
     const held = await tables.certificates.listByDevice(deviceId);
@@ -134,8 +197,7 @@ async function beginRenewal(
     await acceptProof(tables, { proof, begun: undefined, device, now });
     const enrollment = await recordIntent(tables, deps.random, {
       kind: 'reenroll',
-      attemptId: request.attemptId,
-      address: request.address,
+      arrival: request,
       actor: `device:${deviceId}`,
       device,
       csr,

@@ -9,7 +9,9 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { LiveSession } from '#gateway/ports/broker.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { StoreError, type Tables } from '#gateway/ports/store.ts';
+import { refuseRequest } from './decide-requests.ts';
 import { type DeliverDeps, deliverPendingNotices } from './deliver-notices.ts';
+import { endClaim } from './end-claim.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { NoticeAcks } from './notice-acks.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
@@ -44,7 +46,7 @@ const NOTICE_LIFE_MS = 7 * 24 * 3600 * 1000;
 export async function revokeDevice(deps: RevokeDeps, order: RevocationOrder): Promise<DeviceRevoked> {
   const now = deps.clock.now();
   const { deviceId, reason } = order;
-  const { serials, noticeId } = await recordOrShutOut(deps, order, now);
+  const { serials, claims, noticeId } = await recordOrShutOut(deps, order, now);
   deps.denySet.add(serials, now + LONGEST_LIFE_MS);
   const marked = deps.broker.markRevoked(serials);
 
@@ -52,6 +54,7 @@ export async function revokeDevice(deps: RevokeDeps, order: RevocationOrder): Pr
     const acknowledged = deps.acks.wait(noticeId, ACK_WAIT_MS);
     if ((await deliverPendingNotices(deps, deviceId)) > 0) await acknowledged;
   }
+  await shutOut(deps, claims, `revoked: ${reason}`);
   const closedAfterMs = await closeSessions(deps, order, marked);
   if (serials.length > 0) {
     await deps.store.write((tables) => tables.revocations.setClosedAfter(serials, closedAfterMs));
@@ -62,15 +65,13 @@ export async function revokeDevice(deps: RevokeDeps, order: RevocationOrder): Pr
   return { deviceId, serials, sessionsClosed: marked.length, closedAfterMs };
 }
 
+type RecordedRevocation = { serials: SerialNumber[]; claims: CertificateRecord[]; noticeId: string | undefined };
+
 /**
  * A revocation must work on a full disk too: what cannot be recorded is at least carried out, and the operator is told
  * that it holds only until the gateway restarts.
  */
-async function recordOrShutOut(
-  deps: RevokeDeps,
-  order: RevocationOrder,
-  now: number,
-): Promise<{ serials: SerialNumber[]; noticeId: string | undefined }> {
+async function recordOrShutOut(deps: RevokeDeps, order: RevocationOrder, now: number): Promise<RecordedRevocation> {
   try {
     return await deps.store.write((tables) => recordRevocation(tables, deps, order, now));
   } catch (cause) {
@@ -98,7 +99,7 @@ async function recordRevocation(
   deps: QueueNoticeDeps,
   order: RevocationOrder,
   now: number,
-): Promise<{ serials: SerialNumber[]; noticeId: string | undefined }> {
+): Promise<RecordedRevocation> {
   const { deviceId, reason, actor } = order;
   const device = await tables.devices.find(deviceId);
   if (device === undefined) throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
@@ -118,9 +119,18 @@ async function recordRevocation(
       }),
     );
   }
+  const claims: CertificateRecord[] = [];
   for (const ticket of await tables.tickets.listByDevice(deviceId)) {
-    if (ticket.revokedAt === null && ticket.spentAt === null)
-      await tables.tickets.update(ticket.id, { revokedAt: now });
+    if (ticket.revokedAt !== null || ticket.spentAt !== null) continue;
+    await tables.tickets.update(ticket.id, { revokedAt: now });
+    claims.push(...(await endClaim(tables, ticket, { now, actor, why: 'its device was revoked' })));
+  }
+  // What is under way, or waits for a person, was asked for before this.
+  for (const { id } of await tables.enrollments.listUnfinishedByDevice(deviceId)) {
+    await tables.enrollments.update(id, { state: 'abandoned', updatedAt: now });
+  }
+  for (const request of await tables.enrollmentRequests.listOpenByDevice(deviceId)) {
+    await refuseRequest(tables, request, { note: 'the device was revoked', actor, now });
   }
   // Retired for good, it gives its hardware back: the TPM may become another device with another ticket.
   if (order.becomes === 'retired') await tables.endorsements.remove(deviceId);
@@ -136,7 +146,7 @@ async function recordRevocation(
   );
   const serials = standing.map((certificate) => certificate.serial);
   // A stolen key must not be warned: no notice at all.
-  if (reason === 'keyCompromise' || serials.length === 0) return { serials, noticeId: undefined };
+  if (reason === 'keyCompromise' || serials.length === 0) return { serials, claims, noticeId: undefined };
   const notice = await queueNotice(tables, deps, {
     deviceId,
     now,
@@ -154,7 +164,7 @@ async function recordRevocation(
       },
     },
   });
-  return { serials, noticeId: notice.id };
+  return { serials, claims, noticeId: notice.id };
 }
 
 async function closeSessions(

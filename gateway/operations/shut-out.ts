@@ -12,7 +12,7 @@ export type ShutOutDeps = { denySet: DenySet; broker: Broker; clock: Clock };
  */
 export async function shutOut(
   deps: ShutOutDeps,
-  ended: readonly { serial: SerialNumber; deviceId: DeviceId | null }[],
+  ended: readonly { serial: SerialNumber; deviceId: DeviceId | null; profile: string }[],
   reason: string,
 ): Promise<void> {
   if (ended.length === 0) return;
@@ -21,5 +21,8 @@ export async function shutOut(
   const sessions = ended
     .flatMap(({ deviceId }) => (deviceId === null ? [] : deps.broker.sessionsOf(deviceId)))
     .filter((session) => serials.includes(session.serial));
+  // The session of a claim is not one of its device.
+  const claims = ended.filter(({ profile }) => profile === 'device-bootstrap');
+  if (claims.length > 0) sessions.push(...deps.broker.markRevoked(claims.map(({ serial }) => serial)));
   if (sessions.length > 0) await deps.broker.close(sessions, reason);
 }

@@ -3,6 +3,8 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { expireRequests } from './decide-requests.ts';
+import { reopenRequest } from './issue-recorded.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
@@ -40,6 +42,7 @@ export async function sweep(deps: SweepDeps): Promise<void> {
   }
   await deps.store.write(async (tables) => {
     await tables.notices.expire(now);
+    await expireRequests(tables, now);
     await tables.challenges.removeExpired(now - KEEP_EXPIRED_CHALLENGES_MS);
   });
   deps.denySet.prune(now);
@@ -89,6 +92,7 @@ async function lapse(tables: Tables, certificate: CertificateRecord, now: number
   const enrollment = await tables.enrollments.find(enrollmentId);
   await tables.enrollments.update(enrollmentId, { state: 'abandoned', updatedAt: now });
   const ticket = enrollment?.ticketId == null ? undefined : await tables.tickets.find(enrollment.ticketId);
+  if (enrollment !== undefined) await reopenRequest(tables, enrollment, now);
   if (ticket?.boundSerial === serial)
     await tables.tickets.update(ticket.id, { boundSerial: null, boundSpkiSha256: null });
 }

@@ -3,11 +3,12 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Ticket } from '#gateway/domain/ticket.ts';
 import type { Tables } from '#gateway/ports/store.ts';
+import { endClaim } from './end-claim.ts';
 import { markRevoked } from './mark-revoked.ts';
 
 /**
- * A ticket that is taken back takes the certificate with it that was issued under it and never used: whoever holds
- * that one got it by a right that is gone. Inside the caller's transaction; the caller shuts out what is returned.
+ * A ticket that is taken back takes its claim with it, and the certificate that was issued under it and never used:
+ * whoever holds that one got it by a right that is gone. Inside the caller's transaction; the caller shuts out what is returned.
  */
 export async function takeBackTicket(
   tables: Tables,
@@ -26,8 +27,9 @@ export async function takeBackTicket(
       detail: order.why === undefined ? id : `${id}, ${order.why}`,
     }),
   );
+  const claims = await endClaim(tables, ticket, { now, actor, why: 'its ticket was taken back' });
   const certificate = isSerialNumber(boundSerial) ? await tables.certificates.find(boundSerial) : undefined;
-  if (certificate?.state !== 'pending') return [];
+  if (certificate?.state !== 'pending') return claims;
   await markRevoked(tables, certificate, { reason: 'cessationOfOperation', now, requestedBy: actor });
   await tables.audit.append(
     auditEntry({
@@ -39,5 +41,5 @@ export async function takeBackTicket(
       detail: `serial ${certificate.serial}: its ticket was taken back before it was used`,
     }),
   );
-  return [certificate];
+  return [certificate, ...claims];
 }

@@ -30,7 +30,7 @@ export type ProofRequest = {
   device: Device;
   group: { name: string; proof: ProofLevel };
   csr: AcceptedCsr;
-  /** `ticket:<id>` or `certificate:<serial>`, as the challenge was asked for. */
+  /** The grounds of the enrollment, or `certificate:<serial>`: as the challenge was asked for. */
   askedBy: string;
   /** The unused nonce of this TLS session. */
   nonce: Buffer | undefined;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { pathOf, ROUTES, type RouteDefinition } from './operator-routes.ts';
+import { ROUTES } from './operator-routes.ts';
 import { RESPONSE } from './response-schemas.ts';
+import { pathOf, type RouteDefinition } from './route-definition.ts';
 
 type JsonObject = Record<string, unknown>;
 

@@ -7,7 +7,8 @@ import type { Log } from '#gateway/ports/log.ts';
 import { describeOpenApi } from './openapi.ts';
 import type { OperatorOperations } from './operator-operations.ts';
 import { asOperatorError, problemOf } from './operator-problem.ts';
-import { pathOf, ROUTES } from './operator-routes.ts';
+import { ROUTES } from './operator-routes.ts';
+import { pathOf } from './route-definition.ts';
 import { START_PAGE } from './start-page.ts';
 
 export type OperatorDeps = {
@@ -82,6 +83,7 @@ export function buildOperatorApp(
     app.route({
       method: pathOf(route).method,
       url: pathOf(route).path,
+      bodyLimit: route.bodyLimit ?? MAX_BODY_BYTES,
       handler: async (request, reply) => {
         const caller = callers.get(request);
         if (caller === undefined) throw new GatewayError('OPERATOR_NOT_AUTHENTICATED', 'nobody is signed in');

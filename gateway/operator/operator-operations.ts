@@ -2,6 +2,8 @@ import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type {
   AllowedEkSummary,
+  AttemptDetail,
+  AttemptOutcome,
   AuditEvent,
   CaDescription,
   CertificateDetail,
@@ -12,14 +14,25 @@ import type {
   DeviceRevoked,
   DeviceState,
   DeviceSummary,
+  DevicesImported,
   EksAllowed,
+  EnrollmentGrounds,
   EnrollmentProgress,
+  EnrollmentRequestState,
+  EnrollmentRequestSummary,
   GroupDetail,
   GroupPolicy,
+  GroupTested,
   HardwareReplaced,
   HealthCheck,
+  KeyKind,
+  ManufacturerCaSummary,
   Page,
+  ProofLevel,
+  RegistrarAdded,
+  RegistrarSummary,
   RenewOrdered,
+  TicketClaimed,
   TicketSummary,
   TpmRootSummary,
 } from '#gateway/contract/operator-api.ts';
@@ -29,6 +42,25 @@ type ForDevice = { deviceId: DeviceId; actor: string };
 /** requestedAt: monotonic milliseconds at which the request arrived. */
 type EndOfDevice = ForDevice & { reason: RevocationReason; requestedAt: number };
 type GroupChange = { name: string; change: Partial<GroupPolicy>; actor: string };
+/** One device of an import. ekSha256 puts its endorsement key on the allow list, for this device alone. */
+export type ImportEntry = {
+  deviceId: DeviceId;
+  group?: string;
+  hardwareSerial?: string;
+  owner?: string;
+  ekSha256?: string;
+};
+/** A first enrollment that is only thought of. What is left out: see GroupTested. at: milliseconds UTC. */
+type GroupTest = {
+  name: string;
+  deviceId?: DeviceId;
+  keyKind?: KeyKind;
+  proofLevel?: ProofLevel;
+  address?: string;
+  at?: number;
+  grounds?: EnrollmentGrounds;
+  askWebhook?: boolean;
+};
 
 /** The operations behind the operator API, bound to their own dependencies. They throw GatewayError and write the audit. */
 export type OperatorOperations = {
@@ -49,8 +81,38 @@ export type OperatorOperations = {
   showGroup(name: string): Promise<GroupDetail>;
   addGroup(order: GroupChange): Promise<GroupDetail>;
   setGroup(order: GroupChange): Promise<GroupDetail>;
+  testGroup(test: GroupTest): Promise<GroupTested>;
+  listEnrollmentRequests(
+    query: PageQuery & { state?: EnrollmentRequestState; group?: string },
+  ): Promise<Page<EnrollmentRequestSummary>>;
+  showEnrollmentRequest(id: string): Promise<EnrollmentRequestSummary>;
+  approveEnrollment(order: { id: string; note?: string; actor: string }): Promise<EnrollmentRequestSummary>;
+  refuseEnrollment(order: { id: string; reason: string; actor: string }): Promise<EnrollmentRequestSummary>;
+  showAttempt(id: string): Promise<AttemptDetail>;
+  listAttempts(query: PageQuery & { deviceId?: DeviceId; outcome?: AttemptOutcome }): Promise<Page<AttemptDetail>>;
   listTickets(query: PageQuery): Promise<Page<TicketSummary>>;
   revokeTicket(order: { id: string; actor: string }): Promise<TicketSummary>;
+  /** csr: DER of a PKCS#10 request. seconds: at most one hour. The claim belongs to the device's open ticket. */
+  claimTicket(order: ForDevice & { csr: Buffer; seconds: number }): Promise<TicketClaimed>;
+  addManufacturerCa(order: {
+    group: string;
+    der: Buffer;
+    note?: string;
+    actor: string;
+  }): Promise<ManufacturerCaSummary>;
+  listManufacturerCas(query: { group?: string }): Promise<ManufacturerCaSummary[]>;
+  removeManufacturerCa(order: { group: string; sha256: string; actor: string }): Promise<ManufacturerCaSummary>;
+  addRegistrar(order: {
+    name: string;
+    groups: string[];
+    csr: Buffer;
+    lifetimeSeconds?: number;
+    actor: string;
+  }): Promise<RegistrarAdded>;
+  listRegistrars(): Promise<RegistrarSummary[]>;
+  removeRegistrar(order: { name: string; actor: string }): Promise<RegistrarSummary>;
+  /** At most 1000 entries a call. */
+  importDevices(order: { entries: ImportEntry[]; actor: string }): Promise<DevicesImported>;
   addTpmRoot(order: {
     der: Buffer;
     kind?: TpmRootSummary['kind'];

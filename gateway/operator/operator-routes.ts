@@ -1,70 +1,6 @@
-import type { z } from 'zod';
-import { OPERATOR_ROUTES, type OperatorResponses, type OperatorRoute } from '#gateway/contract/operator-paths.ts';
-import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import type { OperatorOperations } from './operator-operations.ts';
+import { ENROLLMENT_ROUTES } from './enrollment-routes.ts';
 import { REQUEST } from './request-schemas.ts';
-import type { ResponseName } from './response-schemas.ts';
-
-/** Who asks, and when the request arrived (monotonic milliseconds). */
-type Caller = { actor: string; requestedAt: number };
-
-type Parts = { params: unknown; query: unknown; body: unknown };
-
-export type RouteDefinition = {
-  name: OperatorRoute;
-  summary: string;
-  status: 200 | 201;
-  response: ResponseName;
-  schemas: { params: z.ZodType; query: z.ZodType; body: z.ZodType };
-  /** @throws GatewayError REQUEST_INVALID, and what the operation throws. */
-  answer(operations: OperatorOperations, parts: Parts, caller: Caller): Promise<unknown>;
-};
-
-type Wish<Name, P, Q, B> = {
-  summary: string;
-  status?: 201;
-  response: ResponseName;
-  params?: z.ZodType<P>;
-  query?: z.ZodType<Q>;
-  body?: z.ZodType<B>;
-  answer(
-    operations: OperatorOperations,
-    parts: { params: P; query: Q; body: B },
-    caller: Caller,
-  ): Promise<Name extends OperatorRoute ? OperatorResponses[Name] : never>;
-};
-
-function route<Name extends OperatorRoute, P, Q, B>(name: Name, wish: Wish<Name, P, Q, B>): RouteDefinition {
-  const params: z.ZodType = wish.params ?? REQUEST.nothing;
-  const query: z.ZodType = wish.query ?? REQUEST.nothing;
-  const body: z.ZodType = wish.body ?? REQUEST.nothing;
-  return {
-    name,
-    summary: wish.summary,
-    status: wish.status ?? 200,
-    response: wish.response,
-    schemas: { params, query, body },
-    answer: (operations, parts, caller) =>
-      wish.answer(
-        operations,
-        {
-          params: parse(params, parts.params, 'path') as P,
-          query: parse(query, parts.query, 'query') as Q,
-          body: parse(body, parts.body ?? {}, 'body') as B,
-        },
-        caller,
-      ),
-  };
-}
-
-function parse(schema: z.ZodType, value: unknown, where: string): unknown {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const faults = result.error.issues
-    .slice(0, 5)
-    .map(({ path, message }) => `${[where, ...path].join('.')}: ${message}`);
-  throw new GatewayError('REQUEST_INVALID', faults.join('; ').slice(0, 500));
-}
+import { type RouteDefinition, route } from './route-definition.ts';
 
 const { deviceParams, groupParams, serialParams, ticketParams } = REQUEST;
 
@@ -220,6 +156,7 @@ export const ROUTES: readonly RouteDefinition[] = [
     params: REQUEST.fingerprintParams,
     answer: (operations, { params }, { actor }) => operations.removeAllowedEk({ ekSha256: params.fingerprint, actor }),
   }),
+  ...ENROLLMENT_ROUTES,
   route('listAudit', {
     summary: 'Audit events, newest first',
     response: 'AuditPage',
@@ -237,7 +174,3 @@ export const ROUTES: readonly RouteDefinition[] = [
     answer: async (operations) => ({ checks: await operations.checkHealth() }),
   }),
 ];
-
-export function pathOf({ name }: RouteDefinition): { method: 'GET' | 'POST' | 'PATCH'; path: string } {
-  return OPERATOR_ROUTES[name];
-}

@@ -1,16 +1,18 @@
 import { z } from 'zod';
 import type * as api from '#gateway/contract/operator-api.ts';
 import {
+  APPROVAL_RULES,
   CERTIFICATE_STATES,
   DEVICE_STATES,
   KEY_KINDS,
   NOTICE_STATES,
   PROOF_LEVELS,
 } from '#gateway/contract/operator-api.ts';
+import { ENROLLMENT_RESPONSE } from './enrollment-responses.ts';
+import { pageOf, time } from './response-fields.ts';
 
 /** What operators get, for the OpenAPI document and the tests; each is checked by the compiler against the contract. */
 
-const time = z.int().describe('milliseconds UTC');
 const deviceId = z.string();
 
 const certificateSummary = z.object({
@@ -96,6 +98,16 @@ const group = z.object({
     publishProof: z.enum(PROOF_LEVELS).exactOptional(),
     readFrom: z.array(z.string()),
     owner: z.string().nullable(),
+    approval: z.enum(APPROVAL_RULES),
+    binding: z.enum(['optional', 'required']),
+    networks: z.array(z.string()),
+    hours: z.array(z.string()),
+    maxDevices: z.int().nullable(),
+    maxPerHour: z.int().nullable(),
+    deviceIdPattern: z.string().nullable(),
+    requireOwner: z.boolean(),
+    webhook: z.string().nullable(),
+    serverKeygen: z.boolean(),
   }),
   devices: z.int(),
 }) satisfies z.ZodType<api.GroupDetail>;
@@ -109,9 +121,6 @@ const caCertificate = z.object({
   keyId: z.string(),
   algorithm: z.string(),
 }) satisfies z.ZodType<api.CaCertificateDetail>;
-
-const pageOf = <T extends z.ZodType>(item: T) =>
-  z.object({ items: z.array(item), nextCursor: z.string().nullable().describe('null on the last page') });
 
 export const RESPONSE = {
   DeviceAdded: z.object({
@@ -185,6 +194,7 @@ export const RESPONSE = {
   }) satisfies z.ZodType<api.CertificateDetail>,
   GroupPage: pageOf(group),
   Group: group,
+  ...ENROLLMENT_RESPONSE,
   TicketPage: pageOf(ticket),
   Ticket: ticket,
   AuditPage: pageOf(auditEvent),

@@ -3,7 +3,8 @@ export type RuntimeErrorCode =
   | 'KEY_FILE_EXPOSED'
   | 'CERTIFICATE_FILE_UNREADABLE'
   | 'SOCKET_IN_USE'
-  | 'SOCKET_PATH_TOO_LONG';
+  | 'SOCKET_PATH_TOO_LONG'
+  | 'WEBHOOK_FAILED';
 
 /** What the machine around the gateway does not allow. The message says what is wrong and what to do. */
 export class RuntimeError extends Error {

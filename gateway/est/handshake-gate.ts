@@ -1,0 +1,151 @@
+import type { Socket } from 'node:net';
+import { networkOf } from '#gateway/domain/network-of.ts';
+import type { EstLimits } from './est-deps.ts';
+
+export type HandshakeLimits = Pick<
+  EstLimits,
+  'inFlight' | 'handshakes' | 'handshakesPerAddress' | 'silentHandshake' | 'handshakeWait'
+>;
+
+type Neighbour = { network: string; handshakes: number; waiting: { socket: Socket; since: number }[] };
+
+/** As many handshakes always go on, so that a door that works on all it can still says 503 to some, at once. */
+const SPARE = 8;
+/** Milliseconds between looks at who waits for too long. */
+const SWEEP = 100;
+
+/**
+ * What stands before TLS. A handshake costs half of what an enrollment costs, so at more than the door can do it is
+ * wasted on a request that is then refused: a new one begins only when together with those under way and the
+ * enrollments in work it does not exceed what is worked on at once. The others wait, and are taken address by address
+ * in turn, so that a storm from one place does not keep out the rest.
+ */
+export class HandshakeGate {
+  readonly #limits: HandshakeLimits;
+  readonly #start: (socket: Socket) => void;
+  readonly #now: () => number;
+  readonly #inWork: () => number;
+  readonly #neighbours = new Map<string, Neighbour>();
+  /** Who has somebody waiting. In turn: first in, first served, then to the end. */
+  readonly #inTurn = new Set<Neighbour>();
+  /** By address and port of the client: the socket under TLS and the one above it agree on these only. */
+  readonly #underWay = new Map<string, { socket: Socket; neighbour: Neighbour; since: number }>();
+  #waiting = 0;
+  #sweeper: NodeJS.Timeout | undefined;
+
+  /** @param deps.now monotonic milliseconds @param deps.inWork how many enrollments are worked on */
+  constructor(
+    limits: HandshakeLimits,
+    deps: { start: (socket: Socket) => void; now: () => number; inWork: () => number },
+  ) {
+    this.#limits = limits;
+    this.#start = deps.start;
+    this.#now = deps.now;
+    this.#inWork = deps.inWork;
+  }
+
+  /** @param socket paused, so that nothing of it is read before its turn */
+  arrive(socket: Socket): void {
+    const key = keyOf(socket);
+    if (key === undefined) {
+      socket.destroy();
+      return;
+    }
+    const network = networkOf(socket.remoteAddress ?? '');
+    const neighbour = this.#neighbours.get(network) ?? { network, handshakes: 0, waiting: [] };
+    this.#neighbours.set(network, neighbour);
+    neighbour.waiting.push({ socket, since: this.#now() });
+    this.#waiting += 1;
+    this.#inTurn.add(neighbour);
+    socket.once('close', () => this.#ended(key, socket));
+    this.pump();
+  }
+
+  /** @param socket the one that speaks TLS now */
+  secured(socket: Socket): void {
+    const key = keyOf(socket);
+    if (key !== undefined) this.#ended(key);
+  }
+
+  /** To be called whenever something has ended that others may have waited for. */
+  pump(): void {
+    for (const neighbour of this.#inTurn) {
+      if (!this.#hasPlace()) break;
+      if (neighbour.handshakes >= this.#limits.handshakesPerAddress) continue;
+      this.#inTurn.delete(neighbour);
+      const next = neighbour.waiting.shift();
+      if (next === undefined) continue;
+      this.#waiting -= 1;
+      // To the end: this loop comes to it again.
+      if (neighbour.waiting.length > 0) this.#inTurn.add(neighbour);
+      this.#begin(next.socket, neighbour);
+    }
+    if (this.#waiting > 0) this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP).unref();
+  }
+
+  /** Nobody who waits is taken any more. */
+  close(): void {
+    clearInterval(this.#sweeper);
+    for (const { waiting } of this.#neighbours.values()) for (const { socket } of waiting) socket.destroy();
+  }
+
+  #hasPlace(): boolean {
+    const { size } = this.#underWay;
+    return size < this.#limits.handshakes && (size < SPARE || size + this.#inWork() < this.#limits.inFlight);
+  }
+
+  #begin(socket: Socket, neighbour: Neighbour): void {
+    const key = socket.destroyed ? undefined : keyOf(socket);
+    if (key === undefined) {
+      socket.destroy();
+      return;
+    }
+    neighbour.handshakes += 1;
+    this.#underWay.set(key, { socket, neighbour, since: this.#now() });
+    this.#start(socket);
+  }
+
+  /** @param socket left out for the one that is found under the key */
+  #ended(key: string, socket?: Socket): void {
+    const under = this.#underWay.get(key);
+    // The port may have been given to another connection since.
+    if (under === undefined || (socket !== undefined && under.socket !== socket)) return;
+    this.#underWay.delete(key);
+    under.neighbour.handshakes -= 1;
+    this.#forget(under.neighbour);
+    this.pump();
+  }
+
+  /** Places are not held by those who only opened a connection, and nobody waits longer than a client has patience. */
+  #sweep(): void {
+    const now = this.#now();
+    for (const neighbour of this.#neighbours.values()) {
+      const fresh = neighbour.waiting.findIndex(
+        ({ socket, since }) => !socket.destroyed && now - since < this.#limits.handshakeWait,
+      );
+      const stale = neighbour.waiting.splice(0, fresh === -1 ? neighbour.waiting.length : fresh);
+      this.#waiting -= stale.length;
+      for (const { socket } of stale) socket.destroy();
+      this.#forget(neighbour);
+    }
+    if (this.#waiting === 0) {
+      clearInterval(this.#sweeper);
+      this.#sweeper = undefined;
+      return;
+    }
+    for (const { socket, since } of this.#underWay.values()) {
+      if (socket.bytesRead === 0 && now - since >= this.#limits.silentHandshake) socket.destroy();
+    }
+    this.pump();
+  }
+
+  #forget(neighbour: Neighbour): void {
+    if (neighbour.waiting.length > 0) return;
+    this.#inTurn.delete(neighbour);
+    if (neighbour.handshakes === 0) this.#neighbours.delete(neighbour.network);
+  }
+}
+
+function keyOf({ remoteAddress, remotePort }: Socket): string | undefined {
+  return remoteAddress === undefined ? undefined : `${remoteAddress} ${remotePort}`;
+}

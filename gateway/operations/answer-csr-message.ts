@@ -1,0 +1,148 @@
+import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { type BoundSession, type CsrBinding, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
+import {
+  type ChallengeDeps,
+  type ChallengeMade,
+  type ChallengeOrder,
+  createTpmChallenge,
+} from './create-tpm-challenge.ts';
+import { tellRefusal } from './csr-refusals.ts';
+import { type EnrollDeps, type Enrolled, enrollDevice } from './enroll-device.ts';
+import { type Arrival, type AttemptFacts, recordAttempt } from './record-attempt.ts';
+import { reenrollDevice } from './reenroll-device.ts';
+
+export type AnswerDeps = EnrollDeps &
+  ChallengeDeps & { describeAuthority: () => { rootCertificate: Buffer; intermediateCertificate: Buffer } };
+
+/** Who sent it: a device renews the certificate it is connected with, the others enroll for the first time. */
+export type CsrSender = {
+  kind: 'device' | 'enrollment';
+  deviceId: DeviceId;
+  address: string;
+  /** The certificate whose key the TLS session proved, DER, and what else the client sent of its chain. */
+  peer: Buffer;
+  chain: Buffer[];
+  /** The session that a challengePassword has to be made for. */
+  tls: BoundSession;
+};
+
+export type CsrRequest =
+  | { kind: 'csr'; requestId: string; csr: Buffer }
+  | {
+      kind: 'challenge';
+      requestId: string;
+      shown: Pick<ChallengeOrder, 'ekCertificate' | 'ekChain' | 'ekPublic' | 'akPublic'>;
+    };
+
+/** The form of attempt ids: a device may name its attempt, so that its own output and our log agree. */
+const ATTEMPT_ID = /^a-[0-9a-f]{16}$/;
+
+/**
+ * Enrollment and renewal over MQTT: the same operations as over EST, and every outcome an answer. The same key asked
+ * again gets the same certificate, also after a restart between the commit and the answer.
+ * Never rejects: what goes wrong is told in the answer, and in the log by the operation that refused.
+ */
+export async function answerCsrMessage(deps: AnswerDeps, sender: CsrSender, request: CsrRequest): Promise<CsrAnswer> {
+  const { requestId } = request;
+  const attemptId = ATTEMPT_ID.test(requestId) ? requestId : deps.random.id('a');
+  try {
+    if (request.kind === 'challenge') {
+      const made = await createTpmChallenge(deps, {
+        attemptId,
+        address: sender.address,
+        door: 'mqtt',
+        credentials: { by: 'certificate', peer: sender.peer, chain: sender.chain },
+        ...request.shown,
+      });
+      return challenged(requestId, attemptId, made);
+    }
+    const enrolled = await issue(deps, sender, { attemptId, csr: request.csr });
+    return issued(deps, requestId, attemptId, enrolled);
+  } catch (error) {
+    return refused(requestId, attemptId, error);
+  }
+}
+
+async function issue(
+  deps: AnswerDeps,
+  sender: CsrSender,
+  { attemptId, csr }: { attemptId: string; csr: Buffer },
+): Promise<Enrolled> {
+  const { kind, address, peer, chain } = sender;
+  const arrival = { attemptId, address, door: 'mqtt' } as const;
+  const binding = await verifyBinding(deps, sender, arrival, csr);
+  const request = { ...arrival, binding, csr };
+  return kind === 'device'
+    ? reenrollDevice(deps, { ...request, peer })
+    : enrollDevice(deps, { ...request, credentials: { by: 'certificate', peer, chain } });
+}
+
+/** Before the operation, which has no connection; a refusal is an attempt like any other. */
+async function verifyBinding(
+  deps: AnswerDeps,
+  { kind, deviceId, tls }: CsrSender,
+  arrival: Arrival,
+  csr: Buffer,
+): Promise<CsrBinding> {
+  try {
+    return verifyChannelBinding(csr, tls);
+  } catch (error) {
+    const refused = (facts: AttemptFacts): Promise<CsrBinding> => {
+      facts.deviceId = deviceId;
+      return facts.steps.run('binding', () => {
+        throw error;
+      });
+    };
+    return recordAttempt(
+      deps,
+      { ...arrival, kind: kind === 'device' ? 'reenroll' : 'enroll' },
+      refused,
+      () => 'issued',
+    );
+  }
+}
+
+function issued(
+  deps: AnswerDeps,
+  requestId: string,
+  attemptId: string,
+  { certificate, givenAgain }: Enrolled,
+): CsrAnswer {
+  const { intermediateCertificate, rootCertificate } = deps.describeAuthority();
+  return {
+    version: 1,
+    requestId,
+    status: 200,
+    code: givenAgain ? 'GIVEN_AGAIN' : 'ISSUED',
+    detail: givenAgain ? 'The certificate that was issued for this key before.' : 'A certificate was issued.',
+    attemptId,
+    transient: false,
+    certificate: certificate.toString('base64'),
+    chain: [intermediateCertificate, rootCertificate].map((der) => der.toString('base64')),
+  };
+}
+
+function challenged(requestId: string, attemptId: string, made: ChallengeMade): CsrAnswer {
+  return {
+    version: 1,
+    requestId,
+    status: 200,
+    code: 'CHALLENGED',
+    detail: 'Open the credential and certify the key with its secret.',
+    attemptId,
+    transient: false,
+    tpmChallenge: {
+      version: 1,
+      challengeId: made.challengeId,
+      credentialBlob: made.credentialBlob.toString('base64'),
+      encryptedSecret: made.encryptedSecret.toString('base64'),
+      expiresIn: made.expiresIn,
+    },
+  };
+}
+
+/** The answer to a request that was not granted, here or at the door. */
+export function refused(requestId: string, attemptId: string, error: unknown): CsrAnswer {
+  return { version: 1, requestId, attemptId, ...tellRefusal(error) };
+}

@@ -1,0 +1,186 @@
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { Device } from '#gateway/domain/device.ts';
+import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import type { EnrollmentRequest } from '#gateway/domain/enrollment-request.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { Ticket } from '#gateway/domain/ticket.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Randomness } from '#gateway/ports/randomness.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
+import { acceptProof } from './accept-proof.ts';
+import { discardServerKeys } from './discard-server-keys.ts';
+import { type Applicant, formatGrounds, type Grounds, requireGrounds } from './enrollment-grounds.ts';
+import { findBegun, findKeyInUse, requireFreeTicket, requireUncompromised } from './find-begun.ts';
+import { gatherFacts, type JudgedRequest, requireLocalRules } from './judge-enrollment.ts';
+import { decisionOf, enqueue, requireApprovedProof } from './queue-request.ts';
+import type { AcceptedCsr } from './read-csr.ts';
+import { recordIntent } from './record-intent.ts';
+
+export type BeginDeps = { store: Store; clock: Clock; random: Randomness };
+
+export type BeginOrder = {
+  applicant: Applicant;
+  judged: JudgedRequest;
+  /** Said by policy and webhook before; undefined: they were not asked, because an answer seemed to be lost. */
+  verdict: 'approved' | { waits: string } | undefined;
+  /** A key pair made here in place of the one of the CSR. */
+  madeHere?: AcceptedCsr;
+};
+
+export type BegunEnrollment =
+  | { outcome: 'issue'; enrollment: Enrollment; approved: boolean; ended: CertificateRecord[] }
+  | { outcome: 'given again'; certificate: Buffer }
+  | { outcome: 'waits' | 'refused'; request: EnrollmentRequest }
+  /** What seemed to have been begun is over: policy has to be asked. */
+  | { outcome: 'ask policy' };
+
+/**
+ * One transaction: what allows the enrollment is read again; what was begun for this key before is found; or the rules
+ * are held against the state as it is now, an unknown device is registered, its ticket bound to this key, the serial
+ * reserved and the intent recorded; or the request waits for a person.
+ */
+export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promise<BegunEnrollment> {
+  const { applicant, judged, verdict, madeHere } = order;
+  const { grounds } = applicant;
+  const { csr, proof, arrival } = judged;
+  const { deviceId } = applicant.device;
+  const now = deps.clock.now();
+  return deps.store.write(async (tables): Promise<BegunEnrollment> => {
+    const newestRequest = () => tables.enrollmentRequests.findNewest(deviceId, csr.spkiSha256);
+    let known = await newestRequest();
+    const ticket = await requireGrounds(tables, applicant, { request: known, now });
+    const registered = await findRegistered(tables, applicant);
+    const device = registered ?? applicant.device;
+    if (madeHere === undefined) {
+      const begun = await findBegun(tables, { deviceId, ticket, spkiSha256: csr.spkiSha256, proof });
+      if (begun !== undefined) {
+        await acceptProof(tables, { proof, begun: begun.enrollment, device, now });
+        if (begun.certificate !== undefined) return { outcome: 'given again', certificate: begun.certificate.der };
+        return { outcome: 'issue', enrollment: begun.enrollment, approved: false, ended: [] };
+      }
+      const inUse = ticket === undefined ? await findKeyInUse(tables, { deviceId, csr, proof, now }) : undefined;
+      if (inUse !== undefined) return { outcome: 'given again', certificate: inUse.der };
+    }
+    if (verdict === undefined) return { outcome: 'ask policy' };
+    if (ticket !== undefined) await requireFreeTicket(tables, ticket, csr.spkiSha256);
+    await requireUncompromised(tables, { deviceId, spkiSha256: csr.spkiSha256 });
+
+    const ended = madeHere === undefined ? [] : await discardServerKeys(tables, { device, csr, now });
+    // A person's word that was for one of those stands again.
+    if (madeHere !== undefined) known = await newestRequest();
+    const group = (await tables.groups.find(applicant.group.name)) ?? applicant.group;
+    const current: JudgedRequest = { ...judged, device, isRegistered: registered !== undefined, group };
+    const rule = requireLocalRules(group, await gatherFacts(tables, current, now));
+    const said = verdict === 'approved' ? undefined : verdict.waits;
+    const why = rule ?? (await ownDoubt(tables, { grounds, device, csr, now })) ?? said;
+    const decision = standsAfter(ticket, known) ? undefined : decisionOf(known, now);
+    if (decision === 'refused' && known !== undefined) return { outcome: 'refused', request: known };
+    if (why !== undefined && decision !== 'approved') {
+      const asked = { known, why, grounds: formatGrounds(grounds), id: await requestId(deps, tables, arrival), now };
+      return { outcome: 'waits', request: await enqueue(tables, current, asked) };
+    }
+    if (decision === 'approved' && known !== undefined) requireApprovedProof(known, current);
+
+    if (registered === undefined) await register(tables, device, { actor: formatGrounds(grounds), arrival, now });
+    await acceptProof(tables, { proof, begun: undefined, device, now });
+    const enrollment = await recordIntent(tables, deps.random, {
+      kind: 'enroll',
+      arrival,
+      actor: formatGrounds(grounds),
+      device,
+      csr: madeHere ?? csr,
+      proof,
+      ticketId: ticket?.id ?? null,
+      grounds: formatGrounds(grounds),
+      requestId: decision === 'approved' ? (known?.id ?? null) : null,
+      serverKeyFor: madeHere === undefined ? null : csr.spkiSha256,
+      lifetimeSeconds: group.policy.lifetimeSeconds,
+      now,
+    });
+    if (ticket !== undefined) {
+      await tables.tickets.update(ticket.id, { boundSpkiSha256: csr.spkiSha256, boundSerial: enrollment.serial });
+    }
+    if (known?.state === 'waiting' || known?.state === 'approved')
+      await tables.enrollmentRequests.update(known.id, { state: 'used' });
+    return { outcome: 'issue', enrollment, approved: decision === 'approved', ended };
+  });
+}
+
+/** Somebody else may have registered it since it was looked for, or a person ended it. */
+async function findRegistered(tables: Tables, { device, isRegistered }: Applicant): Promise<Device | undefined> {
+  const subject = { deviceId: device.deviceId };
+  const stored = await tables.devices.find(device.deviceId);
+  if (stored === undefined) {
+    if (isRegistered) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered', { subject });
+    return undefined;
+  }
+  if (stored.state === 'retired' || stored.state === 'quarantined') {
+    throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${stored.state}`, { subject });
+  }
+  if (stored.group !== device.group || stored.hardwareSerial !== device.hardwareSerial) {
+    throw new GatewayError('DEVICE_NOT_ALLOWED', 'another device was registered by this name a moment ago', {
+      subject,
+    });
+  }
+  return stored;
+}
+
+/**
+ * Rights that never end are held back where a ticket, which a person made for this, is not: after an operator revoked
+ * the device, and while another key of it has a certificate on its way.
+ */
+async function ownDoubt(
+  tables: Tables,
+  { grounds, device, csr, now }: { grounds: Grounds; device: Device; csr: AcceptedCsr; now: number },
+): Promise<string | undefined> {
+  if (grounds.by === 'ticket' || grounds.by === 'claim') return undefined;
+  if (device.state === 'revoked') return 'an operator revoked this device';
+  const { deviceId } = device;
+  const isOther = ({ spkiSha256, serverKeyFor }: Pick<Enrollment, 'spkiSha256' | 'serverKeyFor'>) =>
+    spkiSha256 !== csr.spkiSha256 && serverKeyFor !== csr.spkiSha256;
+  const underWay = await tables.enrollments.listUnfinishedByDevice(deviceId);
+  if (underWay.some(isOther)) return OTHER_KEY;
+  for (const { state, notAfter, enrollmentId } of await tables.certificates.listByDevice(deviceId)) {
+    if (state !== 'pending' || notAfter < now || enrollmentId === null) continue;
+    const enrollment = await tables.enrollments.find(enrollmentId);
+    if (enrollment?.kind === 'enroll' && isOther(enrollment)) return OTHER_KEY;
+  }
+  return undefined;
+}
+
+const OTHER_KEY = 'a certificate for another key of this device was issued and is not in use yet';
+
+/** A ticket made after the refusal is a person's later word. */
+function standsAfter(ticket: Ticket | undefined, known: EnrollmentRequest | undefined): boolean {
+  return (
+    ticket !== undefined && known?.state === 'refused' && known.decidedAt !== null && ticket.createdAt > known.decidedAt
+  );
+}
+
+/** The id of the attempt that asks first, unless a client uses one twice. */
+async function requestId(
+  { random }: BeginDeps,
+  tables: Tables,
+  { attemptId }: JudgedRequest['arrival'],
+): Promise<string> {
+  return (await tables.enrollmentRequests.find(attemptId)) === undefined ? attemptId : random.id('a');
+}
+
+async function register(
+  tables: Tables,
+  device: Device,
+  { actor, arrival, now }: { actor: string; arrival: JudgedRequest['arrival']; now: number },
+): Promise<void> {
+  await tables.devices.insert({ ...device, createdAt: now });
+  await tables.audit.append(
+    auditEntry({
+      at: now,
+      actor,
+      action: 'device.added',
+      subject: device.deviceId,
+      attemptId: arrival.attemptId,
+      detail: `group ${device.group}, hardware serial ${device.hardwareSerial ?? 'unknown'}, on its first enrollment`,
+    }),
+  );
+}
