@@ -1,9 +1,17 @@
 import { Command, Option } from 'commander';
-import { type JoinUrl, parseJoinUrl } from '#gateway/contract/join-url.ts';
 import { KEY_KINDS, type KeyKind } from '#gateway/contract/operator-api.ts';
 import { composeAgent } from './compose-agent.ts';
 import { ControlServer } from './control/control-server.ts';
-import { AgentError } from './domain/agent-error.ts';
+import { RENEW_WAYS, type RenewVia } from './domain/agent-config.ts';
+import {
+  chooseSource,
+  type EnrollmentSource,
+  readClaim,
+  readJoinUrl,
+  readManufacturerWay,
+  readStdin,
+  type SourceOptions,
+} from './enrollment-source.ts';
 import {
   chooseProvider,
   chooseTcti,
@@ -12,17 +20,19 @@ import {
   openKeyAccess,
   startWithProvider,
 } from './key-access.ts';
-import { ENROLL_STEPS, type Enrolled, type EnrollStep, enrollDevice } from './operations/enroll-device.ts';
+import { type Enrolled, enrollDevice } from './operations/enroll-device.ts';
+import { type EnrollOrder, type EnrollStep, type Grounds, stepsOf } from './operations/enroll-order.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { LAYOUT } from './state/state-layout.ts';
 import { closeEnteredFolder, enterStateFolder, stateOption, tctiOption } from './state-folder.ts';
 import { formatTime, print, say, sayClosed } from './terminal.ts';
 
-type EnrollOptions = {
+type EnrollOptions = SourceOptions & {
   state: string;
   key: KeyChoice;
   tcti?: string;
   algorithm: KeyKind;
+  renewVia: RenewVia;
   confirm: boolean;
   replace?: true;
   json?: true;
@@ -30,12 +40,23 @@ type EnrollOptions = {
 
 export function enrollCommand(): Command {
   return new Command('enroll')
-    .description('get this device its identity: key, certificate and trust, by a join URL')
+    .description("get this device its identity: by a join URL, a claim file, or its maker's certificate")
     .argument(
-      '<join-url>',
-      '`-` reads it from stdin; or as `gatehouse device add` prints it, where nobody else uses this machine',
+      '[source]',
+      '`-` reads the join URL (with --via mqtt: the claim file) from stdin; or the join URL as `gatehouse device add` ' +
+        'prints it, where nobody else uses this machine; or the path of a claim file',
     )
     .addOption(stateOption())
+    .addOption(new Option('--via <door>', 'how to reach the gateway').choices(['est', 'mqtt']).default('est'))
+    .option('--idevid-cert <file>', "the certificate that the device's maker gave it (PEM)")
+    .option('--idevid-key <file>', 'the key of that certificate (PEM, closed to others)')
+    .option('--idevid-chain <file>', 'the issuers of that certificate, when its file does not hold them (PEM)')
+    .option('--gateway <host:port>', 'with --idevid-cert: the EST door, or with --via mqtt the MQTT door')
+    .option('--est <host:port>', 'with --idevid-cert and --via mqtt: the EST door, for later (default: port 8443)')
+    .option('--root <file>', 'with --idevid-cert: the root certificate of the gateway (PEM)')
+    .option('--root-sha256 <hex>', 'with --idevid-cert over EST: the SHA-256 of that certificate')
+    .option('--device-id <id>', 'with --idevid-cert: when it is not the serial number in that certificate')
+    .option('--label <group>', 'over EST: the group of this device, as the label of RFC 7030')
     .addOption(
       new Option('--key <provider>', 'where the key lives; auto: in the TPM when there is one')
         .choices(KEY_CHOICES)
@@ -43,6 +64,11 @@ export function enrollCommand(): Command {
     )
     .addOption(tctiOption())
     .addOption(new Option('--algorithm <kind>', 'kind of the key').choices(KEY_KINDS).default('ec-p256'))
+    .addOption(
+      new Option('--renew-via <door>', 'how it renews later; auto: over EST, and over MQTT when that is not reached')
+        .choices(RENEW_WAYS)
+        .default('auto'),
+    )
     .option('--no-confirm', 'do not open an MQTT session to confirm; `run` does it then')
     .option('--replace', 'enroll again although this folder holds an identity of this device')
     .option('--json', 'print the result as JSON')
@@ -53,14 +79,20 @@ Examples:
   $ gatehouse-agent enroll --state /var/lib/gatehouse-agent -    (then paste the join URL, Enter, Ctrl-D)
   $ gatehouse-agent enroll --state /var/lib/gatehouse-agent - < join-url.txt
   $ gatehouse-agent enroll --state /var/lib/gatehouse-agent gatehouse://gw.plant7:8443/pump-17/TICKET/ROOT-SHA256
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent --via mqtt pump-17.claim.json
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent --idevid-cert idevid.pem --idevid-key idevid-key.pem \\
+      --gateway gw.plant7:8443 --root-sha256 ROOT-SHA256
+  $ gatehouse-agent enroll --state /var/lib/gatehouse-agent --via mqtt --idevid-cert idevid.pem \\
+      --idevid-key idevid-key.pem --gateway gw.plant7:8883 --root root.pem
 
 The join URL holds the ticket, and every user of a machine can see the arguments of its processes: on a shared machine
-give it by stdin.`,
+give it by stdin. While a person has to approve, the command waits; broken off and typed again it asks with the same key.`,
     )
     .action(enroll);
 }
 
-async function enroll(text: string, options: EnrollOptions): Promise<void> {
+async function enroll(text: string | undefined, options: EnrollOptions): Promise<void> {
+  const source = chooseSource(text, options);
   const folder = await enterStateFolder(options.state, { create: true });
   await closeEnteredFolder(sayClosed);
   const { store } = folder;
@@ -70,7 +102,15 @@ async function enroll(text: string, options: EnrollOptions): Promise<void> {
   if (provider === 'tpm') await startWithProvider(folder, tcti);
   if (options.key === 'auto')
     say(`key: ${provider === 'tpm' ? `in the TPM at ${tcti}` : 'in a file (there is no TPM)'}`);
-  const join = readJoinUrl(text === '-' ? await readStdin() : text);
+  const { algorithm: keyKind, confirm, renewVia, label } = options;
+  const order: EnrollOrder = {
+    ...(await readSource(source, { text: text ?? '', options, folder: folder.startedIn })),
+    keyKind,
+    confirm,
+    replace,
+    renewVia,
+    ...(label === undefined ? {} : { label }),
+  };
   const lock = await ControlServer.listen(LAYOUT.controlSocket);
   const stop = new AbortController();
   const onSignal = () => stop.abort();
@@ -79,17 +119,32 @@ async function enroll(text: string, options: EnrollOptions): Promise<void> {
     const create = replace || (await store.currentGeneration()) === undefined;
     const access = await openKeyAccess(store, { provider, tcti, create });
     const deps = composeAgent({ store, log: silentLog, access });
-    const order = { join, keyKind: options.algorithm, confirm: options.confirm, replace };
-    report(await runSteps((progress) => enrollDevice(deps, order, progress, stop.signal)), options);
+    const enrolled = await runSteps(order, (progress) => enrollDevice(deps, order, progress, stop.signal));
+    report(enrolled, order, options);
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
     await lock.close();
   }
 }
 
+async function readSource(
+  source: EnrollmentSource,
+  typed: { text: string; options: SourceOptions; folder: string },
+): Promise<Grounds> {
+  const { text, options, folder } = typed;
+  switch (source.kind) {
+    case 'join':
+      return { join: readJoinUrl(text === '-' ? await readStdin() : text) };
+    case 'claim':
+      return { claim: await readClaim(text, folder) };
+    case 'manufacturer':
+      return { manufacturer: await readManufacturerWay(source, options, folder) };
+  }
+}
+
 const STEP_TITLES = {
   reach: 'gateway reached',
-  verify: 'its root is the one of the join URL',
+  verify: 'its root is the expected one',
   directory: 'verified session, directory read',
   key: 'key',
   certificate: 'certificate issued',
@@ -97,11 +152,12 @@ const STEP_TITLES = {
   confirm: 'confirmed',
 } as const satisfies Record<EnrollStep, string>;
 
-function number(step: EnrollStep): string {
-  return `${ENROLL_STEPS.indexOf(step) + 1}/${ENROLL_STEPS.length}`;
-}
-
-async function runSteps(work: (progress: Parameters<typeof enrollDevice>[2]) => Promise<Enrolled>): Promise<Enrolled> {
+async function runSteps(
+  order: EnrollOrder,
+  work: (progress: Parameters<typeof enrollDevice>[2]) => Promise<Enrolled>,
+): Promise<Enrolled> {
+  const steps = stepsOf(order);
+  const number = (step: EnrollStep) => `${steps.indexOf(step) + 1}/${steps.length}`;
   let current: EnrollStep | undefined;
   try {
     return await work({
@@ -109,10 +165,13 @@ async function runSteps(work: (progress: Parameters<typeof enrollDevice>[2]) => 
         current = step;
       },
       onDone: (step, detail) => say(`✓ ${number(step)} ${STEP_TITLES[step]}: ${detail}`),
-      onPending: (attemptId, retryAfterMs) =>
+      onAttempt: (attemptId) => say(`  attempt ${attemptId}: asking for the certificate`),
+      onPending: ({ attemptId, retryAfterMs, keyFingerprint }) =>
         say(
-          `… waiting for approval (attempt ${attemptId}); asking again in ${Math.ceil(retryAfterMs / 1000)} s. Ctrl-C is safe.`,
+          `… waiting for approval (attempt ${attemptId}), key fingerprint ${keyFingerprint}; ` +
+            `asking again in ${inSeconds(retryAfterMs)}. Ctrl-C is safe.`,
         ),
+      onTrouble: ({ message }, retryAfterMs) => say(`  ${message}; trying again in ${inSeconds(retryAfterMs)}`),
     });
   } catch (error) {
     if (current) say(`✗ ${number(current)} ${STEP_TITLES[current]}: not done`);
@@ -120,26 +179,16 @@ async function runSteps(work: (progress: Parameters<typeof enrollDevice>[2]) => 
   }
 }
 
-function report(enrolled: Enrolled, options: EnrollOptions): void {
+function inSeconds(ms: number): string {
+  return `${Math.ceil(ms / 1000)} s`;
+}
+
+function report(enrolled: Enrolled, order: EnrollOrder, options: EnrollOptions): void {
   if (options.json) return print(JSON.stringify(enrolled));
   const { deviceId, serial, notAfter, attemptId } = enrolled;
   if (attemptId === undefined)
     return print(`${deviceId} is already enrolled: serial ${serial}, valid until ${formatTime(notAfter)}`);
   print(`${deviceId} is enrolled: serial ${serial}, valid until ${formatTime(notAfter)}, attempt ${attemptId}`);
+  if ('claim' in order && options.confirm) say('the claim is spent: its file can be removed');
   return say(`next: gatehouse-agent run --state ${options.state}`);
-}
-
-function readJoinUrl(text: string): JoinUrl {
-  try {
-    return parseJoinUrl(text);
-  } catch (cause) {
-    throw new AgentError('USAGE', cause instanceof Error ? cause.message : 'this is not a join URL', { cause });
-  }
-}
-
-/** So that the ticket need not stand in the process list. */
-async function readStdin(): Promise<string> {
-  const parts: Buffer[] = [];
-  for await (const part of process.stdin as AsyncIterable<Buffer>) parts.push(part);
-  return Buffer.concat(parts).toString('utf8').trim();
 }

@@ -30,8 +30,9 @@ async function renew(options: { state: string; timeout: string; json?: true }): 
   // Restarts this process if need be; the connection to a running agent would be lost by that.
   if (!client) await startAsEnrolled(folder);
   const work = client ? renewThrough(client) : renewAlone(folder);
-  const { oldSerial, newSerial } = await within(timeoutMs, work);
-  if (options.json) return print(JSON.stringify({ oldSerial, newSerial }));
+  const { oldSerial, newSerial, attemptId } = await within(timeoutMs, work);
+  if (options.json) return print(JSON.stringify({ oldSerial, newSerial, attemptId: attemptId ?? null }));
+  if (attemptId !== undefined) say(`attempt: ${attemptId}`);
   return print(`renewed: old serial ${oldSerial}, new serial ${newSerial}`);
 }
 

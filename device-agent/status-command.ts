@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { ControlClient } from './control/control-client.ts';
-import { formatAddress } from './domain/agent-config.ts';
+import { formatAddress, type RenewVia } from './domain/agent-config.ts';
 import { AgentError } from './domain/agent-error.ts';
 import type { AgentStatus } from './domain/agent-status.ts';
 import { readingKeys } from './key-access.ts';
@@ -55,7 +55,7 @@ export async function askRunningAgent(): Promise<AgentStatus | undefined> {
 }
 
 function formatForPeople(status: AgentStatus): string {
-  const { certificate, gateway, lastError } = status;
+  const { certificate, gateway, lastError, waiting } = status;
   const connection = status.connected
     ? 'connected'
     : status.running
@@ -65,7 +65,12 @@ function formatForPeople(status: AgentStatus): string {
     `device       ${status.deviceId ?? '-'}`,
     `state        ${status.state}, ${connection}`,
     ...(certificate ? [`certificate  ${certificate.serial}, valid until ${formatTime(certificate.notAfter)}`] : []),
-    ...(status.nextRenewalAt === null ? [] : [`next renewal ${formatTime(status.nextRenewalAt)}`]),
+    ...(waiting
+      ? [`waiting      for approval (attempt ${waiting.attemptId}), key fingerprint ${waiting.keyFingerprint}`]
+      : []),
+    ...(status.nextRenewalAt === null
+      ? []
+      : [`next renewal ${formatTime(status.nextRenewalAt)}, over ${RENEWS_OVER[status.renewVia ?? 'auto']}`]),
     `key          ${formatKey(status)}`,
     ...(gateway ? [`gateway      EST ${formatAddress(gateway.est)}, MQTT ${formatAddress(gateway.mqtt)}`] : []),
     ...(lastError ? [`last error   ${formatTime(lastError.at)} ${lastError.message}`] : []),
@@ -73,6 +78,12 @@ function formatForPeople(status: AgentStatus): string {
     ...(status.advice === null ? [] : [`next         ${status.advice}`]),
   ].join('\n');
 }
+
+const RENEWS_OVER = {
+  auto: 'EST, or MQTT when EST cannot be reached',
+  est: 'EST',
+  mqtt: 'MQTT',
+} as const satisfies Record<RenewVia, string>;
 
 function formatKey({ keyProvider, proofLevel, tlsKeyAccess }: AgentStatus): string {
   if (tlsKeyAccess === null) return keyProvider;

@@ -64,8 +64,8 @@ export class ControlClient {
       case 'ok':
         return this.#waiting.shift()?.resolve(answer.result);
       case 'error': {
-        const { code, message, advice } = answer;
-        return this.#waiting.shift()?.reject(new AgentError(code, message, advice === undefined ? {} : { advice }));
+        const { kind: _kind, code, message, ...details } = answer;
+        return this.#waiting.shift()?.reject(new AgentError(code, message, details));
       }
     }
   }

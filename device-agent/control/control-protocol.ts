@@ -11,7 +11,7 @@ export type ControlRequest =
 /** `message` comes any number of times after the `ok` of `listen`, until the connection is closed. */
 export type ControlAnswer =
   | { kind: 'ok'; result: unknown }
-  | { kind: 'error'; code: AgentErrorCode; message: string; advice?: string }
+  | { kind: 'error'; code: AgentErrorCode; message: string; advice?: string; attemptId?: string }
   | { kind: 'message'; topic: string; payload: string; encoding?: 'base64' };
 
 export const MAX_CONTROL_LINE = 256 * 1024;

@@ -108,8 +108,14 @@ export class ControlServer {
         }
       }
     } catch (thrown) {
-      const { code, message, advice } = asAgentError(thrown, 'STATE_BROKEN');
-      answer({ kind: 'error', code, message, ...(advice === undefined ? {} : { advice }) });
+      const { code, message, advice, attemptId } = asAgentError(thrown, 'STATE_BROKEN');
+      answer({
+        kind: 'error',
+        code,
+        message,
+        ...(advice === undefined ? {} : { advice }),
+        ...(attemptId === undefined ? {} : { attemptId }),
+      });
     }
     return undefined;
   }

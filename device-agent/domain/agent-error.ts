@@ -57,3 +57,15 @@ export function asAgentError(thrown: unknown, code: AgentErrorCode): AgentError 
   if (thrown instanceof AgentError) return thrown;
   return new AgentError(code, thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
 }
+
+/** The same error, with the attempt it belongs to. One that names its attempt already, or our own TPM, stays as it is. */
+export function inAttempt(error: AgentError, attemptId: string): AgentError {
+  if (error.attemptId !== undefined || error.code === 'TPM_UNUSABLE') return error;
+  const { code, message, advice, retryAfterMs, cause } = error;
+  return new AgentError(code, message, {
+    attemptId,
+    cause,
+    ...(advice === undefined ? {} : { advice }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}

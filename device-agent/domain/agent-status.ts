@@ -1,5 +1,5 @@
 import type { ProofLevel } from '#gateway/contract/operator-api.ts';
-import type { GatewayAddress } from './agent-config.ts';
+import type { GatewayAddress, RenewVia } from './agent-config.ts';
 import type { RuntimeFacts } from './runtime-facts.ts';
 
 export type AgentHealthState = 'not-enrolled' | 'enrolled' | 'expired' | 'revoked' | 'refused';
@@ -27,6 +27,10 @@ export type AgentStatus = {
   lastError: RuntimeFacts['lastError'] | null;
   lastAttempt: RuntimeFacts['lastAttempt'] | null;
   hook: RuntimeFacts['hook'] | null;
+  /** How it renews. null: not enrolled. */
+  renewVia: RenewVia | null;
+  /** A first enrollment that waits for a person, and the fingerprint of its key as the gateway shows it. */
+  waiting: { attemptId: string; keyFingerprint: string; since: number; via: 'est' | 'mqtt' } | null;
   /** What to do next, when something is to be done. */
   advice: string | null;
 };
@@ -47,6 +51,8 @@ export function healthOf(
 export function adviceFor(state: AgentHealthState, facts: RuntimeFacts): string | null {
   switch (state) {
     case 'not-enrolled':
+      if (facts.enrollment?.askAgainAt !== undefined)
+        return 'compare the fingerprint with `gatehouse enrollment list`, have it approved, and run the same enroll command again';
       return 'get a join URL (`gatehouse device add ID` on the gateway) and run `gatehouse-agent enroll JOIN-URL`';
     case 'expired':
       return 'the certificate has expired: get a new ticket for this device and run `gatehouse-agent enroll --replace JOIN-URL`';

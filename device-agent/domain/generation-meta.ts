@@ -9,17 +9,25 @@ export type GenerationMeta = {
   receivedAt?: number;
   /** The attempt that brought the certificate. */
   attemptId?: string;
+  /** The gateway wanted the CSR bound to its connection: the next one is bound at once. */
+  wasBound?: true;
 };
 
 /** A lost meta file loses no identity: everything in it can be done without. */
 export function parseGenerationMeta(value: unknown): GenerationMeta {
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const { keyKind, createdAt, receivedAt, attemptId } = fields;
+  const { keyKind, createdAt, receivedAt, attemptId, wasBound } = fields;
   return {
     version: 1,
     keyKind: KEY_KINDS.find((kind) => kind === keyKind) ?? 'ec-p256',
-    createdAt: typeof createdAt === 'number' ? createdAt : 0,
-    ...(typeof receivedAt === 'number' ? { receivedAt } : {}),
+    createdAt: isTime(createdAt) ? createdAt : 0,
+    ...(isTime(receivedAt) ? { receivedAt } : {}),
     ...(typeof attemptId === 'string' ? { attemptId } : {}),
+    ...(wasBound === true ? { wasBound } : {}),
   };
+}
+
+/** JSON can say 1e999. */
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
 }

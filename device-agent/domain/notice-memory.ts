@@ -30,7 +30,7 @@ export function parseNoticeMemory(value: unknown): NoticeMemory | undefined {
   const { version, highestSeq, handled, order } = value as Record<string, unknown>;
   if (version !== 1 || typeof highestSeq !== 'number' || !Number.isSafeInteger(highestSeq)) return undefined;
   if (!Array.isArray(handled) || !handled.every(isHandledNotice)) return undefined;
-  return { version: 1, highestSeq, handled, ...(isRenewalOrder(order) ? { order } : {}) };
+  return { version: 1, highestSeq, handled: handled.map(toHandledNotice), ...readOrder(order) };
 }
 
 /** Adds the notice, or changes the outcome of the one with this id. A changed outcome is to be told again. */
@@ -72,8 +72,15 @@ function isHandledNotice(value: unknown): value is HandledNotice {
   return outcome === 'received' || outcome === 'done' || outcome === 'failed';
 }
 
-function isRenewalOrder(value: unknown): value is RenewalOrder {
-  if (typeof value !== 'object' || value === null) return false;
+/** Unknown fields are left behind. */
+function toHandledNotice({ id, outcome, acknowledged, detail }: HandledNotice): HandledNotice {
+  return { id, outcome, acknowledged, ...(detail === undefined ? {} : { detail }) };
+}
+
+/** A moment that never comes (JSON can say 1e999) is no order: it would neither be obeyed nor given up. */
+function readOrder(value: unknown): { order?: RenewalOrder } {
+  if (typeof value !== 'object' || value === null) return {};
   const { noticeId, serial, at } = value as Record<string, unknown>;
-  return typeof noticeId === 'string' && typeof serial === 'string' && typeof at === 'number';
+  if (typeof noticeId !== 'string' || typeof serial !== 'string') return {};
+  return typeof at === 'number' && Number.isFinite(at) ? { order: { noticeId, serial, at } } : {};
 }

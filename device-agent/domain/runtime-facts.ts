@@ -7,9 +7,22 @@ export type RuntimeFacts = {
   refused?: { serial: string; code: number; at: number };
   lastError?: { code: string; message: string; advice?: string; at: number };
   /** The last request for a certificate; `id` stands in the gateway's log and console too. */
-  lastAttempt?: { id: string; outcome: 'issued' | 'pending' | 'refused' | 'failed'; at: number };
+  lastAttempt?: { id: string; outcome: 'issued' | 'pending' | 'refused' | 'failed'; at: number; via?: 'est' | 'mqtt' };
+  /** A first enrollment that was asked for and has not ended. */
+  enrollment?: OpenEnrollment;
   hook?: { exitCode: number | null; timedOut: boolean; at: number };
   lastConnectedAt?: number;
+};
+
+type OpenEnrollment = {
+  /** Asked again under the same name, so that the gateway gives the same answer. */
+  attemptId: string;
+  /** SHA-256 of the public key it is for, lower-case hexadecimal. */
+  spkiSha256: string;
+  via: 'est' | 'mqtt';
+  since: number;
+  /** A person has to decide; asked again then, while the command runs. */
+  askAgainAt?: number;
 };
 
 const NO_FACTS: RuntimeFacts = { version: 1 };
@@ -17,16 +30,25 @@ const NO_FACTS: RuntimeFacts = { version: 1 };
 /** Whatever is not as this version writes it is left out. */
 export function parseRuntimeFacts(value: unknown): RuntimeFacts {
   if (!isRecord(value) || value['version'] !== 1) return NO_FACTS;
-  const { revoked, refused, lastError, lastAttempt, hook, lastConnectedAt } = value as Partial<RuntimeFacts>;
+  const { revoked, refused, lastError, lastAttempt, enrollment, hook, lastConnectedAt } =
+    value as Partial<RuntimeFacts>;
   return {
     version: 1,
     ...(isRecord(revoked) ? { revoked } : {}),
     ...(isRecord(refused) ? { refused } : {}),
     ...(isRecord(lastError) ? { lastError } : {}),
     ...(isRecord(lastAttempt) ? { lastAttempt } : {}),
+    ...(isOpenEnrollment(enrollment) ? { enrollment } : {}),
     ...(isRecord(hook) ? { hook } : {}),
     ...(typeof lastConnectedAt === 'number' ? { lastConnectedAt: Math.floor(lastConnectedAt) } : {}),
   };
+}
+
+function isOpenEnrollment(value: unknown): value is OpenEnrollment {
+  if (!isRecord(value)) return false;
+  const { attemptId, spkiSha256, via, since, askAgainAt } = value;
+  if (typeof attemptId !== 'string' || typeof spkiSha256 !== 'string' || typeof since !== 'number') return false;
+  return (via === 'est' || via === 'mqtt') && (askAgainAt === undefined || typeof askAgainAt === 'number');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

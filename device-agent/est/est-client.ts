@@ -1,16 +1,19 @@
+import type { TLSSocket } from 'node:tls';
 import { parseCertsOnly } from '#ca/pkix/cms.ts';
 import { isPort } from '#device-agent/domain/agent-config.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { isAttemptId } from '#device-agent/domain/attempt-id.ts';
+import { channelBindingOf } from '#device-agent/domain/channel-binding.ts';
+import { asksForBinding } from '#device-agent/domain/read-csr-attributes.ts';
+import { readableText } from '#device-agent/domain/readable-text.ts';
+import { readTpmChallengeAnswer, toTpmChallengeRequest } from '#device-agent/operations/tpm-challenge-messages.ts';
 import type {
   EnrollmentAnswer,
   EnrollmentRequest,
-  EstClient,
-  EstSession,
-  EstTarget,
   TpmChallengeAnswer,
   TpmChallengeRequest,
-} from '#device-agent/ports/est-client.ts';
+} from '#device-agent/ports/enrollment-session.ts';
+import type { EstClient, EstSession, EstTarget } from '#device-agent/ports/est-client.ts';
 import { TPM_CHALLENGE_PATH } from '#gateway/contract/attestation.ts';
 import {
   ATTEMPT_HEADER,
@@ -24,7 +27,6 @@ import {
 import type { DialGateway } from './dial-gateway.ts';
 import { type HttpAnswer, HttpExchange } from './http-exchange.ts';
 import { parseRetryAfter } from './retry-after.ts';
-import { formatTpmChallengeRequest, parseTpmChallengeAnswer } from './tpm-challenge.ts';
 
 /** EST over HTTPS (RFC 7030, RFC 8951). */
 export function createEstClient(dial: DialGateway): EstClient {
@@ -43,6 +45,8 @@ export function createEstClient(dial: DialGateway): EstClient {
 
 function openSession(dial: DialGateway, target: EstTarget): EstSession {
   const exchange = new HttpExchange(dial, target);
+  const paths = pathsOf(target.label);
+  let boundTo: TLSSocket | undefined;
   return {
     fetchDirectory: async (signal) => {
       const answer = await exchange.send({ method: 'GET', path: DIRECTORY_PATH }, signal);
@@ -50,10 +54,52 @@ function openSession(dial: DialGateway, target: EstTarget): EstSession {
       return { ...parseDirectory(answer.body), servedUntil: answer.servedUntil };
     },
     fetchCaCertificates: (signal) => fetchCaCertificates(exchange, signal),
-    enroll: (request, signal) => enroll(exchange, request, signal),
-    requestTpmChallenge: (request, signal) => requestTpmChallenge(exchange, request, signal),
+    wantsBinding: async (signal) => wantsBinding(await fetchCsrAttributes(exchange, paths, signal)),
+    channelBinding: async (signal) => {
+      // Any answer will do: it tells over which connection the next request goes.
+      const { connection } = await fetchCsrAttributes(exchange, paths, signal);
+      const binding = connection && !connection.destroyed ? channelBindingOf(connection) : undefined;
+      if (!binding) throw new AgentError('GATEWAY_UNREACHABLE', 'the connection ended before it could be used');
+      boundTo = connection;
+      return binding;
+    },
+    enroll: (request, signal) => {
+      const over = boundTo;
+      // RFC 9266 4.1: one enrollment per connection.
+      boundTo = undefined;
+      return enroll(exchange, paths, { ...request, ...(over ? { boundTo: over } : {}) }, signal);
+    },
+    requestTpmChallenge: (request, signal) => requestTpmChallenge(exchange, paths, request, signal),
     close: () => exchange.close(),
   };
+}
+
+type Paths = ReturnType<typeof pathsOf>;
+
+/** RFC 7030 3.2.2: a label stands before the operation. */
+function pathsOf(label: string | undefined) {
+  const base = label === undefined ? EST_BASE_PATH : `${EST_BASE_PATH}/${encodeURIComponent(label)}`;
+  return {
+    simpleenroll: `${base}/simpleenroll`,
+    simplereenroll: `${base}/simplereenroll`,
+    csrattrs: `${base}/csrattrs`,
+    tpmChallenge: TPM_CHALLENGE_PATH.replace(EST_BASE_PATH, base),
+  };
+}
+
+function fetchCsrAttributes(exchange: HttpExchange, paths: Paths, signal: AbortSignal | undefined) {
+  return exchange.send({ method: 'GET', path: paths.csrattrs }, signal);
+}
+
+/** RFC 7030 4.5: a gateway without wishes says 204 or 404. One that cannot tell now will refuse, and say why. */
+function wantsBinding({ status, body }: HttpAnswer): boolean {
+  const der = status === 200 ? parseEstBody(body) : undefined;
+  if (!der) return false;
+  try {
+    return asksForBinding(der);
+  } catch (cause) {
+    throw new AgentError('ANSWER_UNFIT', 'the CSR attributes of the gateway cannot be read', { cause });
+  }
 }
 
 async function fetchCaCertificates(exchange: HttpExchange, signal: AbortSignal | undefined): Promise<Buffer[]> {
@@ -65,20 +111,22 @@ async function fetchCaCertificates(exchange: HttpExchange, signal: AbortSignal |
 
 async function enroll(
   exchange: HttpExchange,
-  request: EnrollmentRequest,
+  paths: Paths,
+  request: EnrollmentRequest & { boundTo?: TLSSocket },
   signal: AbortSignal | undefined,
 ): Promise<EnrollmentAnswer> {
-  const { basic } = request;
+  const { basic, boundTo } = request;
   const answer = await exchange.send(
     {
       method: 'POST',
-      path: `${EST_BASE_PATH}/${request.operation}`,
+      path: paths[request.operation],
       headers: {
         'Content-Type': CONTENT_TYPE.csr,
         [ATTEMPT_HEADER]: request.attemptId,
         ...formatAuthorization(basic),
       },
       body: formatEstBody(request.csr),
+      ...(boundTo ? { boundTo } : {}),
     },
     signal,
   );
@@ -91,24 +139,25 @@ async function enroll(
 
 async function requestTpmChallenge(
   exchange: HttpExchange,
+  paths: Paths,
   request: TpmChallengeRequest,
   signal: AbortSignal | undefined,
 ): Promise<TpmChallengeAnswer> {
   const answer = await exchange.send(
     {
       method: 'POST',
-      path: TPM_CHALLENGE_PATH,
+      path: paths.tpmChallenge,
       headers: {
         'Content-Type': 'application/json',
         [ATTEMPT_HEADER]: request.attemptId,
         ...formatAuthorization(request.basic),
       },
-      body: formatTpmChallengeRequest(request.identity),
+      body: JSON.stringify(toTpmChallengeRequest(request.identity)),
     },
     signal,
   );
   const refused = readRefusal(answer, request.attemptId);
-  if (answer.status === 200) return { ...parseTpmChallengeAnswer(answer.body), attemptId: refused.attemptId };
+  if (answer.status === 200) return { ...readTpmChallengeAnswer(parseJson(answer.body)), attemptId: refused.attemptId };
   // A gateway of before attestation; a certificate that proves less is not asked for.
   if (answer.status === 404 || answer.status === 501)
     return { ...refused, detail: 'this gateway cannot judge keys in a TPM' };
@@ -118,11 +167,15 @@ async function requestTpmChallenge(
 function readRefusal(answer: HttpAnswer, ownAttemptId: string): EnrollmentAnswer & { kind: 'refused' } {
   const told = answer.headers[ATTEMPT_HEADER.toLowerCase()];
   const retryAfterMs = parseRetryAfter(answer.headers['retry-after'], answer.headers.date, Date.now());
+  // RFC 8951 5: the body explains.
+  const detail = readableText(answer.body);
+  const code = /^([A-Z][A-Z0-9_]{2,40}):/.exec(detail)?.[1];
   return {
     kind: 'refused',
     attemptId: isAttemptId(told) ? told : ownAttemptId,
     status: answer.status,
-    detail: readableText(answer.body),
+    detail,
+    ...(code === undefined ? {} : { code }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
 }
@@ -146,12 +199,7 @@ function readCertsOnly(body: string): Buffer[] {
 }
 
 function parseDirectory(body: string): Directory {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    throw unfitDirectory('it is not JSON');
-  }
+  const value = parseJson(body);
   if (typeof value !== 'object' || value === null) throw unfitDirectory('it is not an object');
   const { version, trustDomain, mqtt, time } = value as Record<string, unknown>;
   if (version !== 1) throw unfitDirectory('its version is not known; update this agent');
@@ -166,6 +214,15 @@ function parseDirectory(body: string): Directory {
     mqtt: { ...(typeof host === 'string' && host !== '' ? { host } : {}), port },
     time,
   };
+}
+
+/** @returns undefined when it is no JSON. */
+function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
 }
 
 function unfitDirectory(why: string): AgentError {
@@ -183,12 +240,4 @@ function unexpected(what: string, answer: HttpAnswer): AgentError {
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     },
   );
-}
-
-/** RFC 8951 5: the body explains. It goes to a terminal and a log: one line, no control characters, not long. */
-function readableText(body: string): string {
-  return body
-    .replace(/[\p{Cc}\s]+/gu, ' ')
-    .trim()
-    .slice(0, 500);
 }

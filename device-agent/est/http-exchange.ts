@@ -1,5 +1,4 @@
 import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { formatAddress } from '#device-agent/domain/agent-config.ts';
@@ -7,13 +6,22 @@ import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import type { EstTarget } from '#device-agent/ports/est-client.ts';
 import type { DialGateway } from './dial-gateway.ts';
 
-export type HttpRequest = { method: 'GET' | 'POST'; path: string; headers?: Record<string, string>; body?: string };
+export type HttpRequest = {
+  method: 'GET' | 'POST';
+  path: string;
+  headers?: Record<string, string>;
+  body?: string;
+  /** Goes over this connection or not at all, and the connection is closed after it. */
+  boundTo?: TLSSocket;
+};
 export type HttpAnswer = {
   status: number;
   headers: IncomingHttpHeaders;
   body: string;
   /** notAfter of the certificate in TLS, milliseconds UTC. */
   servedUntil: number;
+  /** The connection it came over; it may have ended since. */
+  connection: TLSSocket | undefined;
 };
 
 const DIAL_TIMEOUT_MS = 15_000;
@@ -78,15 +86,22 @@ export class HttpExchange {
           ...message.headers,
           Host: formatAddress(address),
           ...(message.body === undefined ? {} : { 'Content-Length': Buffer.byteLength(message.body) }),
+          ...(message.boundTo ? { Connection: 'close' } : {}),
         },
         ...(signal ? { signal } : {}),
       });
       outgoing.setTimeout(ANSWER_TIMEOUT_MS, () => outgoing.destroy(new Error('no answer in time')));
       outgoing.once('error', (error) => reject(networkError(error, formatAddress(address), signal)));
+      outgoing.once('socket', (socket) => {
+        if (message.boundTo && socket !== message.boundTo)
+          outgoing.destroy(new Error('it ended before the request that was made for it'));
+      });
       outgoing.once('response', (incoming) => {
-        const servedUntil = notAfterOf(incoming.socket);
+        const connection = incoming.socket instanceof TLSSocket ? incoming.socket : undefined;
+        const servedUntil = notAfterOf(connection);
         readBody(incoming).then(
-          (body) => resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body, servedUntil }),
+          (body) =>
+            resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body, servedUntil, connection }),
           (error: unknown) => reject(networkError(error, formatAddress(address), signal)),
         );
       });
@@ -128,8 +143,8 @@ class TlsAgent extends Agent {
 }
 
 /** 0, with which nothing is vouched for, when there is none. */
-function notAfterOf(socket: Socket): number {
-  const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+function notAfterOf(connection: TLSSocket | undefined): number {
+  const shown = connection?.getPeerX509Certificate();
   return shown ? shown.validToDate.getTime() : 0;
 }
 

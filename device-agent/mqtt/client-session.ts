@@ -1,5 +1,7 @@
+import type { TLSSocket } from 'node:tls';
 import type { MqttClient } from 'mqtt';
-import { AgentError } from '#device-agent/domain/agent-error.ts';
+import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
+import { channelBindingOf } from '#device-agent/domain/channel-binding.ts';
 import type { MessageListener, MqttSession } from '#device-agent/ports/mqtt-connector.ts';
 
 const CLOSE_TIMEOUT_MS = 2000;
@@ -10,11 +12,13 @@ const DENIED = 0x80;
 export class ClientSession implements MqttSession {
   readonly ended: Promise<{ detail: string }>;
   readonly #client: MqttClient;
+  readonly #socket: TLSSocket;
   #listener: MessageListener | undefined;
 
   /** @param client connected; its 'error' events are listened to by the caller before CONNACK and from here on. */
-  constructor(client: MqttClient) {
+  constructor(client: MqttClient, socket: TLSSocket) {
     this.#client = client;
+    this.#socket = socket;
     let lastError = 'the connection was closed';
     client.on('error', (error) => {
       lastError = error.message;
@@ -50,6 +54,12 @@ export class ClientSession implements MqttSession {
     await this.#whileOpen(this.#client.publishAsync(topic, payload, { qos: 1 }));
   }
 
+  channelBinding(): Buffer {
+    const binding = this.#socket.destroyed ? undefined : channelBindingOf(this.#socket);
+    if (!binding) throw new AgentError('GATEWAY_UNREACHABLE', 'the MQTT session ended');
+    return binding;
+  }
+
   async close(): Promise<void> {
     const timer = setTimeout(() => this.drop(), CLOSE_TIMEOUT_MS);
     this.#client.end(false);
@@ -61,11 +71,15 @@ export class ClientSession implements MqttSession {
     this.#client.end(true);
   }
 
-  /** The client never answers what was under way when the connection broke. */
-  #whileOpen<T>(work: Promise<T>): Promise<T> {
+  /** The client never answers what was under way when the connection broke. @throws AgentError GATEWAY_UNREACHABLE */
+  async #whileOpen<T>(work: Promise<T>): Promise<T> {
     const broken = this.ended.then(({ detail }) => {
       throw new AgentError('GATEWAY_UNREACHABLE', `the MQTT session ended: ${detail}`);
     });
-    return Promise.race([work, broken]);
+    try {
+      return await Promise.race([work, broken]);
+    } catch (error) {
+      throw asAgentError(error, 'GATEWAY_UNREACHABLE');
+    }
   }
 }

@@ -39,7 +39,9 @@ function connectOver(socket: TLSSocket, target: MqttTarget, signal: AbortSignal 
       // A table of all 65536 packet ids would cost 7 MB for a few messages a day.
       writeCache: false,
       timerVariant: 'native',
-      will: { topic: target.will.topic, payload: Buffer.from(target.will.payload), qos: 1, retain: false },
+      ...(target.will
+        ? { will: { topic: target.will.topic, payload: Buffer.from(target.will.payload), qos: 1, retain: false } }
+        : {}),
     });
     let detail = 'closed before CONNACK';
     let outcome: ConnectOutcome | undefined;
@@ -60,7 +62,7 @@ function connectOver(socket: TLSSocket, target: MqttTarget, signal: AbortSignal 
       return undefined;
     });
     client.once('close', () => settle({ kind: 'closed', detail }));
-    client.once('connect', () => settle({ kind: 'connected', session: new ClientSession(client) }));
+    client.once('connect', () => settle({ kind: 'connected', session: new ClientSession(client, socket) }));
     if (socket.destroyed) settle({ kind: 'closed', detail });
     if (signal?.aborted === true) onAbort();
     else signal?.addEventListener('abort', onAbort, { once: true });

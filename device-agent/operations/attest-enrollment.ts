@@ -1,6 +1,6 @@
 import { formatAttestationAttribute } from '#ca/pkix/attestation-attribute.ts';
 import { bindEvidence } from '#ca/tpm2/qualifying-data.ts';
-import type { EnrollmentRequest, EstSession } from '#device-agent/ports/est-client.ts';
+import type { EnrollmentRequest, EnrollmentSession } from '#device-agent/ports/enrollment-session.ts';
 import type { Attester, DeviceKey } from '#device-agent/ports/key-provider.ts';
 import { explainRefusal } from './explain-refusal.ts';
 
@@ -12,7 +12,7 @@ import { explainRefusal } from './explain-refusal.ts';
  */
 export async function attestEnrollment(
   attester: Attester,
-  session: EstSession,
+  session: EnrollmentSession,
   request: { key: DeviceKey; attemptId: string; basic?: EnrollmentRequest['basic'] },
   signal?: AbortSignal,
 ): Promise<Buffer> {

@@ -3,6 +3,7 @@ import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { type AgentStatus, adviceFor, healthOf } from '#device-agent/domain/agent-status.ts';
 import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
+import { formatKeyFingerprint } from '#device-agent/domain/key-fingerprint.ts';
 import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
 import { plannedRenewal } from '#device-agent/domain/renewal-schedule.ts';
 import { parseRuntimeFacts, type RuntimeFacts } from '#device-agent/domain/runtime-facts.ts';
@@ -62,6 +63,14 @@ export function formatStatus(
     lastError: facts.facts.lastError ?? null,
     lastAttempt: facts.facts.lastAttempt ?? null,
     hook: facts.facts.hook ?? null,
+    renewVia: config?.renewVia ?? null,
+    waiting: describeWaiting(facts.facts.enrollment),
     advice: adviceFor(state, facts.facts),
   };
+}
+
+function describeWaiting(enrollment: RuntimeFacts['enrollment']): AgentStatus['waiting'] {
+  if (enrollment?.askAgainAt === undefined) return null;
+  const { attemptId, spkiSha256, since, via } = enrollment;
+  return { attemptId, keyFingerprint: formatKeyFingerprint(spkiSha256), since, via };
 }

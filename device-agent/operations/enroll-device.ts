@@ -1,42 +1,36 @@
-import { formatName } from '#ca/pkix/name.ts';
+import { hash } from 'node:crypto';
+import { parsePem } from '#ca/pkix/pem.ts';
+import { spkiSha256 } from '#ca/pkix/public-key.ts';
 import { type AgentConfig, formatAddress, parseAgentConfig } from '#device-agent/domain/agent-config.ts';
-import { AgentError } from '#device-agent/domain/agent-error.ts';
+import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import { healthOf } from '#device-agent/domain/agent-status.ts';
 import { formatAttemptId } from '#device-agent/domain/attempt-id.ts';
 import type { GenerationMeta } from '#device-agent/domain/generation-meta.ts';
-import { planGenerations } from '#device-agent/domain/generation-plan.ts';
+import { formatKeyFingerprint } from '#device-agent/domain/key-fingerprint.ts';
 import type { EstClient } from '#device-agent/ports/est-client.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
 import type { Log } from '#device-agent/ports/log.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
-import type { JoinUrl } from '#gateway/contract/join-url.ts';
-import type { KeyKind } from '#gateway/contract/operator-api.ts';
 import { type ConfirmDeps, confirmSession } from './confirm-session.ts';
+import type { EnrollOrder, EnrollStep } from './enroll-order.ts';
+import { type EnrollmentWay, openWay } from './enrollment-way.ts';
 import { FactBook } from './fact-book.ts';
-import { verifyCaCertificates } from './first-contact.ts';
 import { type Identity, loadGeneration, type PendingRequest } from './identity.ts';
-import { requestCertificate } from './request-certificate.ts';
+import { prepareRequest } from './prepare-request.ts';
+import { type ReceivedCertificate, requestCertificate } from './request-certificate.ts';
 import { TimeKeeper } from './time-keeper.ts';
 
 export type EnrollDeps = ConfirmDeps & { store: StateStore; keys: KeyProvider; est: EstClient; log: Log };
 
-export const ENROLL_STEPS = ['reach', 'verify', 'directory', 'key', 'certificate', 'store', 'confirm'] as const;
-export type EnrollStep = (typeof ENROLL_STEPS)[number];
-
-export type EnrollOrder = {
-  join: JoinUrl;
-  keyKind: KeyKind;
-  /** Open an MQTT session once, so that the gateway knows the certificate arrived. */
-  confirm: boolean;
-  /** Enroll although this folder holds an identity of the same device already. */
-  replace: boolean;
-};
-
 export type EnrollProgress = {
   onStart(step: EnrollStep): void;
   onDone(step: EnrollStep, detail: string): void;
-  /** The gateway wants a person to decide first. */
-  onPending(attemptId: string, retryAfterMs: number): void;
+  /** A request is about to be made under this name; told once for each name. */
+  onAttempt?(attemptId: string): void;
+  /** The gateway wants a person to decide first. `keyFingerprint` as the gateway shows it to that person. */
+  onPending(waiting: { attemptId: string; retryAfterMs: number; keyFingerprint: string }): void;
+  /** It did not work and is tried again. */
+  onTrouble?(error: AgentError, retryAfterMs: number): void;
 };
 
 export type Enrolled = {
@@ -58,67 +52,33 @@ export async function enrollDevice(
   progress: EnrollProgress,
   signal?: AbortSignal,
 ): Promise<Enrolled> {
-  const { store, est } = deps;
-  const { join } = order;
+  const { store } = deps;
   const time = await TimeKeeper.open(deps);
   const facts = await FactBook.open(deps);
   const existing = await findExisting(deps, order, facts, time);
   if (existing) return confirmExisting(deps, existing, order, facts, time, progress, signal);
 
-  const address = { host: join.host, port: join.port };
-  progress.onStart('reach');
-  const offered = await est.fetchUnverifiedCaCertificates(address, signal);
-  progress.onDone('reach', formatAddress(address));
-
-  progress.onStart('verify');
-  const { root, intermediates } = verifyCaCertificates(offered, join.rootSha256, time.trustedNow());
-  const anchors = [root];
-  progress.onDone('verify', `root SHA-256 ${join.rootSha256}`);
-
-  // RFC 7030 4.1.1: a new session, verified from the root on, before anything else.
-  const session = est.openSession({ address, trust: time.trust(anchors) });
+  const way = await openWay(deps, order, time, progress, signal);
   try {
-    progress.onStart('directory');
-    const directory = await session.fetchDirectory(signal);
-    await time.learn(directory.time, directory.servedUntil);
-    const config: AgentConfig = {
-      version: 1,
-      est: address,
-      mqtt: { host: directory.mqtt.host ?? join.host, port: directory.mqtt.port },
-      deviceId: join.deviceId,
-      trustDomain: directory.trustDomain,
-      rootSha256: join.rootSha256,
-      keyProvider: deps.keys.name,
-    };
-    progress.onDone('directory', `${config.trustDomain}, MQTT at ${formatAddress(config.mqtt)}`);
-
+    const { anchors } = way;
     progress.onStart('key');
-    const { request, reused } = await prepareRequest(deps, { config, anchors, order }, time.now());
+    const wanted = { config: way.config, anchors, keyKind: order.keyKind };
+    const { request, reused } = await prepareRequest(deps, wanted, time.now());
     progress.onDone('key', `${request.key.kind}${reused ? ', of the request before' : ''}`);
 
     progress.onStart('certificate');
-    const attemptId = formatAttemptId(deps.randomness.bytes(8));
-    const received = await requestCertificate(
-      deps,
-      session,
-      {
-        config,
-        operation: 'simpleenroll',
-        attemptId,
-        key: request.key,
-        attester: deps.keys.attester,
-        subject: formatName({ commonName: config.deviceId }),
-        basic: { user: config.deviceId, password: join.ticket },
-        anchors,
-        intermediates,
-        at: time.trustedNow(),
-      },
-      { onPending: (id, retryAfterMs) => progress.onPending(id, retryAfterMs), signal },
-    );
+    const received = await requestFirst(deps, way, request, { facts, time, progress }, signal);
     progress.onDone('certificate', `serial ${received.certificate.serial}, attempt ${received.attemptId}`);
 
     progress.onStart('store');
-    const meta: GenerationMeta = { ...request.meta, receivedAt: time.now(), attemptId: received.attemptId };
+    const { deviceId, trustDomain, attemptId, wasBound } = received;
+    const config: AgentConfig = { ...way.config, deviceId, trustDomain };
+    const meta: GenerationMeta = {
+      ...request.meta,
+      receivedAt: time.now(),
+      attemptId,
+      ...(wasBound ? { wasBound } : {}),
+    };
     await store.completeGeneration(request.generation, received.certificates, meta);
     await store.writeTrust(anchors);
     await store.writeRecord('agent', config);
@@ -129,16 +89,81 @@ export async function enrollDevice(
       refused: undefined,
       lastError: undefined,
       lastConnectedAt: undefined,
-      lastAttempt: { id: received.attemptId, outcome: 'issued', at: time.now() },
+      enrollment: undefined,
+      lastAttempt: { id: attemptId, outcome: 'issued', at: time.now(), via: way.via },
     });
     progress.onDone('store', `valid until ${new Date(received.certificate.notAfter).toISOString()}`);
 
+    // What let the device in to enroll has done its work.
+    way.session.close();
     const identity: Identity = { generation: request.generation, key: request.key, meta, ...received };
     if (order.confirm) await confirm(deps, { config, anchors, identity }, facts, time, progress, signal);
     const { serial, notAfter } = received.certificate;
-    return { deviceId: config.deviceId, serial, notAfter, attemptId: received.attemptId };
+    return { deviceId, serial, notAfter, attemptId };
   } finally {
-    session.close();
+    way.session.close();
+  }
+}
+
+/** What is known of the attempt is on the disk before it is made: it survives a restart under the same name. */
+async function requestFirst(
+  deps: EnrollDeps,
+  way: EnrollmentWay,
+  { key }: PendingRequest,
+  { facts, time, progress }: { facts: FactBook; time: TimeKeeper; progress: EnrollProgress },
+  signal: AbortSignal | undefined,
+): Promise<ReceivedCertificate> {
+  const spki = spkiSha256(key.publicKey);
+  const keyFingerprint = formatKeyFingerprint(spki);
+  const { via } = way;
+  const before = facts.facts.enrollment?.spkiSha256 === spki ? facts.facts.enrollment : undefined;
+  let open = before;
+  let announced: string | undefined;
+  try {
+    return await requestCertificate(
+      deps,
+      way.session,
+      {
+        ...way.request,
+        operation: 'simpleenroll',
+        attemptId: before?.attemptId ?? formatAttemptId(deps.randomness.bytes(8)),
+        key,
+        attester: deps.keys.attester,
+        anchors: way.anchors,
+        at: time.trustedNow(),
+      },
+      {
+        onAttempt: async (attemptId) => {
+          if (announced === attemptId) return;
+          announced = attemptId;
+          if (open?.attemptId !== attemptId || open.via !== via)
+            open = { attemptId, spkiSha256: spki, via, since: time.now() };
+          await facts.update({ enrollment: open });
+          progress.onAttempt?.(attemptId);
+        },
+        onPending: async (attemptId, retryAfterMs) => {
+          const at = time.now();
+          open = { attemptId, spkiSha256: spki, via, since: open?.since ?? at, askAgainAt: at + retryAfterMs };
+          await facts.update({ enrollment: open, lastAttempt: { id: attemptId, outcome: 'pending', at, via } });
+          progress.onPending({ attemptId, retryAfterMs, keyFingerprint });
+        },
+        onTrouble: (error, retryAfterMs) => progress.onTrouble?.(error, retryAfterMs),
+        signal,
+      },
+    );
+  } catch (thrown) {
+    const error = asAgentError(thrown, 'STATE_BROKEN');
+    // An answer has come: the next one is another attempt.
+    const isAnswered = error.code === 'GATEWAY_REFUSED' || error.code === 'ANSWER_UNFIT';
+    const outcome = error.code === 'GATEWAY_REFUSED' ? 'refused' : 'failed';
+    const isStillWaiting = error.code === 'STOPPED' && open?.askAgainAt !== undefined;
+    await facts.update({
+      ...(isAnswered ? { enrollment: undefined } : {}),
+      ...(error.attemptId === undefined || isStillWaiting
+        ? {}
+        : { lastAttempt: { id: error.attemptId, outcome, at: time.now(), via } }),
+    });
+    throw error;
   }
 }
 
@@ -154,9 +179,9 @@ async function findExisting(
   const current = await deps.store.currentGeneration();
   if (current === undefined) return undefined;
   const config = parseAgentConfig(await deps.store.readRecord('agent'));
-  const { join } = order;
-  if (config.deviceId !== join.deviceId || config.rootSha256 !== join.rootSha256) {
-    const who = config.deviceId === join.deviceId ? 'with another gateway' : `as "${config.deviceId}"`;
+  const { deviceId = config.deviceId, rootSha256 } = expectedBy(order);
+  if (config.deviceId !== deviceId || config.rootSha256 !== rootSha256) {
+    const who = config.deviceId === deviceId ? 'with another gateway' : `as "${config.deviceId}"`;
     throw new AgentError('ALREADY_ENROLLED', `this state folder is enrolled ${who}`, {
       advice: 'give another folder with --state, or move this one away first',
     });
@@ -173,6 +198,20 @@ async function findExisting(
       advice: 'run enroll again with --replace and a new ticket; the old identity is kept until the new one is stored',
     },
   );
+}
+
+/** Of the manufacturer's way the name may be known only by the gateway. */
+function expectedBy(order: EnrollOrder): { deviceId?: string; rootSha256: string } {
+  if ('join' in order) return order.join;
+  if ('claim' in order) {
+    const [root = Buffer.alloc(0)] = parsePem(order.claim.root, 'CERTIFICATE');
+    return { deviceId: order.claim.deviceId, rootSha256: hash('sha256', root, 'hex') };
+  }
+  const { root, deviceId } = order.manufacturer;
+  return {
+    ...(deviceId === undefined ? {} : { deviceId }),
+    rootSha256: Buffer.isBuffer(root) ? hash('sha256', root, 'hex') : root.sha256,
+  };
 }
 
 async function confirmExisting(
@@ -204,46 +243,4 @@ async function confirm(
   await confirmSession(deps, { config, trust: time.trust(anchors), identity }, signal);
   await facts.update({ lastConnectedAt: time.now() });
   progress.onDone('confirm', `MQTT session at ${formatAddress(config.mqtt)}`);
-}
-
-/** The key of an interrupted request of the same device, or a new one; on the disk before it is used. */
-async function prepareRequest(
-  deps: EnrollDeps,
-  wanted: { config: AgentConfig; anchors: Buffer[]; order: EnrollOrder },
-  now: number,
-): Promise<{ request: PendingRequest; reused: boolean }> {
-  const { store, keys } = deps;
-  const { config, order } = wanted;
-  const plan = planGenerations(await store.listGenerations(), await store.currentGeneration());
-  if (plan.candidate !== undefined) {
-    const before = await findReusable(deps, plan.candidate, config, order.keyKind);
-    if (before) return { request: before, reused: true };
-    await store.removeGeneration(plan.candidate);
-  }
-  if (plan.current === undefined) {
-    await store.writeTrust(wanted.anchors);
-    await store.writeRecord('agent', config);
-  }
-  const key = await keys.generate(order.keyKind);
-  const meta: GenerationMeta = { version: 1, keyKind: order.keyKind, createdAt: now };
-  const generation = await store.addGeneration(key.pem, meta);
-  return { request: { generation, key, meta }, reused: false };
-}
-
-async function findReusable(
-  deps: EnrollDeps,
-  candidate: number,
-  config: AgentConfig,
-  keyKind: KeyKind,
-): Promise<PendingRequest | undefined> {
-  try {
-    const before = parseAgentConfig(await deps.store.readRecord('agent'));
-    const loaded = await loadGeneration(deps, candidate);
-    // One with a certificate asks again too: the same key gets the same certificate, if it is still good.
-    const request = loaded && ('pending' in loaded ? loaded.pending : loaded.identity);
-    const isOurs = before.deviceId === config.deviceId && before.rootSha256 === config.rootSha256;
-    return isOurs && request?.key.kind === keyKind ? request : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,58 +1,118 @@
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
-import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
+import { AgentError, asAgentError, inAttempt } from '#device-agent/domain/agent-error.ts';
 import { formatAttemptId } from '#device-agent/domain/attempt-id.ts';
 import type { GenerationMeta } from '#device-agent/domain/generation-meta.ts';
 import { planGenerations } from '#device-agent/domain/generation-plan.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
-import type { EstClient } from '#device-agent/ports/est-client.ts';
-import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
+import type { EnrollmentSession } from '#device-agent/ports/enrollment-session.ts';
+import type { DeviceKey, KeyProvider } from '#device-agent/ports/key-provider.ts';
+import type { Log } from '#device-agent/ports/log.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
 import type { KeyKind } from '#gateway/contract/operator-api.ts';
 import type { FactBook } from './fact-book.ts';
-import { type Identity, loadGeneration, type PendingRequest, tlsIdentityOf } from './identity.ts';
-import { requestCertificate } from './request-certificate.ts';
+import { type Identity, loadGeneration, type PendingRequest } from './identity.ts';
+import { type ReceivedCertificate, requestCertificate } from './request-certificate.ts';
 import type { TimeKeeper } from './time-keeper.ts';
 
 export type RenewDeps = {
   store: StateStore;
   keys: KeyProvider;
-  est: EstClient;
   clock: Clock;
   randomness: Randomness;
   time: TimeKeeper;
   facts: FactBook;
+  log: Log;
 };
+
+/** A way to ask with the current certificate. @throws AgentError GATEWAY_UNREACHABLE when it is closed now */
+export type RenewalWay = { via: 'est' | 'mqtt'; open(signal: AbortSignal): Promise<EnrollmentSession> };
 
 /**
  * First phase of a renewal: a new key beside the old one, and the certificate for it, both on the disk. The current
  * identity stays what it is; the second phase proves the candidate in a session.
+ * @param facts.ways in the order in which they are tried: the next one only when the gateway cannot be reached by the
+ * one before. The same key asks, so that an answer lost on one way comes by the other.
  * @throws AgentError; after GATEWAY_REFUSED the candidate is gone, after anything else its key is used again.
  */
 export async function requestRenewal(
   deps: RenewDeps,
-  facts: { config: AgentConfig; anchors: Buffer[]; identity: Identity },
+  facts: { config: AgentConfig; anchors: Buffer[]; identity: Identity; ways: RenewalWay[] },
   signal: AbortSignal,
 ): Promise<Identity> {
   const { store, time } = deps;
-  const { config, anchors, identity } = facts;
-  const request = await prepareCandidate(deps, identity);
+  const request = await prepareCandidate(deps, facts.identity);
   if ('identity' in request) return request.identity;
   const { generation, key } = request.pending;
   const attemptId = formatAttemptId(deps.randomness.bytes(8));
-  // RFC 7030 3.3.2: TLS with the certificate that is to be renewed.
-  const session = deps.est.openSession({
-    address: config.est,
-    trust: time.trust(anchors),
-    identity: tlsIdentityOf(identity),
-  });
   try {
-    const { subject, subjectAltName } = identity.certificate;
-    const received = await requestCertificate(
+    const { received, via } = await askByAnyWay(deps, { ...facts, key, attemptId }, signal);
+    const meta: GenerationMeta = {
+      ...request.pending.meta,
+      receivedAt: time.now(),
+      attemptId: received.attemptId,
+      ...(received.wasBound ? { wasBound: true } : {}),
+    };
+    await store.completeGeneration(generation, received.certificates, meta);
+    await time.learn(received.certificate.notBefore, received.certificate.notAfter);
+    await deps.facts.update({ lastAttempt: { id: received.attemptId, outcome: 'issued', at: time.now(), via } });
+    return { generation, key, meta, certificate: received.certificate, certificates: received.certificates };
+  } catch (thrown) {
+    const error = inAttempt(asAgentError(thrown, 'STATE_BROKEN'), attemptId);
+    const refused = error.code === 'GATEWAY_REFUSED';
+    await deps.facts.update({
+      lastAttempt: { id: error.attemptId ?? attemptId, outcome: refused ? 'refused' : 'failed', at: time.now() },
+    });
+    if (refused) await store.removeGeneration(generation);
+    throw error;
+  }
+}
+
+type RenewalWish = {
+  config: AgentConfig;
+  anchors: Buffer[];
+  identity: Identity;
+  ways: RenewalWay[];
+  key: DeviceKey;
+  attemptId: string;
+};
+
+async function askByAnyWay(
+  deps: RenewDeps,
+  wish: RenewalWish,
+  signal: AbortSignal,
+): Promise<{ received: ReceivedCertificate; via: RenewalWay['via'] }> {
+  const { log } = deps;
+  let firstError: AgentError | undefined;
+  for (const way of wish.ways) {
+    try {
+      log.info('asking for a certificate', { via: way.via, attemptId: wish.attemptId });
+      return { received: await askBy(deps, way, wish, signal), via: way.via };
+    } catch (thrown) {
+      const error = asAgentError(thrown, 'STATE_BROKEN');
+      if (error.code !== 'GATEWAY_UNREACHABLE') throw error;
+      log.info('the gateway is not reached', { via: way.via, attemptId: wish.attemptId, reason: error.message });
+      firstError ??= error;
+    }
+  }
+  throw firstError ?? new AgentError('GATEWAY_UNREACHABLE', 'there is no way to ask for a certificate');
+}
+
+async function askBy(
+  deps: RenewDeps,
+  way: RenewalWay,
+  { config, anchors, identity, key, attemptId }: RenewalWish,
+  signal: AbortSignal,
+): Promise<ReceivedCertificate> {
+  const { time } = deps;
+  const { subject, subjectAltName } = identity.certificate;
+  const session = await way.open(signal);
+  try {
+    return await requestCertificate(
       deps,
       session,
       {
-        config,
+        name: config,
         operation: 'simplereenroll',
         attemptId,
         key,
@@ -63,25 +123,14 @@ export async function requestRenewal(
         anchors,
         intermediates: identity.certificates.slice(1),
         at: time.trustedNow(),
+        // As the last time; a gateway that has changed its mind says so.
+        binds: identity.meta.wasBound === true,
       },
       {
         signal,
-        onPending: (id) => void deps.facts.update({ lastAttempt: { id, outcome: 'pending', at: time.now() } }),
+        onPending: (id) => deps.facts.update({ lastAttempt: { id, outcome: 'pending', at: time.now(), via: way.via } }),
       },
     );
-    const meta: GenerationMeta = { ...request.pending.meta, receivedAt: time.now(), attemptId: received.attemptId };
-    await store.completeGeneration(generation, received.certificates, meta);
-    await time.learn(received.certificate.notBefore, received.certificate.notAfter);
-    await deps.facts.update({ lastAttempt: { id: received.attemptId, outcome: 'issued', at: time.now() } });
-    return { generation, key, meta, certificate: received.certificate, certificates: received.certificates };
-  } catch (thrown) {
-    const error = asAgentError(thrown, 'STATE_BROKEN');
-    const refused = error.code === 'GATEWAY_REFUSED';
-    await deps.facts.update({
-      lastAttempt: { id: error.attemptId ?? attemptId, outcome: refused ? 'refused' : 'failed', at: time.now() },
-    });
-    if (refused) await store.removeGeneration(generation);
-    throw error;
   } finally {
     session.close();
   }

@@ -17,7 +17,8 @@ export type RenewalKeeperDeps = {
   inbox: NoticeInbox;
 };
 
-export type Renewed = { oldSerial: string; newSerial: string };
+/** `attemptId` is that of the request which brought the new certificate. */
+export type Renewed = { oldSerial: string; newSerial: string; attemptId?: string };
 
 export type RenewalKeeperHooks = {
   identity(): Identity;

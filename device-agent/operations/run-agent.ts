@@ -14,6 +14,7 @@ import { NoticeInbox } from './notice-inbox.ts';
 import { openAgentState } from './open-agent-state.ts';
 import { findPrevious, hasExpired, removeSurplusGenerations, requestRenewal, rollBack } from './renew-certificate.ts';
 import { RenewalKeeper, type Renewed } from './renewal-keeper.ts';
+import { RenewalWays } from './renewal-ways.ts';
 import type { AgentDeps, AgentEvent, AgentOptions, RunningAgent } from './running-agent.ts';
 import { SessionKeeper } from './session-keeper.ts';
 import { TimeKeeper } from './time-keeper.ts';
@@ -37,6 +38,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   await time.learn(opened.identity.certificate.notBefore, opened.identity.certificate.notAfter);
   const facts = await FactBook.open(deps);
   const desk = new ApplicationDesk(deviceId);
+  const ways = new RenewalWays(deps);
   const emit = (event: AgentEvent) => options.onEvent?.(event);
 
   const inbox = await NoticeInbox.open(
@@ -69,6 +71,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
       onSession,
       onSessionEnded: (detail) => {
         desk.detach();
+        ways.detach();
         log.info('session ended', { detail });
         emit({ kind: 'disconnected', detail });
       },
@@ -101,11 +104,13 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     log.info('connected', { gateway: formatAddress(config.mqtt), serial });
     session.onMessage((topic, payload) => {
       if (topic === topics.notice) void inbox.receive(payload);
+      else if (topic === topics.certificate) ways.receive(payload);
       else desk.deliver(topic, payload);
     });
     const filters = [topics.notice, topics.certificate, ...desk.attach(session)];
     const denied = await session.subscribe(filters);
     if (denied.length > 0) log.error('the gateway denied subscriptions', { denied });
+    ways.attach(session, config);
     await facts.update({ refused: undefined, revoked: undefined, lastError: undefined, lastConnectedAt: time.now() });
     await reportState();
     await inbox.flush();
@@ -158,7 +163,9 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   async function renew(signal: AbortSignal): Promise<Renewed> {
     const before = sessions.identity;
     const renewing = { ...deps, time, facts };
-    const candidate = await requestRenewal(renewing, { config, anchors, identity: before }, signal);
+    const asking = { config, anchors, identity: before };
+    const chosen = ways.choose({ ...asking, trust: time.trust(anchors) });
+    const candidate = await requestRenewal(renewing, { ...asking, ways: chosen }, signal);
     const proven = sessions.prove(candidate);
     // A candidate left by the run before is the first to connect.
     sessions.start();
@@ -168,10 +175,12 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
       if (asAgentError(error, 'STATE_BROKEN').code === 'CANDIDATE_REFUSED') await rollBack(renewing, candidate);
       throw error;
     }
-    return { oldSerial: before.certificate.serial, newSerial: candidate.certificate.serial };
+    const { attemptId } = candidate.meta;
+    const serials = { oldSerial: before.certificate.serial, newSerial: candidate.certificate.serial };
+    return { ...serials, ...(attemptId === undefined ? {} : { attemptId }) };
   }
 
-  async function runHook({ oldSerial, newSerial }: Renewed): Promise<void> {
+  async function runHook({ oldSerial, newSerial }: Pick<Renewed, 'oldSerial' | 'newSerial'>): Promise<void> {
     if (!deps.hook) return;
     const result = await deps.hook.run({
       GATEHOUSE_DEVICE_ID: deviceId,

@@ -2,9 +2,14 @@ import { AgentError } from '#device-agent/domain/agent-error.ts';
 import type { TpmIdentity } from '#device-agent/ports/key-provider.ts';
 import type { TpmChallengeRequest } from '#gateway/contract/attestation.ts';
 
-/** The body of round trip 1, JSON. */
-export function formatTpmChallengeRequest({ ekCertificate, ekChain, ekPublic, akPublic }: TpmIdentity): string {
-  const request: TpmChallengeRequest = {
+/** What is asked in round trip 1, over HTTPS as a body and over MQTT inside a message. */
+export function toTpmChallengeRequest({
+  ekCertificate,
+  ekChain,
+  ekPublic,
+  akPublic,
+}: TpmIdentity): TpmChallengeRequest {
+  return {
     version: 1,
     ...(ekCertificate
       ? { ekCertificate: ekCertificate.toString('base64') }
@@ -12,21 +17,14 @@ export function formatTpmChallengeRequest({ ekCertificate, ekChain, ekPublic, ak
     ...(ekChain.length > 0 ? { ekChain: ekChain.map((der) => der.toString('base64')) } : {}),
     akPublic: akPublic.toString('base64'),
   };
-  return JSON.stringify(request);
 }
 
-/** @throws AgentError ANSWER_UNFIT */
-export function parseTpmChallengeAnswer(body: string): {
+/** @param value JSON as it came. @throws AgentError ANSWER_UNFIT */
+export function readTpmChallengeAnswer(value: unknown): {
   kind: 'challenge';
   credentialBlob: Buffer;
   encryptedSecret: Buffer;
 } {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    throw unfit('it is not JSON');
-  }
   if (typeof value !== 'object' || value === null) throw unfit('it is not an object');
   const { version, credentialBlob, encryptedSecret } = value as Record<string, unknown>;
   if (version !== 1) throw unfit('its version is not known; update this agent');

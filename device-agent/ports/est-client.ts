@@ -1,5 +1,5 @@
-import type { Directory, EstOperation } from '#gateway/contract/est.ts';
-import type { TpmIdentity } from './key-provider.ts';
+import type { Directory } from '#gateway/contract/est.ts';
+import type { EnrollmentSession } from './enrollment-session.ts';
 
 /** What to trust while talking to the gateway. */
 export type GatewayTrust = {
@@ -15,51 +15,20 @@ export type GatewayTrust = {
 /** What the device shows in TLS. PEM. */
 export type TlsIdentity = { key: string; certificates: string };
 
-export type EstTarget = { address: { host: string; port: number }; trust: GatewayTrust; identity?: TlsIdentity };
-
-export type EnrollmentRequest = {
-  operation: Extract<EstOperation, 'simpleenroll' | 'simplereenroll'>;
-  /** PKCS#10, DER. */
-  csr: Buffer;
-  attemptId: string;
-  basic?: { user: string; password: string };
+export type EstTarget = {
+  address: { host: string; port: number };
+  trust: GatewayTrust;
+  identity?: TlsIdentity;
+  /** RFC 7030 3.2.2: `/.well-known/est/<label>/...`; a label is a group of the gateway. */
+  label?: string;
 };
-
-/** `attemptId` is the gateway's name for the attempt if it gave one, else ours. */
-export type EnrollmentAnswer =
-  | { kind: 'issued'; attemptId: string; certificates: Buffer[] }
-  | { kind: 'pending'; attemptId: string; retryAfterMs: number }
-  | { kind: 'refused'; attemptId: string; status: number; detail: string; retryAfterMs?: number };
-
-export type TpmChallengeRequest = {
-  identity: TpmIdentity;
-  attemptId: string;
-  basic?: { user: string; password: string };
-};
-
-/** First round trip of an attested enrollment; see gateway/contract/attestation.ts. */
-export type TpmChallengeAnswer =
-  | {
-      kind: 'challenge';
-      attemptId: string;
-      /** TPM2B_ID_OBJECT. */
-      credentialBlob: Buffer;
-      /** TPM2B_ENCRYPTED_SECRET. */
-      encryptedSecret: Buffer;
-    }
-  | (EnrollmentAnswer & { kind: 'refused' });
 
 /** `servedUntil`: notAfter of the certificate the gateway showed in TLS, milliseconds UTC: how far its time is believed. */
 type ServedDirectory = Directory & { servedUntil: number };
 
-/** One verified TLS session, opened at the first request and kept for the next. Fails with AgentError. */
-export interface EstSession {
+/** One verified TLS session, opened at the first request and kept for the next. */
+export interface EstSession extends EnrollmentSession {
   fetchDirectory(signal?: AbortSignal): Promise<ServedDirectory>;
-  /** DER, in no order. */
-  fetchCaCertificates(signal?: AbortSignal): Promise<Buffer[]>;
-  enroll(request: EnrollmentRequest, signal?: AbortSignal): Promise<EnrollmentAnswer>;
-  requestTpmChallenge(request: TpmChallengeRequest, signal?: AbortSignal): Promise<TpmChallengeAnswer>;
-  close(): void;
 }
 
 export interface EstClient {

@@ -6,7 +6,8 @@ export type MqttTarget = {
   identity: TlsIdentity;
   clientId: string;
   keepaliveSeconds: number;
-  will: { topic: string; payload: string };
+  /** None in a session that may only enroll. */
+  will?: { topic: string; payload: string };
 };
 
 /** Success is CONNACK 0 and nothing before it: in TLS 1.3 the client is done before the server has judged it. */
@@ -32,6 +33,8 @@ export interface MqttSession {
   unsubscribe(filters: string[]): Promise<void>;
   /** QoS 1; resolves with the PUBACK. */
   publish(topic: string, payload: string | Buffer): Promise<void>;
+  /** What binds a CSR to this connection (RFC 7030 3.5). @throws AgentError when it has ended */
+  channelBinding(): Buffer;
   /** Resolves once, however the session ends. Never rejects. */
   readonly ended: Promise<{ detail: string }>;
   /** Clean DISCONNECT: no will is sent. */

@@ -40,7 +40,8 @@ export function createTlsDialer(contexts?: IdentityContexts): typeof dialTls {
   if (!contexts) return dialTls;
   return async (target, signal) => {
     const { identity } = target;
-    if (!identity) return dialTls(target, signal);
+    // A claim's or the maker's key is in a file also where the device's own is not.
+    if (!identity || KEY_IN_PEM.test(identity.key)) return dialTls(target, signal);
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await dialWithContext(target, identity, contexts, signal);
@@ -55,6 +56,8 @@ export function createTlsDialer(contexts?: IdentityContexts): typeof dialTls {
     }
   };
 }
+
+const KEY_IN_PEM = /-----BEGIN (EC |RSA )?PRIVATE KEY-----/;
 
 async function dialWithContext(
   target: TlsTarget,
