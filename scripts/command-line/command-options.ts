@@ -48,6 +48,11 @@ export function listOption(text: string): string[] {
     .filter(Boolean);
 }
 
+/** For an option that may be given again: all its values in order. */
+export function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}
+
 /** @returns a parser that takes one of `choices` only. */
 export function oneOf<T extends string>(choices: readonly T[], what: string): (text: string) => T {
   return usage((text) => {

@@ -10,6 +10,7 @@ import type {
 } from '#gateway/contract/operator-api.ts';
 import { commandGroup, deviceIdArgument, type GlobalOptions, withExamples } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
+import { importCommand } from './import-command.ts';
 import { connectOperator } from './operator-client.ts';
 import { printJson, printTable, say } from './output.ts';
 import { REVOCATION_REASONS, type RevocationReason, revocationReasonOption } from './revocation-reason.ts';
@@ -178,6 +179,8 @@ export function deviceCommands(): Command {
     say(`${replaced.serials.length} certificate(s) revoked, ${replaced.sessionsClosed} session(s) closed${forgotten}`);
     printDeviceAdded(replaced, Date.now());
   });
+
+  device.addCommand(importCommand());
 
   return device;
 }

@@ -2,7 +2,8 @@
 const NEXT_STEP: Readonly<Record<string, string>> = {
   DEVICE_UNKNOWN: 'list the devices with: gatehouse device list',
   ALREADY_EXISTS: 'for another ticket of a known device: gatehouse device add ID --new-ticket',
-  NOT_FOUND: 'check the name; list with: gatehouse device list, group list, certificate list or ticket list',
+  NOT_FOUND:
+    'check the name; list with: gatehouse device list, group list, certificate list, ticket list or enrollment list',
   STATE_CONFLICT: 'look at its state with: gatehouse device show ID',
   DEVICE_NOT_ALLOWED:
     'look at its state with: gatehouse device show ID; a new ticket: gatehouse device add ID --new-ticket',
@@ -28,7 +29,26 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   EK_CHANGED: 'if the hardware was replaced on purpose: gatehouse device replace-hardware ID',
   CSR_MALFORMED: 'send base64 of a DER PKCS#10 request',
   CSR_SIGNATURE_INVALID: 'make the request again with the key that it names',
-  CSR_BINDING_INVALID: 'make the request without challengePassword',
+  CSR_BINDING_INVALID: 'bind the request to the connection that sends it, or leave challengePassword out',
+  APPROVAL_PENDING: 'decide it: gatehouse enrollment list, then gatehouse enrollment approve REQUEST',
+  APPROVAL_REFUSED: 'see who refused it and why: gatehouse enrollment list --state refused',
+  APPROVAL_QUEUE_FULL: 'decide what waits: gatehouse enrollment list',
+  CSR_BINDING_REQUIRED: 'let the client bind its CSR (RFC 7030 3.5), or: gatehouse group set GROUP --binding optional',
+  LABEL_UNKNOWN: 'see the groups: gatehouse group list',
+  LABEL_OF_ANOTHER_GROUP: 'see its group: gatehouse device show ID',
+  MANUFACTURER_UNTRUSTED: "trust the maker's CA: gatehouse manufacturer add FILE --group GROUP",
+  GROUP_AMBIGUOUS: 'let the device name its group (the label in the path), or register it: gatehouse device add ID',
+  REGISTRAR_NOT_ALLOWED: 'see its groups: gatehouse registrar list',
+  SERVER_KEYGEN_OFF: 'allow it: gatehouse group set GROUP --server-keygen',
+  NETWORK_NOT_ALLOWED:
+    'see its networks: gatehouse group show GROUP; change them: gatehouse group set GROUP --network CIDR',
+  OUTSIDE_HOURS: 'see its hours: gatehouse group show GROUP; change them: gatehouse group set GROUP --hours WINDOW',
+  GROUP_FULL: 'retire devices (gatehouse device retire ID), or: gatehouse group set GROUP --max-devices COUNT',
+  DEVICE_ID_NOT_ALLOWED: 'see its pattern: gatehouse group show GROUP',
+  OWNER_MISSING:
+    'register the device with its owner (gatehouse device add --owner), or: gatehouse group set GROUP --no-require-owner',
+  POLICY_WEBHOOK_REFUSED: 'ask who runs the webhook: gatehouse group show GROUP',
+  POLICY_WEBHOOK_UNAVAILABLE: "see the gateway's log for what the webhook did; which one: gatehouse group show GROUP",
   BODY_NOT_BASE64: 'send base64 of a DER PKCS#10 request, without PEM lines',
 };
 

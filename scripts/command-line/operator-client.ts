@@ -23,7 +23,8 @@ export type OperatorClient = {
 const TIMEOUT_MS = 30_000;
 const PAGE = 200;
 
-const CONTROL_CHARACTERS = /[^\P{Cc}\n]/gu;
+/** Also those that turn the direction of writing: a fingerprint must not read backwards. */
+const CONTROL_CHARACTERS = /[^\P{Cc}\n]|\p{Bidi_Control}/gu;
 
 /** @throws CommandError NOT_RUNNING when no gateway uses this data folder. */
 export async function connectOperator(dataDir: string): Promise<OperatorClient> {

@@ -17,14 +17,26 @@ export function printJson(value: unknown): void {
 /** Rows as a table that fits the terminal; `nothing` when there are none. */
 export function printTable(heads: readonly string[], rows: readonly (readonly string[])[], nothing: string): void {
   if (rows.length === 0) say(nothing);
-  else print(formatTable(heads, rows, terminalWidth()));
+  else
+    print(
+      formatTable(
+        heads,
+        rows.map((row) => row.map(oneLine)),
+        terminalWidth(),
+      ),
+    );
 }
 
 /** Name and value, one a line, values in one column. Undefined values are left out. */
 export function printFields(fields: Readonly<Record<string, string | undefined>>): void {
   const present = Object.entries(fields).filter(([, value]) => value !== undefined);
   const width = Math.max(...present.map(([name]) => name.length)) + 2;
-  for (const [name, value] of present) print(`${colour('bold', name.padEnd(width))}${value}`);
+  for (const [name, value] of present) print(`${colour('bold', name.padEnd(width))}${oneLine(value ?? '')}`);
+}
+
+/** What devices wrote stands in it: a line end of theirs must not look like a row of ours. */
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*[\r\n]\s*/g, ' ');
 }
 
 /** Talk for a person, on stderr. */

@@ -1,11 +1,15 @@
 import { Command } from 'commander';
+import { attemptCommands } from './attempt-commands.ts';
 import { auditCommands } from './audit-commands.ts';
 import { caCommands } from './ca-commands.ts';
 import { certificateCommands } from './certificate-commands.ts';
 import { deviceCommands } from './device-commands.ts';
 import { doctorCommand } from './doctor-command.ts';
+import { enrollmentCommands } from './enrollment-commands.ts';
 import { groupCommands } from './group-commands.ts';
+import { manufacturerCommands } from './manufacturer-commands.ts';
 import { packageVersion } from './package-version.ts';
+import { registrarCommands } from './registrar-commands.ts';
 import { serveCommand } from './serve-command.ts';
 import { ticketCommands } from './ticket-commands.ts';
 import { tpmCommands } from './tpm-commands.ts';
@@ -21,7 +25,8 @@ export function createProgram(): Command {
     .addHelpText(
       'after',
       `
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 4 the gateway is not running.
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 4 the gateway is not running; of group test and device import also 3 waits
+for a person, 5 refused.
 
 Examples:
   $ gatehouse serve
@@ -36,6 +41,10 @@ Examples:
     certificateCommands(),
     groupCommands(),
     ticketCommands(),
+    enrollmentCommands(),
+    attemptCommands(),
+    manufacturerCommands(),
+    registrarCommands(),
     tpmCommands(),
     auditCommands(),
     doctorCommand(),

@@ -1,7 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { isDeviceId } from '#gateway/contract/device-id.ts';
 import { CommandError } from './command-error.ts';
 import { parseSha256 } from './command-options.ts';
+import { parseCsv } from './parse-csv.ts';
+import { readTextFile } from './read-text-file.ts';
 
 export type AllowedEkLine = { ekSha256: string; deviceId?: string; note?: string };
 
@@ -12,22 +13,12 @@ export type AllowedEkLine = { ekSha256: string; deviceId?: string; note?: string
  * @throws CommandError FAILED naming the line
  */
 export async function readEkList(path: string, note?: string): Promise<AllowedEkLine[]> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new CommandError('FAILED', `${path} cannot be read`, { cause });
-  });
   const entries: AllowedEkLine[] = [];
-  for (const [index, line] of text
-    .replace(/^\uFEFF/, '')
-    .split(/\r?\n/)
-    .entries()) {
-    const [first = '', second = '', ...rest] = line.split(',').map((cell) => cell.trim().replace(/^"(.*)"$/, '$1'));
-    if (
-      first === '' ||
-      first.startsWith('#') ||
-      (entries.length === 0 && /^[a-z_ ]*(sha-?256|ek)[a-z0-9_ ]*$/i.test(first))
-    )
-      continue;
-    entries.push(parseLine(first, second, rest.join(', ') || note, `${path}:${index + 1}`));
+  for (const [first, second, ...rest] of parseCsv(await readTextFile(path), path)) {
+    const hash = first?.text ?? '';
+    if (hash === '' || (entries.length === 0 && /^[a-z_ ]*(sha-?256|ek)[a-z0-9_ ]*$/i.test(hash))) continue;
+    const words = rest.map(({ text }) => text).join(', ');
+    entries.push(parseLine(hash, second?.text ?? '', words || note, `${path}:${first?.line}`));
   }
   return entries;
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { TicketSummary } from '#gateway/contract/operator-api.ts';
+import { claimCommand } from './claim-command.ts';
 import { commandGroup, type GlobalOptions, withExamples } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
 import { formatTime } from './format-time.ts';
@@ -48,6 +49,8 @@ export function ticketCommands(): Command {
     if (json) printJson(revoked);
     else say(`ticket ${id} can no longer be used`);
   });
+
+  ticket.addCommand(claimCommand());
 
   return ticket;
 }
