@@ -8,6 +8,8 @@ export class FakeBroker implements Broker {
   readonly fleet: { topic: string; token: string }[] = [];
   readonly closed: { session: LiveSession; reason: string }[] = [];
   readonly marked: SerialNumber[] = [];
+  /** Devices whose waiting enrollment was decided. */
+  readonly decided: DeviceId[] = [];
   /** Called for every notice handed over, like a device that listens. */
   onNotice: (deviceId: DeviceId, token: string) => void = () => undefined;
   #sessions: LiveSession[] = [];
@@ -34,6 +36,10 @@ export class FakeBroker implements Broker {
     this.sent.push({ deviceId, token });
     this.onNotice(deviceId, token);
     return true;
+  }
+
+  answerWaiting(deviceId: DeviceId): void {
+    this.decided.push(deviceId);
   }
 
   async close(sessions: readonly LiveSession[], reason: string): Promise<number> {

@@ -26,6 +26,15 @@ describe('advice', () => {
     expect(asTyped('gatehouse-agent enroll')).toBe('gatehouse-agent enroll');
   });
 
+  test('can be typed so for every command there is', async () => {
+    vi.stubEnv('npm_command', 'exec');
+    const { asTyped } = await import('#scripts/command-line/command-name.ts');
+    const { createProgram } = await import('#scripts/command-line/program.ts');
+    for (const name of createProgram().commands.map((command) => command.name())) {
+      expect(asTyped(`gatehouse ${name} x`)).toBe(`npx gatehouse ${name} x`);
+    }
+  });
+
   test('stays as it is where the command is installed', async () => {
     vi.stubEnv('npm_command', undefined);
     const { asTyped } = await import('#scripts/command-line/command-name.ts');

@@ -5,7 +5,6 @@ import { spkiSha256 } from '#ca/pkix/public-key.ts';
 import type { EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
-import { admitSession } from '#gateway/operations/admit-session.ts';
 import { allowEks, removeAllowedEk } from '#gateway/operations/manage-allowed-eks.ts';
 import { removeTpmRoot } from '#gateway/operations/manage-tpm-roots.ts';
 import { replaceHardware } from '#gateway/operations/replace-hardware.ts';
@@ -25,6 +24,7 @@ import {
 } from '#test/fixtures/gateway/attested-enrollment.ts';
 import {
   changePolicy,
+  connectDevice,
   csrOf,
   HOUR,
   newKey,
@@ -50,7 +50,7 @@ async function credentialsOf(id = 'press-07'): Promise<{ deviceId: string; ticke
 }
 
 function connect(der: Buffer, clientId = 'press-07') {
-  return admitSession(world, { der, clientId, keepalive: 60, address: '127.0.0.1' });
+  return connectDevice(world, der, clientId);
 }
 
 function ekOf(some: SimulatedTpm): string {

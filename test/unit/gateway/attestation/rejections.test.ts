@@ -23,7 +23,7 @@ import {
   tpmOf,
   trustedMaker,
 } from '#test/fixtures/gateway/attested-enrollment.ts';
-import { changePolicy, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
+import { ARRIVAL, changePolicy, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
 
 let world: World;
 let maker: SimulatedMaker;
@@ -210,7 +210,14 @@ describe('the gateway refuses evidence', () => {
 type Asked = { ekCertificate?: Buffer; ekPublic?: Buffer; akPublic?: Buffer };
 
 function order({ akPublic = tpm.ak.publicArea, ...rest }: Asked) {
-  return { attemptId: nodeRandomness.id('a'), address: '127.0.0.1', credentials, ekChain: [], akPublic, ...rest };
+  return {
+    attemptId: nodeRandomness.id('a'),
+    ...ARRIVAL,
+    credentials: { by: 'ticket' as const, ...credentials },
+    ekChain: [],
+    akPublic,
+    ...rest,
+  };
 }
 
 function notRestricted(): Buffer {
@@ -258,7 +265,7 @@ describe('the gateway makes no challenge', () => {
   it('for an EK certificate outside its dates', async () => {
     await changePolicy(world, { proof: 'tpm-endorsed' });
     world.clock.at -= 3 * 24 * 3600_000;
-    const early = { deviceId: 'press-08', ticket: await register(world, 'press-08') };
+    const early = { by: 'ticket' as const, deviceId: 'press-08', ticket: await register(world, 'press-08') };
     await expect(
       createTpmChallenge(world, { ...order({ ekCertificate: tpm.ekCertificate }), credentials: early }),
     ).rejects.toMatchObject({ code: 'EK_CERTIFICATE_EXPIRED' });

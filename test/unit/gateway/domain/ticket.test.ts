@@ -13,6 +13,7 @@ const ticket: Ticket = {
   boundSpkiSha256: null,
   boundSerial: null,
   spentAt: null,
+  claimSerial: null,
   revokedAt: null,
 };
 

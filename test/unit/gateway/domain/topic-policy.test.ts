@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { mayPublish, mayReceive, maySubscribe, type TopicIdentity } from '#gateway/domain/topic-policy.ts';
+import { type DeviceIdentity, mayPublish, mayReceive, maySubscribe } from '#gateway/domain/topic-policy.ts';
 
-const device: TopicIdentity = { deviceId: 'press-07', readFrom: [], revoked: false };
-const reader: TopicIdentity = { deviceId: 'monitor-1', readFrom: ['presses'], revoked: false };
-const revoked: TopicIdentity = { ...device, revoked: true };
+const device: DeviceIdentity = { kind: 'device', deviceId: 'press-07', readFrom: [], revoked: false };
+const reader: DeviceIdentity = { kind: 'device', deviceId: 'monitor-1', readFrom: ['presses'], revoked: false };
+const revoked: DeviceIdentity = { ...device, revoked: true };
 const groupOf = (id: string) => ({ 'press-07': 'presses', 'oven-1': 'ovens', 'monitor-1': 'monitors' })[id];
 
 describe('publishing', () => {
@@ -54,7 +54,7 @@ describe('publishing telemetry in a group that asks for proof', () => {
   });
 
   it('leaves reports and acknowledgements to every device', () => {
-    const weak: TopicIdentity = { ...device, proofLevel: 'software', publishProof: 'tpm-endorsed' };
+    const weak: DeviceIdentity = { ...device, proofLevel: 'software', publishProof: 'tpm-endorsed' };
     for (const report of ['ack', 'state', 'csr']) expect(mayPublish(weak, `v1/d/press-07/out/${report}`)).toBe(true);
   });
 });

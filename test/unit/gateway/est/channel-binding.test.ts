@@ -104,3 +104,44 @@ test('checks a renewal, too, and counts what it refuses', async () => {
   expect(response.body).toContain('leave challengePassword out');
   expect(gateway.counted).toEqual(['CSR_BINDING_INVALID']);
 });
+
+/** @returns the answers to both requests, which are sent one right after the other */
+async function enrollTwice(version: 'TLSv1.2' | 'TLSv1.3', bindingOf: (socket: TLSSocket) => Buffer): Promise<string> {
+  const answers = await exchangeBytes(
+    gateway,
+    async (socket) => {
+      const body = (await challengeCsr(bindingOf(socket).toString('base64'))).toString('base64');
+      const head =
+        `POST ${ENROLL} HTTP/1.1\r\nHost: x\r\nContent-Type: application/pkcs10\r\n` +
+        `Authorization: ${basic('device-1', TICKET).Authorization}\r\nContent-Length: ${body.length}\r\n`;
+      return `${head}\r\n${body}${head}Connection: close\r\n\r\n${body}`;
+    },
+    { maxVersion: version },
+  );
+  return answers.toString('latin1');
+}
+
+describe('after a CSR that is bound by tls-exporter', () => {
+  test('the connection ends with the answer, and carries no second one (RFC 9266 4.1)', async () => {
+    gateway.asked.length = 0;
+    const answers = await enrollTwice('TLSv1.3', tlsExporter);
+    expect(answers).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(answers).toContain('\r\nConnection: close\r\n');
+    expect(answers.match(/^HTTP\/1\.1 200 /gm)).toHaveLength(1);
+    expect(gateway.asked).toHaveLength(1);
+  });
+
+  test('but tls-unique serves for all requests of its connection', async () => {
+    const answers = await enrollTwice('TLSv1.2', tlsUnique);
+    expect(answers.match(/^HTTP\/1\.1 200 /gm)).toHaveLength(2);
+  });
+});
+
+test('tells the operation whether the CSR was bound', async () => {
+  gateway.asked.length = 0;
+  await enroll('TLSv1.3', (socket) => tlsExporter(socket).toString('base64'));
+  await enroll('TLSv1.2', (socket) => tlsUnique(socket).toString('base64'));
+  const body = (await makeCsr(makeKey())).toString('base64');
+  await callEst(gateway, ENROLL, { headers: basic('device-1', TICKET), body });
+  expect(gateway.asked).toMatchObject([{ binding: 'verified' }, { binding: 'verified' }, { binding: 'none' }]);
+});

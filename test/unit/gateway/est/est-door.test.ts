@@ -228,15 +228,6 @@ test('lets a foreign certificate finish the handshake and refuses it with 403', 
   }
 });
 
-test('advises a P-256 key and ecdsa-with-SHA256, as two items that clients know', async () => {
-  const response = await callEst(gateway, `${EST}/csrattrs`);
-  expect(response.status).toBe(200);
-  expect(response.headers['content-type']).toBe('application/csrattrs');
-  expect(parseEstBody(response.body)?.toString('hex')).toBe(
-    ['3021', '301506072a8648ce3d0201310a06082a8648ce3d030107', '06082a8648ce3d040302'].join(''),
-  );
-});
-
 test('tells an agent where the broker is and what time it is', async () => {
   const response = await callEst(gateway, '/.well-known/gatehouse');
   expect(response.headers['content-type']).toBe('application/json');
@@ -247,7 +238,13 @@ test('tells an agent where the broker is and what time it is', async () => {
 
 test.each([
   ['GET', '/', 404],
-  ['GET', `${EST}/serverkeygen`, 404],
+  ['GET', `${EST}/serverkeygen`, 405],
+  ['POST', `${EST}/serverkeygen`, 404],
+  ['GET', `${EST}/cacerts/cacerts`, 404],
+  ['GET', `${EST}/fullcmc/cacerts`, 404],
+  ['GET', `${EST}//cacerts`, 404],
+  ['GET', `${EST}/default/cacerts/x`, 404],
+  ['POST', `${EST}/default/cacerts`, 405],
   ['POST', `${EST}/fullcmc`, 404],
   ['GET', `${EST}/other-ca/cacerts`, 404],
   ['POST', `${EST}/cacerts`, 405],

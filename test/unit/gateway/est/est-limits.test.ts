@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { connect as connectTcp } from 'node:net';
+import { Agent } from 'node:https';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import * as fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
@@ -122,6 +123,145 @@ test('slows down a certificate that keeps failing before it costs any more work'
   expect([(await renew()).status, (await renew()).status]).toEqual([400, 400]);
   gateway.fail.with = new Error('the operation was asked');
   expect((await renew()).status).toBe(429);
+});
+
+test('slows down a device that asks too often, though nothing is wrong with it, and not its neighbour', async () => {
+  const gateway = await open({ requestsPerDevice: 3, deviceRequestForgottenAfter: 60_000 });
+  gateway.tickets.set('zzzzzzzzzzzzzzzzzzzzzzzzzz', { deviceId: 'device-2' });
+  const body = (await createCsr('device-1')).toString('base64');
+  const enroll = (deviceId: string, ticket: string) =>
+    callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic(deviceId, ticket) }, body });
+  for (let turn = 0; turn < 3; turn += 1) expect((await enroll('device-1', TICKET)).status).toBe(200);
+  const slowed = await enroll('device-1', TICKET);
+  expect([slowed.status, slowed.body.split(':')[0]]).toEqual([429, 'RATE_LIMITED']);
+  expect(Number(slowed.headers['retry-after'])).toBeGreaterThan(50);
+  expect((await enroll('device-2', 'zzzzzzzzzzzzzzzzzzzzzzzzzz')).status).toBe(200);
+  const identity = await gateway.authority.issueDevice('device-1');
+  gateway.know(identity.der, 'device-1');
+  const renew = () => callEst(gateway, REENROLL, { headers: PKCS10, body, identity });
+  const statuses: number[] = [];
+  for (let turn = 0; turn < 4; turn += 1) statuses.push((await renew()).status);
+  expect(statuses).toEqual([200, 200, 200, 429]);
+});
+
+test('slows down one who varies the end of a ticket, however it is typed, and no other ticket', async () => {
+  const gateway = await open({ requestsPerTicketPrefix: 4, ticketPrefixForgottenAfter: 60_000 });
+  gateway.tickets.set('zzzzzzzzzzzzzzzzzzzzzzzzzz', { deviceId: 'device-2' });
+  const body = (await createCsr('device-1')).toString('base64');
+  const statusOf = async (deviceId: string, ticket: string) =>
+    (await callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic(deviceId, ticket) }, body })).status;
+  const guesses = [
+    '0123456789aaaa',
+    '0123-4567-89bbbb',
+    'O123456789CCCC',
+    '0i234567dddd',
+    '01234567eeee',
+    '0 1 2 34567f',
+  ];
+  const statuses: number[] = [];
+  for (const [index, guess] of guesses.entries()) statuses.push(await statusOf(`device-${index}`, guess));
+  expect(statuses).toEqual([401, 401, 401, 401, 429, 429]);
+  expect(await statusOf('device-2', 'zzzzzzzzzzzzzzzzzzzzzzzzzz')).toBe(200);
+});
+
+test('gives an address that asks more than its share what the others leave, and no more', async () => {
+  const gateway = await open({ inFlight: 4, requestsPerAddress: 3, addressRequestForgottenAfter: 60_000 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
+  // Nobody else is there: it goes on.
+  for (let turn = 0; turn < 6; turn += 1) expect((await enroll()).status).toBe(200);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const calls = Array.from({ length: 4 }, enroll);
+  const refused: number[] = [];
+  for (const call of calls) void call.then(({ status }) => refused.push(status));
+  // Half of the places are kept free.
+  await expect.poll(() => refused, { timeout: 3_000, interval: 5 }).toEqual([503, 503]);
+  resolve();
+  expect((await Promise.all(calls)).filter(({ status }) => status === 200)).toHaveLength(2);
+});
+
+test('lets 500 devices behind one address enroll and come back without slowing one of them', async () => {
+  const gateway = await open();
+  const body = (await createCsr('device-1')).toString('base64');
+  const tickets = Array.from(
+    { length: 500 },
+    (_, index) => `${index.toString().padStart(4, '0')}zzzzzzzzzzzzzzzzzzzzzz`,
+  );
+  for (const ticket of tickets) gateway.tickets.set(ticket, { deviceId: 'device-1' });
+  const statuses = new Set<number>();
+  const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+  for (let turn = 0; turn < 2; turn += 1) {
+    await Promise.all(
+      tickets.map(async (ticket) => {
+        const headers = { ...PKCS10, ...basic('', ticket) };
+        statuses.add((await callEst(gateway, ENROLL, { headers, body, agent })).status);
+      }),
+    );
+  }
+  agent.destroy();
+  expect(statuses).toEqual(new Set([200]));
+});
+
+/** Connections that say nothing, open as far as their client can tell. */
+async function holdSilent(gateway: EstGateway, count: number): Promise<{ sockets: Socket[]; closed: () => number }> {
+  const sockets = Array.from({ length: count }, () => connectTcp(gateway.port, '127.0.0.1'));
+  let closed = 0;
+  for (const socket of sockets) socket.on('error', () => {}).on('close', () => (closed += 1));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  return { sockets, closed: () => closed };
+}
+
+test('lets go of connections that say nothing as soon as somebody waits for their place', async () => {
+  const gateway = await open({ handshakes: 4, silentHandshake: 50, handshakeTimeout: 20_000 });
+  const { closed } = await holdSilent(gateway, 4);
+  expect(closed()).toBe(0);
+  expect((await callEst(gateway, CACERTS)).status).toBe(200);
+  expect(closed()).toBeGreaterThan(0);
+});
+
+test('has a newcomer wait while others shake hands, and counts none that has ended', async () => {
+  const gateway = await open({ handshakes: 2, silentHandshake: 60_000 });
+  for (let turn = 0; turn < 5; turn += 1) expect((await callEst(gateway, CACERTS)).status).toBe(200);
+  const { sockets } = await holdSilent(gateway, 2);
+  let answered = false;
+  const waiting = callEst(gateway, CACERTS).then((response) => {
+    answered = true;
+    return response;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  expect(answered).toBe(false);
+  sockets[0]?.destroy();
+  expect((await waiting).status).toBe(200);
+});
+
+test('has nobody wait for ever', async () => {
+  const gateway = await open({ handshakes: 2, silentHandshake: 60_000, handshakeWait: 100 });
+  await holdSilent(gateway, 2);
+  await expect(callEst(gateway, CACERTS)).rejects.toThrow();
+});
+
+test('keeps places for handshakes free for other addresses', async () => {
+  const gateway = await open({ handshakes: 4, handshakesPerAddress: 2, silentHandshake: 60_000 });
+  const { sockets } = await holdSilent(gateway, 30);
+  expect((await callEst(gateway, CACERTS, { localAddress: '127.0.0.2' })).status).toBe(200);
+  for (const socket of sockets) socket.destroy();
+  expect((await callEst(gateway, CACERTS)).status).toBe(200);
+});
+
+test('says 503 to a client of a new connection while it is busy, at once', async () => {
+  const gateway = await open({ inFlight: 2 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
+  const held = [enroll(), enroll()];
+  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(2);
+  const started = performance.now();
+  expect((await enroll()).status).toBe(503);
+  expect(performance.now() - started).toBeLessThan(500);
+  resolve();
+  await Promise.all(held);
 });
 
 test('writes one line for all that it slowed down at an address, with their number', async () => {
@@ -320,7 +460,12 @@ test('finishes a running request when it closes, and accepts no other', async ()
 });
 
 test('never answers 500 to any body, credentials or headers', async () => {
-  const gateway = await open({ failuresPerAddress: 100_000, failuresPerIdentity: 100_000 });
+  const gateway = await open({
+    failuresPerAddress: 100_000,
+    failuresPerIdentity: 100_000,
+    requestsPerDevice: 100_000,
+    requestsPerTicketPrefix: 100_000,
+  });
   const csr = await createCsr('device-1');
   const body = fc.oneof(
     fc.string().map((text) => Buffer.from(text)),

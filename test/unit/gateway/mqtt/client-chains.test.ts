@@ -62,6 +62,7 @@ describe.each(VERSIONS)('with %s', (version) => {
         certificateChain: server.chain,
         privateKey: server.keyPem,
         issuers: [authority.intermediate.pem],
+        manufacturers: [],
       });
     }
   });
@@ -85,6 +86,7 @@ describe.each(VERSIONS)('with %s', (version) => {
       certificateChain: server.chain,
       privateKey: server.keyPem,
       issuers: [expired.intermediate.pem],
+      manufacturers: [],
     });
     expect(await refusalOf(await expired.issue('press-1'), version)).toBe('TLS_CERTIFICATE_EXPIRED');
   });

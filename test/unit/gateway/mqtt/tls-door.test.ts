@@ -208,6 +208,7 @@ describe('the TLS session', () => {
       certificateChain: renewed.chain,
       privateKey: renewed.keyPem,
       issuers: [authority.intermediate.pem],
+      manufacturers: [],
     });
     expect(await before.ping()).toBe('acked');
     const other = await door.device('press-2');
@@ -220,7 +221,12 @@ describe('the TLS session', () => {
     await door.until(() => door.refused.length === 1);
     expect(door.refused[0]).toMatchObject({ code: 'TLS_NO_CERTIFICATE' });
     expect(() => {
-      door.door.reload({ certificateChain: renewed.chain, privateKey: credential.keyPem, issuers: [] });
+      door.door.reload({
+        certificateChain: renewed.chain,
+        privateKey: credential.keyPem,
+        issuers: [],
+        manufacturers: [],
+      });
     }).toThrow();
     expect(await after.ping()).toBe('acked');
   });

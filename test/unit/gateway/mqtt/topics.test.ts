@@ -48,7 +48,7 @@ describe('publishing', () => {
     expect(await client.publish('v1/d/press-2/out/data/x', 'x', { qos })).toBe('closed');
   });
 
-  test.each(['ack', 'state', 'csr'] as const)('on out/%s reaches the operation and nobody else', async (kind) => {
+  test.each(['ack', 'state'] as const)('on out/%s reaches the operation and nobody else', async (kind) => {
     const reader = await connected('reader', { readFrom: ['presses'] });
     expect(await reader.subscribe(`v1/d/press-1/out/${kind}`, 'v1/d/+/out/#', 'v1/d/press-1/out/data/#')).toEqual([
       128, 128, 1,

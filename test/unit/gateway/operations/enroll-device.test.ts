@@ -1,13 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
-import { admitSession } from '#gateway/operations/admit-session.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { revokeTicket } from '#gateway/operations/manage-tickets.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import {
+  ARRIVAL,
   changePolicy,
+  connectDevice,
   csrOf,
   DAY,
   enroll,
@@ -27,7 +28,7 @@ afterEach(() => world.close());
 const press = parseDeviceId('press-07');
 
 function connect(der: Buffer) {
-  return admitSession(world, { der, clientId: 'press-07', keepalive: 60, address: '127.0.0.1' });
+  return connectDevice(world, der);
 }
 
 describe('enrolling with a ticket', () => {
@@ -97,9 +98,8 @@ describe('enrolling with a ticket', () => {
     const csr = await csrOf(newKey());
     const answer = await enrollDevice(world, {
       attemptId: 'a-0000000000000001',
-      address: 'x',
-      deviceId: '',
-      ticket,
+      ...ARRIVAL,
+      credentials: { by: 'ticket', deviceId: '', ticket },
       csr,
     });
     expect(answer.certificate.length).toBeGreaterThan(300);
@@ -121,7 +121,12 @@ describe('refusals', () => {
     const key = newKey();
     const csr = await csrOf(key, { commonName: 'press-08' });
     const ask = (bytes: Buffer) =>
-      enrollDevice(world, { attemptId: 'a-0000000000000002', address: 'x', deviceId: 'press-07', ticket, csr: bytes });
+      enrollDevice(world, {
+        attemptId: 'a-0000000000000002',
+        ...ARRIVAL,
+        credentials: { by: 'ticket', deviceId: 'press-07', ticket },
+        csr: bytes,
+      });
     await expect(ask(csr)).rejects.toMatchObject({ code: 'CSR_NAMES_ANOTHER' });
     await expect(ask(Buffer.from('rubbish'))).rejects.toMatchObject({ code: 'CSR_MALFORMED' });
     const broken = Buffer.from(await csrOf(key));

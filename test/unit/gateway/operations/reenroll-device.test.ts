@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
-import { admitSession } from '#gateway/operations/admit-session.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import {
+  ARRIVAL,
   changePolicy,
+  connectDevice,
   csrOf,
   DAY,
   type DeviceKey,
@@ -30,13 +31,13 @@ beforeEach(async () => {
 afterEach(() => world.close());
 
 function connect(der: Buffer) {
-  return admitSession(world, { der, clientId: 'press-07', keepalive: 60, address: '127.0.0.1' });
+  return connectDevice(world, der);
 }
 
 async function renew(key: DeviceKey, peer = current.der) {
   world.clock.at += 1000;
   const csr = await csrOf(key, { renews: peer });
-  return reenrollDevice(world, { attemptId: 'a-00000000000000aa', address: '127.0.0.1', peer, csr });
+  return reenrollDevice(world, { attemptId: 'a-00000000000000aa', ...ARRIVAL, peer, csr });
 }
 
 async function states(): Promise<string[]> {
@@ -87,11 +88,11 @@ it('renews with the same key when the device asks for that', async () => {
 it('refuses another subject, and a missing or different subjectAltName', async () => {
   const other = await csrOf(newKey(), { commonName: 'press-07' });
   await expect(
-    reenrollDevice(world, { attemptId: 'a-00000000000000ab', address: 'x', peer: current.der, csr: other }),
+    reenrollDevice(world, { attemptId: 'a-00000000000000ab', ...ARRIVAL, peer: current.der, csr: other }),
   ).rejects.toMatchObject({ code: 'IDENTITY_MISMATCH' });
   const stranger = await csrOf(newKey(), { commonName: 'press-08' });
   await expect(
-    reenrollDevice(world, { attemptId: 'a-00000000000000ac', address: 'x', peer: current.der, csr: stranger }),
+    reenrollDevice(world, { attemptId: 'a-00000000000000ac', ...ARRIVAL, peer: current.der, csr: stranger }),
   ).rejects.toMatchObject({ code: 'IDENTITY_MISMATCH' });
 });
 
@@ -107,7 +108,7 @@ it('refuses a revoked, an expired and an unknown certificate', async () => {
   const copied = Buffer.from(current.der);
   copied.writeUInt8(copied.readUInt8(copied.length - 1) ^ 1, copied.length - 1);
   await expect(
-    reenrollDevice(world, { attemptId: 'a-00000000000000ad', address: 'x', peer: copied, csr: stranger }),
+    reenrollDevice(world, { attemptId: 'a-00000000000000ad', ...ARRIVAL, peer: copied, csr: stranger }),
   ).rejects.toMatchObject({ code: 'CERTIFICATE_UNKNOWN' });
   world.clock.at += 8 * DAY;
   await expect(renew(newKey())).rejects.toMatchObject({ code: 'CERTIFICATE_EXPIRED' });

@@ -4,14 +4,20 @@ import { isSerialNumber } from '#ca/pkix/serial-number.ts';
 import { parseCrl } from '#ca/revocation/parse-crl.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { parseNotice } from '#gateway/contract/notice.ts';
-import { admitSession } from '#gateway/operations/admit-session.ts';
 import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
 import { showDevice } from '#gateway/operations/list-devices.ts';
 import { orderRenewal } from '#gateway/operations/order-renewal.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
-import { DAY, enroll, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
+import {
+  connectDevice,
+  DAY,
+  enroll,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
 
 let world: World;
 let serial: string;
@@ -26,7 +32,7 @@ beforeEach(async () => {
 afterEach(() => world.close());
 
 function connect() {
-  return admitSession(world, { der, clientId: 'press-07', keepalive: 60, address: '127.0.0.1' });
+  return connectDevice(world, der);
 }
 
 function goOnline(): void {

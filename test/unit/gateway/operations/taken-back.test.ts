@@ -4,7 +4,7 @@ import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { hashTicket } from '#gateway/domain/ticket.ts';
 import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
-import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
+import { isStillAdmitted } from '#gateway/operations/admit-session.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { revokeTicket } from '#gateway/operations/manage-tickets.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
@@ -12,7 +12,9 @@ import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import {
+  ARRIVAL,
   changePolicy,
+  connectDevice,
   csrOf,
   DAY,
   enroll,
@@ -32,13 +34,13 @@ afterEach(() => world.close());
 const press = parseDeviceId('press-07');
 
 function connect(der: Buffer) {
-  return admitSession(world, { der, clientId: 'press-07', keepalive: 60, address: '127.0.0.1' });
+  return connectDevice(world, der);
 }
 
 async function renew(peer: Buffer, key = newKey()) {
   world.clock.at += 1000;
   const csr = await csrOf(key, { renews: peer });
-  return (await reenrollDevice(world, { attemptId: 'a-00000000000000aa', address: 'x', peer, csr })).certificate;
+  return (await reenrollDevice(world, { attemptId: 'a-00000000000000aa', ...ARRIVAL, peer, csr })).certificate;
 }
 
 function online(serial: string): SerialNumber {
@@ -80,8 +82,7 @@ describe('a ticket that is taken back', () => {
       tables.tickets.update(row.id, { spentAt: null, boundSpkiSha256: null, boundSerial: null }),
     );
     await world.store.write((tables) => tables.tickets.update(row.id, { secretSha256: hashTicket('known') }));
-    const second = await enroll(world, 'press-07', 'known');
-    await expect(connect(second.der)).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
+    await expect(enroll(world, 'press-07', 'known')).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
     expect(await stateOf(first.serial)).toBe('active');
   });
 });

@@ -1,0 +1,138 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { OID } from '#ca/pkix/oids.ts';
+import { parsePem } from '#ca/pkix/pem.ts';
+import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { addDevice } from '#gateway/operations/add-device.ts';
+import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
+import { addRegistrar, listRegistrars, removeRegistrar } from '#gateway/operations/manage-registrars.ts';
+import { askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
+import { newGroup } from '#test/fixtures/gateway/makers.ts';
+import {
+  ARRIVAL,
+  connectDevice,
+  csrOf,
+  type DeviceKey,
+  newKey,
+  openWorld,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await openWorld();
+  await newGroup(world, 'line-1', { approval: 'auto' });
+  await newGroup(world, 'line-2', { approval: 'auto' });
+});
+afterEach(() => world.close());
+
+async function add(groups: string[], { name = 'assembly', key = newKey() }: { name?: string; key?: DeviceKey } = {}) {
+  const added = await addRegistrar(world, { name, groups, csr: await csrOf(key), actor: 'anna' });
+  const [peer = Buffer.alloc(0)] = parsePem(added.certificate, 'CERTIFICATE');
+  return { ...added, peer };
+}
+
+function named(commonName: string, label?: string) {
+  return { commonName, ...(label !== undefined && { label }) };
+}
+
+describe('a registrar', () => {
+  it('has a certificate that says so, and enrolls the device it names, in its group', async () => {
+    const { peer, notAfter } = await add(['line-1']);
+    const certificate = parseCertificate(peer);
+    expect(certificate.extendedKeyUsage).toEqual([OID.clientAuth, OID.cmcRa]);
+    expect(certificate.uris).toEqual(['spiffe://test.example/registrar/assembly']);
+    expect(notAfter).toBe(certificate.notAfter);
+    const { der, key } = await askWith(world, { peer }, newKey(), named('pump-1'));
+    expect(await askWith(world, { peer }, key, named('pump-1'))).toMatchObject({ der, givenAgain: true });
+    expect(await world.store.read.devices.find(parseDeviceId('pump-1'))).toMatchObject({ group: 'line-1' });
+    await connectDevice(world, der, 'pump-1');
+    const audit = await world.store.read.audit.list({ subject: 'pump-1', action: 'enrollment.approved', limit: 9 });
+    expect(audit).toMatchObject([{ actor: 'registrar:assembly' }]);
+  });
+
+  it('enrolls in its own groups only', async () => {
+    const { peer } = await add(['line-1']);
+    await addDevice(world, { deviceId: parseDeviceId('pump-2'), group: 'line-2', actor: 'test' });
+    const foreign = askWith(world, { peer }, newKey(), named('pump-2'));
+    await expect(foreign).rejects.toMatchObject({ code: 'REGISTRAR_NOT_ALLOWED' });
+    const labelled = askWith(world, { peer }, newKey(), named('pump-3', 'line-2'));
+    await expect(labelled).rejects.toMatchObject({ code: 'REGISTRAR_NOT_ALLOWED' });
+    expect(await world.store.read.devices.find(parseDeviceId('pump-3'))).toBeUndefined();
+  });
+
+  it('of several groups names one by its label', async () => {
+    const { peer } = await add(['line-1', 'line-2']);
+    const unclear = askWith(world, { peer }, newKey(), named('pump-1'));
+    await expect(unclear).rejects.toMatchObject({ code: 'GROUP_AMBIGUOUS' });
+    await askWith(world, { peer }, newKey(), named('pump-1', 'line-2'));
+    expect(await world.store.read.devices.find(parseDeviceId('pump-1'))).toMatchObject({ group: 'line-2' });
+    const moved = askWith(world, { peer }, newKey(), named('pump-1', 'line-1'));
+    await expect(moved).rejects.toMatchObject({ code: 'LABEL_OF_ANOTHER_GROUP' });
+  });
+
+  it('is held to the policy of the group: unknown devices where they are taken, other keys by a person', async () => {
+    const { peer } = await add(['default'], { name: 'careful' });
+    const unknown = askWith(world, { peer }, newKey(), named('pump-1'));
+    await expect(unknown).rejects.toMatchObject({ code: 'DEVICE_UNKNOWN' });
+    await addDevice(world, { deviceId: parseDeviceId('pump-1'), actor: 'test' });
+    const { der } = await askWith(world, { peer }, newKey(), named('pump-1'));
+    await connectDevice(world, der, 'pump-1');
+    const another = askWith(world, { peer }, newKey(), named('pump-1'));
+    await expect(another).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
+    expect(await waiting(world)).toMatchObject([{ grounds: 'registrar:careful' }]);
+  });
+
+  it('names a device in the CSR, and cannot prove where its key lives', async () => {
+    const { peer } = await add(['line-1']);
+    await expect(askWith(world, { peer })).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+    const challenge = createTpmChallenge(world, {
+      attemptId: 'a-00000000000000aa',
+      ...ARRIVAL,
+      credentials: { by: 'certificate', peer, chain: [] },
+      ekChain: [],
+      akPublic: Buffer.alloc(0),
+    });
+    await expect(challenge).rejects.toMatchObject({ code: 'REGISTRAR_NOT_ALLOWED' });
+  });
+
+  it('that is removed opens nothing any more, nor does what it enrolled and nobody has used', async () => {
+    const { peer, serial } = await add(['line-1']);
+    const { der } = await askWith(world, { peer }, newKey(), named('pump-1'));
+    await removeRegistrar(world, { name: 'assembly', actor: 'anna' });
+    expect(await world.store.read.certificates.find(serial)).toMatchObject({ state: 'revoked' });
+    const after = askWith(world, { peer }, newKey(), named('pump-2'));
+    await expect(after).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+    await expect(connectDevice(world, der, 'pump-1')).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+    expect(await listRegistrars(world)).toEqual([]);
+    expect((await world.store.read.crls.latest())?.entries).toBe(1);
+  });
+});
+
+describe('adding a registrar', () => {
+  it('gives the same certificate for the same key again, and refuses another key under its name', async () => {
+    const key = newKey();
+    const first = await add(['line-1'], { key });
+    expect((await add(['line-1'], { key })).peer).toEqual(first.peer);
+    await expect(add(['line-1'])).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    await expect(add(['line-2'], { key })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    expect(await listRegistrars(world)).toMatchObject([{ name: 'assembly', groups: ['line-1'], serial: first.serial }]);
+  });
+
+  it('goes on after the gateway was killed before it was recorded', async () => {
+    const key = newKey();
+    world.authority.failure = 'answer lost';
+    await expect(add(['line-1'], { key })).rejects.toMatchObject({ code: 'AUTHORITY_UNAVAILABLE' });
+    await world.restart();
+    world.authority.failure = 'none';
+    const { peer } = await add(['line-1'], { key });
+    await askWith(world, { peer }, newKey(), named('pump-1'));
+  });
+
+  it('refuses groups that are not there, none at all, and names that cannot stand in a certificate', async () => {
+    await expect(add(['nowhere'])).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(add([])).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+    await expect(add(['line-1'], { name: 'a/b' })).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+    await expect(removeRegistrar(world, { name: 'none', actor: 'anna' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+});

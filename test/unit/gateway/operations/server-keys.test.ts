@@ -1,0 +1,150 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { formatCsr } from '#ca/pkix/csr.ts';
+import { type Der, nullValue, oid, sequence, setOf } from '#ca/pkix/der.ts';
+import { formatName } from '#ca/pkix/name.ts';
+import { OID } from '#ca/pkix/oids.ts';
+import { classifyPublicKey } from '#ca/pkix/public-key.ts';
+import { signMessage } from '#ca/pkix/signature-algorithm.ts';
+import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { approveEnrollment } from '#gateway/operations/decide-requests.ts';
+import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
+import { waiting } from '#test/fixtures/gateway/first-requests.ts';
+import {
+  ARRIVAL,
+  changePolicy,
+  connectDevice,
+  csrOf,
+  enroll,
+  newKey,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
+
+let world: World;
+let ticket: string;
+beforeEach(async () => {
+  world = await openWorld();
+  await changePolicy(world, { serverKeygen: true });
+  ticket = await register(world, 'press-07');
+});
+afterEach(() => world.close());
+
+const press = parseDeviceId('press-07');
+
+function askForKey(csr: Buffer) {
+  return enrollWithServerKey(world, {
+    attemptId: `a-${'0'.repeat(16)}`,
+    ...ARRIVAL,
+    credentials: { by: 'ticket', deviceId: 'press-07', ticket },
+    csr,
+  });
+}
+
+function publicKeyOf(privateKey: Buffer): Buffer {
+  const key = createPrivateKey({ key: privateKey, format: 'der', type: 'pkcs8' });
+  return createPublicKey(key).export({ type: 'spki', format: 'der' });
+}
+
+describe('a key pair made by the gateway', () => {
+  it('comes with its certificate, for the kind of key of the CSR, and is found nowhere afterwards', async () => {
+    const csrKey = newKey();
+    const { privateKey, certificate } = await askForKey(await csrOf(csrKey));
+    const { publicKey, uris } = parseCertificate(certificate);
+    expect(publicKeyOf(privateKey)).toEqual(publicKey);
+    expect(publicKey).not.toEqual(csrKey.publicKey);
+    expect(classifyPublicKey(publicKey).kind).toBe('ec-p256');
+    expect(uris).toEqual(['spiffe://test.example/device/press-07']);
+    await connectDevice(world, certificate);
+    await world.background.flush();
+    const everything = JSON.stringify([
+      world.log.lines,
+      await world.store.read.audit.list({ limit: 100 }),
+      await world.store.read.attempts.list({ limit: 100 }),
+      await world.store.read.certificates.listByDevice(press),
+    ]);
+    expect(everything).not.toContain(privateKey.toString('base64'));
+    expect(everything).not.toContain(privateKey.subarray(-40).toString('hex'));
+  });
+
+  it('is made anew when it is asked for again: the one whose answer was lost is revoked', async () => {
+    const csr = await csrOf(newKey());
+    const first = await askForKey(csr);
+    const second = await askForKey(csr);
+    expect(second.privateKey).not.toEqual(first.privateKey);
+    const states = (await world.store.read.certificates.listByDevice(press)).map(({ state }) => state);
+    expect(states.toSorted()).toEqual(['pending', 'revoked']);
+    await expect(connectDevice(world, first.certificate)).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+    await connectDevice(world, second.certificate);
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'TICKET_SPENT' });
+  });
+
+  it('is made anew when the gateway was killed in between; nobody has the one that was lost', async () => {
+    const csr = await csrOf(newKey());
+    world.authority.failure = 'answer lost';
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'AUTHORITY_UNAVAILABLE' });
+    await world.restart();
+    world.authority.failure = 'none';
+    await connectDevice(world, (await askForKey(csr)).certificate);
+  });
+
+  it('is for who asked first: another CSR finds the ticket spent', async () => {
+    await askForKey(await csrOf(newKey()));
+    await expect(askForKey(await csrOf(newKey()))).rejects.toMatchObject({ code: 'TICKET_SPENT' });
+    await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({ code: 'TICKET_SPENT' });
+  });
+
+  it('does not need a right signature, nor a key of an allowed kind', async () => {
+    await changePolicy(world, { keys: ['ec-p384'] });
+    const csr = Buffer.from(await csrOf(newKey()));
+    csr.writeUInt8(csr.readUInt8(csr.length - 1) ^ 1, csr.length - 1);
+    const { certificate } = await askForKey(csr);
+    expect(classifyPublicKey(parseCertificate(certificate).publicKey).kind).toBe('ec-p384');
+  });
+
+  it('waits for a person like any other', async () => {
+    await changePolicy(world, { approval: 'manual' });
+    const csr = await csrOf(newKey());
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
+    const [request] = await waiting(world);
+    await approveEnrollment(world, { id: request?.id ?? '', actor: 'anna' });
+    await askForKey(csr);
+    await connectDevice(world, (await askForKey(csr)).certificate);
+  });
+});
+
+describe('no key pair is made', () => {
+  it('where the group does not say so', async () => {
+    await changePolicy(world, { serverKeygen: false });
+    await expect(askForKey(await csrOf(newKey()))).rejects.toMatchObject({ code: 'SERVER_KEYGEN_OFF' });
+  });
+
+  it('where the key has to live in a TPM', async () => {
+    // The device has shown one before.
+    await world.store.write(({ devices }) => devices.update(press, { proofLevel: 'tpm' }));
+    await expect(askForKey(await csrOf(newKey()))).rejects.toMatchObject({ code: 'ATTESTATION_REQUIRED' });
+  });
+
+  it.each([OID.decryptKeyIdentifier, OID.asymmetricDecryptKeyIdentifier])(
+    'to be wrapped with a key that is not known: %s',
+    async (type) => {
+      const { privateKey, publicKey, algorithm } = newKey();
+      const attribute: Der = sequence(oid(type), setOf(nullValue()));
+      const csr = await formatCsr({
+        subject: formatName({}),
+        publicKey,
+        attributes: [attribute],
+        signatureAlgorithm: algorithm,
+        sign: (message) => signMessage(algorithm, message, privateKey),
+      });
+      await expect(askForKey(csr)).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+    },
+  );
+
+  it('for a CSR that names another device', async () => {
+    const other = await csrOf(newKey(), { commonName: 'press-08' });
+    await expect(askForKey(other)).rejects.toMatchObject({ code: 'CSR_NAMES_ANOTHER' });
+  });
+});
