@@ -4,14 +4,7 @@ import { KEY_KINDS, type KeyKind } from '#gateway/contract/operator-api.ts';
 import { composeAgent } from './compose-agent.ts';
 import { ControlServer } from './control/control-server.ts';
 import { AgentError } from './domain/agent-error.ts';
-import {
-  chooseProvider,
-  chooseTcti,
-  KEY_CHOICES,
-  type KeyChoice,
-  openKeyAccess,
-  startWithProvider,
-} from './key-access.ts';
+import { chooseProvider, chooseTcti, KEY_CHOICES, type KeyChoice, openKeyAccess, startWithTpm } from './key-access.ts';
 import { ENROLL_STEPS, type Enrolled, type EnrollStep, enrollDevice } from './operations/enroll-device.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { LAYOUT } from './state/state-layout.ts';
@@ -67,7 +60,7 @@ async function enroll(text: string, options: EnrollOptions): Promise<void> {
   const replace = options.replace === true;
   const provider = await chooseProvider(store, { choice: options.key, tcti: options.tcti, replace });
   const tcti = await chooseTcti(store, options.tcti);
-  if (provider === 'tpm') await startWithProvider(folder, tcti);
+  if (provider === 'tpm') await startWithTpm(folder, tcti);
   if (options.key === 'auto')
     say(`key: ${provider === 'tpm' ? `in the TPM at ${tcti}` : 'in a file (there is no TPM)'}`);
   const join = readJoinUrl(text === '-' ? await readStdin() : text);
