@@ -76,8 +76,9 @@ async function dialWithContext(
 function isAboutOwnKey(error: unknown): boolean {
   const { cause } = error as { cause?: unknown };
   return [error, cause].some((one) => {
-    const { code = '', message = '' } = (one ?? {}) as { code?: string; message?: string };
-    return OWN_KEY_ERRORS.test(code) || (code.startsWith('ERR_SSL_') && ENGINE_ERRORS.test(message));
+    if (!(one instanceof Error)) return false;
+    const code = String((one as NodeJS.ErrnoException).code);
+    return OWN_KEY_ERRORS.test(code) || (code.startsWith('ERR_SSL_') && ENGINE_ERRORS.test(one.message));
   });
 }
 
