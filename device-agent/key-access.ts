@@ -9,9 +9,9 @@ import type { KeyProvider, KeyProviderName } from './ports/key-provider.ts';
 import type { StateStore } from './ports/state-store.ts';
 import { LAYOUT } from './state/state-layout.ts';
 import type { StateFolder } from './state-folder.ts';
-import { chooseTlsAccess, findTlsAccess, type TlsAccess } from './tpm/choose-tls-access.ts';
+import { chooseTlsAccess, findTlsAccess } from './tpm/choose-tls-access.ts';
 import { forgettingStore } from './tpm/forgetting-store.ts';
-import { type KeyLoader, providerLoader } from './tpm/key-loader.ts';
+import { providerLoader } from './tpm/key-loader.ts';
 import { writeProviderConfig } from './tpm/openssl-provider.ts';
 import { Pkcs11Loader } from './tpm/pkcs11-loader.ts';
 import { Pkcs11Store } from './tpm/pkcs11-store.ts';
@@ -133,7 +133,19 @@ export async function openKeyAccess(
   const tcti = await chooseTcti(store, options.tcti);
   const tpm = new TpmDevice({ store, tcti, create: options.create, workFolder: resolve(LAYOUT.tpmWork) });
   const tls = chooseTlsAccess(await findTlsAccess(tcti));
-  const loader = loaderFor(tls, { store, tcti, onNewKey: options.onNewKey });
+  const pkcs11 = new Pkcs11Store(resolve(LAYOUT.pkcs11), tcti);
+  // Of a time when there was no provider: keys that have gone since would stay in it.
+  if (tls.kind === 'provider') await pkcs11.discard();
+  const loader =
+    tls.kind === 'provider'
+      ? providerLoader
+      : new Pkcs11Loader({
+          parts: tls.parts,
+          store: pkcs11,
+          tcti,
+          storedKeys: () => storedKeys(store),
+          onNewKey: options.onNewKey ?? (() => {}),
+        });
   const contexts = new SharedSecureContext(tpm, loader, options.onDead ?? (() => {}));
   await tpm.releaseLeftovers(await storedKeys(store));
   const current = await store.currentGeneration();
@@ -143,20 +155,6 @@ export async function openKeyAccess(
   const keys = createTpmKeys(tpm, tls.kind);
   if (!(loader instanceof Pkcs11Loader)) return { keys, contexts };
   return { keys, contexts, store: forgettingStore(store, () => void loader.forget()) };
-}
-
-function loaderFor(
-  tls: TlsAccess,
-  { store, tcti, onNewKey }: { store: StateStore; tcti: string; onNewKey: (() => void) | undefined },
-): KeyLoader {
-  if (tls.kind === 'provider') return providerLoader;
-  return new Pkcs11Loader({
-    parts: tls.parts,
-    store: new Pkcs11Store(resolve(LAYOUT.pkcs11), tcti),
-    tcti,
-    storedKeys: () => storedKeys(store),
-    onNewKey: onNewKey ?? (() => {}),
-  });
 }
 
 async function storedKeys(store: StateStore): Promise<string[]> {
