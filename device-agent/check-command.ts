@@ -17,7 +17,15 @@ export function checkCommand(): Command {
     .addOption(stateOption())
     .addOption(tctiOption())
     .option('--json', 'print as JSON')
-    .addHelpText('after', '\nExample:\n  $ gatehouse-agent check --state /var/lib/gatehouse-agent')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ gatehouse-agent check --state /var/lib/gatehouse-agent
+
+GATEHOUSE_TPM_TLS=provider or =pkcs11 in the environment of a command names the way of TLS to a key in the TPM; left
+out: the OpenSSL provider where it is new enough, else PKCS#11.`,
+    )
     .action(check);
 }
 
