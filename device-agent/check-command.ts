@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { composeAgent, type KeyAccess } from './compose-agent.ts';
 import { AgentError } from './domain/agent-error.ts';
-import { chooseTcti, hasTpm, openKeyAccess, readingKeys, recordedProvider, startWithProvider } from './key-access.ts';
+import { chooseTcti, hasTpm, openKeyAccess, readingKeys, recordedProvider, startWithTpm } from './key-access.ts';
 import { checkAgent, type Finding, failed } from './operations/check-agent.ts';
 import { silentLog } from './runtime/json-log.ts';
 import { inspectStateFolder } from './state/inspect-state-folder.ts';
@@ -17,7 +17,15 @@ export function checkCommand(): Command {
     .addOption(stateOption())
     .addOption(tctiOption())
     .option('--json', 'print as JSON')
-    .addHelpText('after', '\nExample:\n  $ gatehouse-agent check --state /var/lib/gatehouse-agent')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ gatehouse-agent check --state /var/lib/gatehouse-agent
+
+GATEHOUSE_TPM_TLS=provider or =pkcs11 in the environment of a command names the way of TLS to a key in the TPM; left
+out: the OpenSSL provider where it is new enough, else PKCS#11.`,
+    )
     .action(check);
 }
 
@@ -44,7 +52,7 @@ async function findAll(options: { state: string; tcti?: string }): Promise<Findi
   const tcti = await chooseTcti(store, options.tcti);
   const tpmFindings = provider === 'tpm' || options.tcti !== undefined ? await checkTpm({ tcti }) : [];
   // What is missing has been named; without it there is no TLS to try.
-  if (provider === 'tpm' && tpmFindings.every(({ ok }) => ok)) await startWithProvider(folder, tcti);
+  if (provider === 'tpm' && tpmFindings.every(({ ok }) => ok)) await startWithTpm(folder, tcti);
   const running = await askRunningAgent();
   const live = running ? { connected: running.connected } : undefined;
   let access: KeyAccess = { keys: await readingKeys(store) };

@@ -11,8 +11,11 @@ import { systemClock } from './runtime/system-clock.ts';
 import { systemRandomness } from './runtime/system-randomness.ts';
 import { createTlsDialer } from './runtime/tls-dialer.ts';
 
-/** Where the keys live, and how TLS gets at them when that is not simply a PEM. */
-export type KeyAccess = { keys: KeyProvider; contexts?: IdentityContexts };
+/**
+ * Where the keys live, and how TLS gets at them when that is not simply a PEM. `store`: takes the place of the agent's
+ * own, where keys are also kept elsewhere.
+ */
+export type KeyAccess = { keys: KeyProvider; contexts?: IdentityContexts; store?: StateStore };
 
 /**
  * The real parts behind every port. No globals and no signals: as many agents as wanted may live in one process, each
@@ -28,5 +31,6 @@ export function composeAgent(own: { store: StateStore; log: Log; hook?: HookRunn
     clock: systemClock,
     randomness: systemRandomness,
     ...deps,
+    ...(access?.store ? { store: access.store } : {}),
   };
 }

@@ -12,14 +12,7 @@ import {
   readStdin,
   type SourceOptions,
 } from './enrollment-source.ts';
-import {
-  chooseProvider,
-  chooseTcti,
-  KEY_CHOICES,
-  type KeyChoice,
-  openKeyAccess,
-  startWithProvider,
-} from './key-access.ts';
+import { chooseProvider, chooseTcti, KEY_CHOICES, type KeyChoice, openKeyAccess, startWithTpm } from './key-access.ts';
 import { type Enrolled, enrollDevice } from './operations/enroll-device.ts';
 import { type EnrollOrder, type EnrollStep, type Grounds, stepsOf } from './operations/enroll-order.ts';
 import { silentLog } from './runtime/json-log.ts';
@@ -99,7 +92,7 @@ async function enroll(text: string | undefined, options: EnrollOptions): Promise
   const replace = options.replace === true;
   const provider = await chooseProvider(store, { choice: options.key, tcti: options.tcti, replace });
   const tcti = await chooseTcti(store, options.tcti);
-  if (provider === 'tpm') await startWithProvider(folder, tcti);
+  if (provider === 'tpm') await startWithTpm(folder, tcti);
   if (options.key === 'auto')
     say(`key: ${provider === 'tpm' ? `in the TPM at ${tcti}` : 'in a file (there is no TPM)'}`);
   const { algorithm: keyKind, confirm, renewVia, label } = options;

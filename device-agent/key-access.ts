@@ -3,12 +3,18 @@ import { resolve } from 'node:path';
 import type { KeyAccess } from './compose-agent.ts';
 import { parseAgentConfig } from './domain/agent-config.ts';
 import { AgentError } from './domain/agent-error.ts';
+import type { TlsKeyAccess } from './domain/agent-status.ts';
 import { softwareKeys } from './keys/software-keys.ts';
 import type { KeyProvider, KeyProviderName } from './ports/key-provider.ts';
 import type { StateStore } from './ports/state-store.ts';
 import { LAYOUT } from './state/state-layout.ts';
 import type { StateFolder } from './state-folder.ts';
-import { findOpensslProvider, requireUsable, writeProviderConfig } from './tpm/openssl-provider.ts';
+import { chooseTlsAccess, findTlsAccess } from './tpm/choose-tls-access.ts';
+import { forgettingStore } from './tpm/forgetting-store.ts';
+import { providerLoader } from './tpm/key-loader.ts';
+import { writeProviderConfig } from './tpm/openssl-provider.ts';
+import { Pkcs11Loader } from './tpm/pkcs11-loader.ts';
+import { Pkcs11Store } from './tpm/pkcs11-store.ts';
 import { isRunningWithProvider, restartWithProvider } from './tpm/restart-with-provider.ts';
 import { SharedSecureContext } from './tpm/shared-secure-context.ts';
 import { TpmDevice } from './tpm/tpm-device.ts';
@@ -73,26 +79,37 @@ export async function hasTpm(): Promise<boolean> {
 }
 
 /**
- * OpenSSL must know the TPM before the first TLS connection with a key in it: this process becomes one that does,
- * unless it is one. Nothing may have been read from stdin.
- * @throws TpmError when there is no provider that can do it
+ * OpenSSL must know the TPM before the first TLS connection with a key in it. Where a provider does that, this process
+ * becomes one that has it, unless it is one; an engine is loaded when it is needed. Nothing may have been read from stdin.
+ * @throws TpmError when there is nothing that can do it
  */
-export async function startWithProvider(folder: StateFolder, tcti: string): Promise<void> {
-  const { module } = requireUsable(await findOpensslProvider(process.env['GATEHOUSE_TPM2_PROVIDER']));
-  const config = await writeProviderConfig(folder.path, module);
+export async function startWithTpm(folder: StateFolder, tcti: string): Promise<void> {
+  const access = chooseTlsAccess(await findTlsAccess(tcti));
+  if (access.kind === 'pkcs11') return;
+  const config = await writeProviderConfig(folder.path, access.module);
   if (!isRunningWithProvider(config, tcti)) restartWithProvider({ config, tcti, cwd: folder.startedIn });
 }
 
 /** The same for a folder that has an identity: nothing to do for one in files. */
 export async function startAsEnrolled(folder: StateFolder): Promise<void> {
   if ((await recordedProvider(folder.store)) !== 'tpm') return;
-  await startWithProvider(folder, await chooseTcti(folder.store, undefined));
+  await startWithTpm(folder, await chooseTcti(folder.store, undefined));
 }
 
 /** To read what is stored, without a TPM and without TLS. */
 export async function readingKeys(store: StateStore): Promise<KeyProvider> {
   if ((await recordedProvider(store)) !== 'tpm') return softwareKeys;
-  return createTpmKeys(new TpmDevice({ store, tcti: await chooseTcti(store, undefined), create: false }));
+  const tcti = await chooseTcti(store, undefined);
+  return createTpmKeys(new TpmDevice({ store, tcti, create: false }), await installedAccess(tcti));
+}
+
+/** What would be used. @returns undefined when nothing can be. */
+async function installedAccess(tcti: string): Promise<TlsKeyAccess | undefined> {
+  try {
+    return chooseTlsAccess(await findTlsAccess(tcti)).kind;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -108,18 +125,36 @@ export async function openKeyAccess(
     /** The command is an enrollment that may make keys. */
     create: boolean;
     onDead?: (error: TpmError) => void;
+    /** Only a new process can use the key that is wanted now; it has one that is stored. */
+    onNewKey?: () => void;
   },
 ): Promise<KeyAccess> {
   if (options.provider === 'software') return { keys: softwareKeys };
   const tcti = await chooseTcti(store, options.tcti);
   const tpm = new TpmDevice({ store, tcti, create: options.create, workFolder: resolve(LAYOUT.tpmWork) });
-  const contexts = new SharedSecureContext(tpm, options.onDead ?? (() => {}));
+  const tls = chooseTlsAccess(await findTlsAccess(tcti));
+  const pkcs11 = new Pkcs11Store(resolve(LAYOUT.pkcs11), tcti);
+  // Of a time when there was no provider: keys that have gone since would stay in it.
+  if (tls.kind === 'provider') await pkcs11.discard();
+  const loader =
+    tls.kind === 'provider'
+      ? providerLoader
+      : new Pkcs11Loader({
+          parts: tls.parts,
+          store: pkcs11,
+          tcti,
+          storedKeys: () => storedKeys(store),
+          onNewKey: options.onNewKey ?? (() => {}),
+        });
+  const contexts = new SharedSecureContext(tpm, loader, options.onDead ?? (() => {}));
   await tpm.releaseLeftovers(await storedKeys(store));
   const current = await store.currentGeneration();
   const identity = current === undefined ? undefined : await store.readGeneration(current);
   // At a replacement of keys the old one may be of any kind, and gone.
   if (identity && !options.create) await contexts.probe(identity.key);
-  return { keys: createTpmKeys(tpm), contexts };
+  const keys = createTpmKeys(tpm, tls.kind);
+  if (!(loader instanceof Pkcs11Loader)) return { keys, contexts };
+  return { keys, contexts, store: forgettingStore(store, () => void loader.forget()) };
 }
 
 async function storedKeys(store: StateStore): Promise<string[]> {

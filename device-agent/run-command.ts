@@ -9,6 +9,7 @@ import { createJsonLog, LOG_LEVELS, type LogLevel } from './runtime/json-log.ts'
 import { systemClock } from './runtime/system-clock.ts';
 import { LAYOUT } from './state/state-layout.ts';
 import { closeEnteredFolder, enterStateFolder, stateOption } from './state-folder.ts';
+import { restartProcess } from './tpm/restart-process.ts';
 
 type RunOptions = { state: string; hook?: string; hookTimeout: string; keepalive: string; logLevel: LogLevel };
 
@@ -58,9 +59,11 @@ async function run(options: RunOptions): Promise<void> {
     options.hook === undefined
       ? undefined
       : createCommandHook({ command: options.hook, cwd: startedIn, timeoutMs: hookTimeoutMs, environment: facts });
-  const tpmDied = Promise.withResolvers<'tpm'>();
-  const ended = Promise.race([untilSignal(), tpmDied.promise]);
+  const tpm = Promise.withResolvers<'tpm' | typeof NEW_KEY>();
+  const signals = new SignalWatch();
+  const ended = Promise.race([signals.first, tpm.promise]);
   const control = await ControlServer.listen(LAYOUT.controlSocket);
+  let cause: string;
   try {
     const access = await openKeyAccess(store, {
       provider: (await recordedProvider(store)) ?? 'software',
@@ -68,32 +71,44 @@ async function run(options: RunOptions): Promise<void> {
       onDead: (error) => {
         log.error('the connection to the TPM is broken', { reason: error.message, advice: error.advice });
         process.exitCode = EXIT_FOR_SUPERVISOR;
-        tpmDied.resolve('tpm');
+        tpm.resolve('tpm');
       },
+      onNewKey: () => tpm.resolve(NEW_KEY),
     });
     const agent = await runAgent(composeAgent({ store, log, access, ...(hook ? { hook } : {}) }), { keepaliveSeconds });
     control.attach(agent);
     log.info('agent started', { deviceId: agent.deviceId, pid: process.pid });
     const onHangUp = () => agent.reconnect();
     process.on('SIGHUP', onHangUp);
-    const cause = await ended;
+    cause = await ended;
     log.info('agent stops', { signal: cause });
     await agent.stop();
     process.off('SIGHUP', onHangUp);
   } finally {
     await control.close();
   }
+  // The candidate is on the disk: it is the first to connect. Who has asked for an end meanwhile gets that.
+  if (cause === NEW_KEY && !signals.hasCome) restartProcess({ cwd: startedIn });
 }
 
+/** Why an agent stops that starts again by itself: see Pkcs11Loader. */
+const NEW_KEY = 'restart for the new key';
+
 /** The second signal finds no listener and ends the process at once. */
-function untilSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    const onSignal = (signal: string) => {
-      process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-      resolve(signal);
-    };
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  });
+class SignalWatch {
+  hasCome = false;
+  readonly first: Promise<string>;
+
+  constructor() {
+    this.first = new Promise((resolve) => {
+      const onSignal = (signal: string) => {
+        process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+        this.hasCome = true;
+        resolve(signal);
+      };
+      process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+    });
+  }
 }
 
 function parseSeconds(text: string, option: string, most: number): number {

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { ControlClient } from './control/control-client.ts';
 import { formatAddress, type RenewVia } from './domain/agent-config.ts';
 import { AgentError } from './domain/agent-error.ts';
-import type { AgentStatus } from './domain/agent-status.ts';
+import type { AgentStatus, TlsKeyAccess } from './domain/agent-status.ts';
 import { readingKeys } from './key-access.ts';
 import { softwareKeys } from './keys/software-keys.ts';
 import { describeStatus } from './operations/describe-status.ts';
@@ -86,9 +86,16 @@ const RENEWS_OVER = {
 } as const satisfies Record<RenewVia, string>;
 
 function formatKey({ keyProvider, proofLevel, tlsKeyAccess }: AgentStatus): string {
-  if (tlsKeyAccess === null) return keyProvider;
-  return `${keyProvider}, proof level ${proofLevel}, in TLS by the OpenSSL ${tlsKeyAccess}`;
+  if (keyProvider === 'software') return keyProvider;
+  const inTls =
+    tlsKeyAccess === null ? 'TLS cannot use it (`gatehouse-agent check` tells why)' : TLS_WAYS[tlsKeyAccess];
+  return `${keyProvider}, proof level ${proofLevel}, ${inTls}`;
 }
+
+const TLS_WAYS = {
+  provider: 'in TLS by the OpenSSL provider',
+  pkcs11: 'in TLS by pkcs11',
+} as const satisfies Record<TlsKeyAccess, string>;
 
 function formatHook(hook: NonNullable<AgentStatus['hook']>): string {
   if (hook.timedOut) return 'timed out';

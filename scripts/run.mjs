@@ -46,7 +46,7 @@ async function run([name, ...rest]) {
   }
   const tests = program.tests ?? (name === 'setup' && rest.includes('--tests'));
   const { node, unavailable } = await setUp({ tests, commands: program.commands ?? [] });
-  for (const entry of unavailable) say(`not available: ${entry.command}, which ${entry.reason}`);
+  for (const entry of unavailable) say(`not available: ${entry.library ?? entry.command}, which ${entry.reason}`);
   const file = program.file ?? (program.tool && toolPath(...program.tool));
   if (!file) return 0;
   const args = [...(program.first ?? []), join(PROJECT_ROOT, file), ...(program.args ?? []), ...rest];

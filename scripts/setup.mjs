@@ -16,7 +16,7 @@ export const PROJECT_ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
  *
  * @param {{ root?: string, tests?: boolean, commands?: readonly string[] }} options `tests`: also every Debian package
  *   the tests use; `commands`: only the packages of these commands. What may not be installed is named on stderr.
- * @returns {Promise<{ node: string, unavailable: { package: string, command: string, reason: string }[] }>}
+ * @returns {Promise<{ node: string, unavailable: import('#scripts/set-up/debian-packages.mjs').DebianPackage[] }>}
  *   the Node 24 binary, and what of the wanted packages is still missing.
  * @throws {SetUpError} with what to do next.
  */

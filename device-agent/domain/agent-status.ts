@@ -4,7 +4,8 @@ import type { RuntimeFacts } from './runtime-facts.ts';
 
 export type AgentHealthState = 'not-enrolled' | 'enrolled' | 'expired' | 'revoked' | 'refused';
 
-type TlsKeyAccess = 'provider';
+/** The two ways to a key in the TPM: OpenSSL's provider for TPMs, or its engine for PKCS#11 with tpm2-pkcs11. */
+export type TlsKeyAccess = 'provider' | 'pkcs11';
 
 /** What `status --json` prints. Others' scripts rely on these names; fields may be added. Times are milliseconds UTC. */
 export type AgentStatus = {
@@ -18,7 +19,7 @@ export type AgentStatus = {
   keyProvider: string;
   /** As the certificate of the device says: what the gateway has verified about its key. */
   proofLevel: ProofLevel;
-  /** How TLS reaches a key in the TPM: by the OpenSSL provider. null: the key is a file. */
+  /** How TLS reaches a key in the TPM. null: the key is a file, or nothing is installed that can reach it. */
   tlsKeyAccess: TlsKeyAccess | null;
   gateway: { est: GatewayAddress; mqtt: GatewayAddress } | null;
   agentVersion: string;

@@ -1,7 +1,7 @@
 import type { Certificate } from '#ca/pkix/certificate.ts';
 import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
-import { type AgentStatus, adviceFor, healthOf } from '#device-agent/domain/agent-status.ts';
+import { type AgentStatus, adviceFor, healthOf, type TlsKeyAccess } from '#device-agent/domain/agent-status.ts';
 import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
 import { formatKeyFingerprint } from '#device-agent/domain/key-fingerprint.ts';
 import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
@@ -30,7 +30,14 @@ export async function describeStatus(deps: {
   const order = parseNoticeMemory(await store.readRecord('notices'))?.order;
   const nextRenewalAt = identity && plannedRenewal(identity, order);
   return formatStatus(
-    { config, certificate: identity?.certificate, facts, nextRenewalAt, now: time.now() },
+    {
+      config,
+      certificate: identity?.certificate,
+      tlsKeyAccess: deps.keys.tlsKeyAccess,
+      facts,
+      nextRenewalAt,
+      now: time.now(),
+    },
     { running: false, connected: false },
   );
 }
@@ -39,6 +46,8 @@ export function formatStatus(
   facts: {
     config: AgentConfig | undefined;
     certificate: Certificate | undefined;
+    /** Of the key provider in use. */
+    tlsKeyAccess: TlsKeyAccess | undefined;
     facts: RuntimeFacts;
     nextRenewalAt: number | undefined;
     now: number;
@@ -55,7 +64,7 @@ export function formatStatus(
     nextRenewalAt: facts.nextRenewalAt ?? null,
     keyProvider: config?.keyProvider ?? 'software',
     proofLevel: certificate ? readProofLevel(certificate) : 'software',
-    tlsKeyAccess: config?.keyProvider === 'tpm' ? 'provider' : null,
+    tlsKeyAccess: facts.tlsKeyAccess ?? null,
     gateway: config ? { est: config.est, mqtt: config.mqtt } : null,
     agentVersion: AGENT_VERSION,
     running: live.running,

@@ -226,6 +226,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
         {
           config,
           certificate: sessions.identity.certificate,
+          tlsKeyAccess: deps.keys.tlsKeyAccess,
           facts: facts.facts,
           nextRenewalAt: renewals.nextRenewalAt(),
           now: time.now(),

@@ -49,6 +49,8 @@ export interface KeyProvider {
   readonly name: KeyProviderName;
   /** Present when the provider can prove where its keys live. Then every request for a certificate carries that proof. */
   readonly attester?: Attester;
+  /** How TLS reaches these keys when they are not simply in a PEM. */
+  readonly tlsKeyAccess?: 'provider' | 'pkcs11';
   generate(kind: KeyKind): Promise<DeviceKey>;
   /** @throws when the PEM is no key of this provider. */
   load(pem: string): DeviceKey;

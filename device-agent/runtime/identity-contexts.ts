@@ -9,5 +9,5 @@ export interface IdentityContexts {
   /** @throws AgentError when the key cannot be used now. */
   contextFor(identity: TlsIdentity, options: SecureContextOptions): Promise<SecureContext>;
   /** A handshake has failed in a way that may be the key's fault: the context is made anew at the next use. */
-  doubt(identity: TlsIdentity): void;
+  doubt(identity: TlsIdentity, cause: unknown): void;
 }

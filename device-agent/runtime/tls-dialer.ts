@@ -49,7 +49,7 @@ export function createTlsDialer(contexts?: IdentityContexts): typeof dialTls {
         if (!isAboutOwnKey(error)) throw error;
         // The key is not where it was, by a reset or by another program: load it again. Once more after that, since a
         // connection of before may end now and take the slot with it, by the number that is ours again.
-        contexts.doubt(identity);
+        contexts.doubt(identity, error);
         if (attempt === KEY_ATTEMPTS || signal?.aborted === true) throw error;
         await delay(KEY_PAUSE_MS);
       }
@@ -70,21 +70,27 @@ async function dialWithContext(
   const socket = await dialTls({ ...target, secureContext }, signal);
   // TLS 1.3: the client is done before the server has judged it. A key that has silently gone shows only now.
   socket.on('error', (error) => {
-    if (isAboutOwnKey(error)) contexts.doubt(identity);
+    if (isAboutOwnKey(error)) contexts.doubt(identity, error);
   });
   return socket;
 }
 
 /** Our own signature could not be made, or the other side had reason to doubt it. */
 function isAboutOwnKey(error: unknown): boolean {
-  const { code = '', cause } = error as { code?: string; cause?: { code?: string } };
-  return [code, cause?.code ?? ''].some((text) => OWN_KEY_ERRORS.test(text));
+  const { cause } = error as { cause?: unknown };
+  return [error, cause].some((one) => {
+    if (!(one instanceof Error)) return false;
+    const code = String((one as NodeJS.ErrnoException).code);
+    return OWN_KEY_ERRORS.test(code) || (code.startsWith('ERR_SSL_') && ENGINE_ERRORS.test(one.message));
+  });
 }
 
 const KEY_ATTEMPTS = 3;
 const KEY_PAUSE_MS = 50;
 
 const OWN_KEY_ERRORS = /CANNOT_SIGN|ALERT_CERTIFICATE_REQUIRED|ALERT_DECRYPT_ERROR|ERR_OSSL_(EVP_)?(PROV|TPM2)/;
+/** A signature that fails in the engine has no code of its own; OpenSSL names the library. */
+const ENGINE_ERRORS = /:(PKCS#11 module|pkcs11 engine):/;
 
 /**
  * A TLS connection whose other side is verified: chain to a pinned anchor, server purpose, host name, dates.

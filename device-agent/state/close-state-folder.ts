@@ -16,8 +16,8 @@ export async function closeStateFolder(folder: string): Promise<Closed[]> {
   const numbers = await namesIn(generations);
   const closed: Closed[] = [];
   if (await isOpen(folder)) await mustBeOurs(folder);
-  for (const path of [folder, generations, ...numbers.map((number) => join(generations, number))])
-    closed.push(...(await close(path, 0o700, false)));
+  const folders = [folder, generations, ...numbers.map((number) => join(generations, number))];
+  for (const path of [...folders, join(folder, LAYOUT.pkcs11)]) closed.push(...(await close(path, 0o700, false)));
   for (const name of Object.values(RECORD_FILES)) closed.push(...(await close(join(folder, name), 0o600, false)));
   for (const number of numbers) closed.push(...(await close(join(generations, number, LAYOUT.key), 0o600, true)));
   return closed;

@@ -12,6 +12,8 @@ export const LAYOUT = {
   controlSocket: 'agent.sock',
   /** There only while the TPM is at work. */
   tpmWork: 'tpm-work',
+  /** Store of tpm2-pkcs11, where TLS needs one; made anew when it is missing. */
+  pkcs11: 'pkcs11',
 } as const;
 
 export const RECORD_FILES = {

@@ -1,9 +1,11 @@
 import { hash } from 'node:crypto';
 import { formatSpki } from '#ca/tpm2/public-area-key.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
-import type { Finding } from '#device-agent/operations/check-agent.ts';
+import { type Finding, failed } from '#device-agent/operations/check-agent.ts';
+import { chooseTlsAccess, findTlsAccess, type TlsAccessOffer } from './choose-tls-access.ts';
 import { readEndorsement } from './endorsement-key.ts';
-import { findOpensslProvider, requireUsable } from './openssl-provider.ts';
+import { type OpensslProvider, requireUsable } from './openssl-provider.ts';
+import { TpmError } from './tpm-error.ts';
 import { type TpmBench, TpmWorkbench } from './tpm-workbench.ts';
 
 /** What a key in the TPM needs, one line each, and what to install or do. A TPM that does not answer is not asked further. */
@@ -17,11 +19,40 @@ export async function checkTpm({ tcti }: { tcti: string }): Promise<Finding[]> {
       findings.push(await checkEndorsement(bench));
     }),
   );
-  await attempt(findings, async () => {
-    const { module, version } = requireUsable(await findOpensslProvider(process.env['GATEHOUSE_TPM2_PROVIDER']));
-    findings.push({ ok: true, what: `the OpenSSL provider is ${version ?? 'of an unknown version'} at ${module}` });
-  });
+  findings.push(...checkTlsAccess(await findTlsAccess(tcti)));
   return findings;
+}
+
+/** Which way TLS takes to a key in the TPM; when there is none, what each of the two lacks. */
+export function checkTlsAccess(offer: TlsAccessOffer): Finding[] {
+  const { forced, provider, pkcs11 } = offer;
+  try {
+    const access = chooseTlsAccess(offer);
+    if (access.kind === 'provider') {
+      const version = provider?.version ?? 'of an unknown version';
+      return [{ ok: true, what: `the OpenSSL provider is ${version} at ${access.module}` }];
+    }
+    const { engine, module } = access.parts;
+    return [{ ok: true, what: `TLS uses the key by PKCS#11: engine ${engine}, module ${module}` }];
+  } catch (error) {
+    if (!(error instanceof TpmError)) throw error;
+  }
+  const findings: Finding[] = [];
+  if (forced !== 'pkcs11') findings.push(...providerLacks(provider));
+  if (forced !== 'provider' && Array.isArray(pkcs11)) {
+    const prefix = forced === 'pkcs11' ? '' : 'nor by PKCS#11: ';
+    findings.push(...pkcs11.map(({ what, advice }) => ({ ok: false, what: prefix + what, advice })));
+  }
+  return findings;
+}
+
+function providerLacks(provider: OpensslProvider | undefined): Finding[] {
+  try {
+    requireUsable(provider);
+    return [];
+  } catch (error) {
+    return [failed('TLS cannot use the key by the OpenSSL provider', error)];
+  }
 }
 
 async function checkLockout(bench: TpmBench): Promise<Finding> {

@@ -19,7 +19,7 @@ export function explainToolFailure(failure: ToolFailure): TpmError {
   if (failure.startError === 'ENOENT') {
     return new TpmError('TOOL_MISSING', `the program ${tool} is not installed`, {
       cause,
-      advice: 'install tpm2-tools (Debian: apt-get install tpm2-tools)',
+      advice: `install it (Debian: apt-get install ${tool === 'tpm2_ptool' ? 'libtpm2-pkcs11-tools' : 'tpm2-tools'})`,
     });
   }
   if (failure.timedOut === true) {

@@ -1,5 +1,6 @@
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { listLibraryPaths } from './library-folders.ts';
 import { TpmError } from './tpm-error.ts';
 
 /** The OpenSSL provider `tpm2` (tpm2-openssl), by which TLS uses a key in the TPM. */
@@ -15,14 +16,12 @@ export type OpensslProvider = {
 const INSTALL_ADVICE =
   'install tpm2-openssl 1.2 or later (Debian 13, Ubuntu 24.04: apt-get install tpm2-openssl); on Debian 12 the tpm2.so of the package of Debian 13 does: name its path in GATEHOUSE_TPM2_PROVIDER';
 
-/** Where distributions keep OpenSSL's modules. */
-const LIBRARY_FOLDERS = ['/usr/lib', '/usr/lib64', '/usr/local/lib', '/usr/local/lib64'];
 const CONFIG_FILE = 'openssl-tpm.cnf';
 
 /** @param named path of the module, tried instead of the usual places. @returns undefined when there is none. */
 export async function findOpensslProvider(named: string | undefined): Promise<OpensslProvider | undefined> {
   const found: OpensslProvider[] = [];
-  for (const module of named ? [named] : await listCandidates()) {
+  for (const module of named ? [named] : await listLibraryPaths('ossl-modules/tpm2.so')) {
     const content = await readFile(module, 'latin1').catch(() => undefined);
     if (content === undefined) continue;
     // biome-ignore lint/suspicious/noControlCharactersInRegex: strings in a shared object end with a zero octet.
@@ -74,17 +73,6 @@ activate = 1
 module = ${module}
 activate = 1
 `;
-}
-
-async function listCandidates(): Promise<string[]> {
-  const candidates: string[] = [];
-  for (const folder of LIBRARY_FOLDERS) {
-    candidates.push(join(folder, 'ossl-modules', 'tpm2.so'));
-    // Debian: /usr/lib/x86_64-linux-gnu/ossl-modules
-    const triplets = (await readdir(folder).catch(() => [])).filter((name) => name.includes('-linux-'));
-    candidates.push(...triplets.map((triplet) => join(folder, triplet, 'ossl-modules', 'tpm2.so')));
-  }
-  return candidates;
 }
 
 function isAtLeast(version: string, [major, minor]: [number, number]): boolean {

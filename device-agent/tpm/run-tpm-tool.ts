@@ -11,6 +11,9 @@ export type TpmToolRun = {
   tcti: string;
   /** Files without a path are in here. */
   folder: string;
+  /** Beside the environment of this process. */
+  environment?: Record<string, string>;
+  timeoutMs?: number;
 };
 
 /** An old discrete TPM takes many seconds to make an RSA key. */
@@ -43,17 +46,17 @@ export async function retryWhilePassing<T>(work: () => Promise<T>): Promise<T> {
   return work();
 }
 
-function runOnce({ tool, args, tcti, folder }: TpmToolRun): Promise<string> {
+function runOnce({ tool, args, tcti, folder, environment, timeoutMs = TIMEOUT_MS }: TpmToolRun): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(
       tool,
       args,
       {
         cwd: folder,
-        timeout: TIMEOUT_MS,
+        timeout: timeoutMs,
         killSignal: 'SIGKILL',
         maxBuffer: MAX_OUTPUT_BYTES,
-        env: { ...process.env, TPM2TOOLS_TCTI: tcti, LC_ALL: 'C' },
+        env: { ...process.env, TPM2TOOLS_TCTI: tcti, LC_ALL: 'C', ...environment },
       },
       (error, stdout, stderr) => {
         if (!error) return resolve(stdout);

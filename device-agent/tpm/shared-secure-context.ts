@@ -1,5 +1,7 @@
-import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
+import type { SecureContext, SecureContextOptions } from 'node:tls';
+import { AgentError } from '#device-agent/domain/agent-error.ts';
 import type { TlsIdentity } from '#device-agent/ports/est-client.ts';
+import type { KeyLoader } from './key-loader.ts';
 import type { TpmDevice } from './tpm-device.ts';
 import { TpmError } from './tpm-error.ts';
 
@@ -11,14 +13,18 @@ type Shared = { identity: string; context: SecureContext };
  */
 export class SharedSecureContext {
   readonly #tpm: TpmDevice;
+  readonly #loader: KeyLoader;
   readonly #onDead: (error: TpmError) => void;
   #shared: Shared | undefined;
-  /** Whether the provider has loaded a key in this process: then it is there, and what fails later is the TPM. */
+  /** Whether a key has been loaded in this process: then all that takes is there, and what fails later is the TPM. */
   #hasWorked = false;
+  /** A key could not sign, and loading it again would not tell whether it can now. */
+  #isInDoubt = false;
 
   /** @param onDead the connection of this process to the TPM is broken for good; a new process would have a new one. */
-  constructor(tpm: TpmDevice, onDead: (error: TpmError) => void) {
+  constructor(tpm: TpmDevice, loader: KeyLoader, onDead: (error: TpmError) => void) {
     this.#tpm = tpm;
+    this.#loader = loader;
     this.#onDead = onDead;
   }
 
@@ -27,6 +33,7 @@ export class SharedSecureContext {
     const wanted = nameOfIdentity(identity);
     if (this.#shared?.identity === wanted) return this.#shared.context;
     this.#release();
+    if (this.#isInDoubt) await this.#settleDoubt(identity.key);
     const context = await this.#create(identity.key, { ...options, cert: identity.certificates });
     this.#shared = { identity: wanted, context };
     return context;
@@ -37,18 +44,27 @@ export class SharedSecureContext {
     close(await this.#create(pem, {}));
   }
 
-  doubt(identity: TlsIdentity): void {
-    if (this.#shared?.identity === nameOfIdentity(identity)) this.#release();
+  doubt(identity: TlsIdentity, cause: unknown): void {
+    if (this.#shared?.identity !== nameOfIdentity(identity)) return;
+    this.#release();
+    if (this.#loader.isLost?.(cause) === true) this.#isInDoubt = true;
   }
 
   async #create(pem: string, options: SecureContextOptions): Promise<SecureContext> {
     try {
-      const context = createSecureContext({ ...options, key: pem });
+      const context = await this.#loader.load(pem, options);
       this.#hasWorked = true;
       return context;
     } catch (cause) {
+      if (cause instanceof AgentError) throw cause;
       throw await this.#explain(pem, cause);
     }
+  }
+
+  /** @throws TpmError, always: what the tools say of the key, or that this process has lost the TPM. */
+  async #settleDoubt(pem: string): Promise<never> {
+    this.#isInDoubt = false;
+    throw await this.#explain(pem, undefined);
   }
 
   #release(): void {
@@ -58,7 +74,7 @@ export class SharedSecureContext {
 
   /** The same key through the tools, which have a connection of their own: they tell what the TPM says. */
   async #explain(pem: string, cause: unknown): Promise<TpmError> {
-    const code = (cause as NodeJS.ErrnoException).code ?? '';
+    const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
     if (code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH') {
       return new TpmError('FAILED', 'the key and the certificate do not belong together', { cause });
     }
@@ -70,6 +86,7 @@ export class SharedSecureContext {
     if (problem instanceof TpmError && !LOST.has(problem.tpmCode)) return problem;
     if (!this.#hasWorked) {
       if (problem instanceof TpmError) return problem;
+      await this.#loader.giveUp?.();
       return new TpmError('PROVIDER_UNFIT', `OpenSSL cannot load the key from the TPM (${code || String(cause)})`, {
         cause,
         advice: 'run `gatehouse-agent check`: it names what is missing',

@@ -1,5 +1,5 @@
 import type { EndorsementKind } from '#ca/tpm2/endorsement-kind.ts';
-import { type EccPublicArea, formatPublicArea, nameOf, parseSizedPublicArea } from '#ca/tpm2/public-area.ts';
+import { type EccPublicArea, formatPublicArea } from '#ca/tpm2/public-area.ts';
 import type { Attester, TpmEvidence, TpmIdentity } from '#device-agent/ports/key-provider.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
 import { activateCredential, type SealedCredential } from './activate-credential.ts';
@@ -17,7 +17,7 @@ import { ensureStorageKey } from './storage-key.ts';
 import { TpmError } from './tpm-error.ts';
 import { parseTpmRecord, type TpmRecord } from './tpm-record.ts';
 import { hasResourceManager, type TpmBench, TpmWorkbench } from './tpm-workbench.ts';
-import { isTss2Pem, parseTss2Pem } from './tss2-key.ts';
+import { isTss2Pem, parseTss2Pem, tss2KeyName } from './tss2-key.ts';
 import { wrongTpm } from './wrong-tpm.ts';
 
 export type TpmDeviceOptions = {
@@ -102,7 +102,7 @@ export class TpmDevice implements Attester {
    */
   async releaseLeftovers(pems: string[]): Promise<void> {
     if (hasResourceManager(this.tcti)) return;
-    const names = new Set(pems.filter(isTss2Pem).map((pem) => keyName(pem)));
+    const names = new Set(pems.filter(isTss2Pem).map((pem) => tss2KeyName(pem)));
     await this.#workbench.use((bench) => releaseObjects(bench, names));
   }
 
@@ -167,9 +167,4 @@ export class TpmDevice implements Attester {
     if (JSON.stringify(now) !== JSON.stringify(before)) await this.#options.store.writeRecord('tpm', now);
     return now;
   }
-}
-
-/** Lower-case hexadecimal. */
-function keyName(pem: string): string {
-  return nameOf(parseSizedPublicArea(Buffer.from(parseTss2Pem(pem).publicArea))).toString('hex');
 }

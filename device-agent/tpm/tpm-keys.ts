@@ -1,15 +1,17 @@
 import { parseSizedPublicArea } from '#ca/tpm2/public-area.ts';
 import { formatSpki } from '#ca/tpm2/public-area-key.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
+import type { TlsKeyAccess } from '#device-agent/domain/agent-status.ts';
 import type { DeviceKey, KeyProvider } from '#device-agent/ports/key-provider.ts';
 import type { TpmDevice } from './tpm-device.ts';
 import { isTss2Pem, parseTss2Pem } from './tss2-key.ts';
 
 /** Keys that are made in the TPM, stay in it, and can be used by it alone. What the state folder holds is worthless elsewhere. */
-export function createTpmKeys(tpm: TpmDevice): KeyProvider {
+export function createTpmKeys(tpm: TpmDevice, tlsKeyAccess?: TlsKeyAccess): KeyProvider {
   return {
     name: 'tpm',
     attester: tpm,
+    ...(tlsKeyAccess ? { tlsKeyAccess } : {}),
     generate: async (kind) => {
       if (kind !== 'ec-p256') {
         throw new AgentError('KEY_UNSUPPORTED', `keys in the TPM are of kind ec-p256, not ${kind}`, {

@@ -1,6 +1,7 @@
 import { readDer, TAG } from '#ca/pkix/der.ts';
 import { DerFields, readOid, readUnsigned } from '#ca/pkix/der-values.ts';
 import { parsePem } from '#ca/pkix/pem.ts';
+import { nameOf, parseSizedPublicArea } from '#ca/tpm2/public-area.ts';
 import type { Tss2Key } from '#ca/tpm2/tss2-pem.ts';
 
 const LABEL = 'TSS2 PRIVATE KEY';
@@ -22,4 +23,9 @@ export function parseTss2Pem(pem: string): Tss2Key {
   const privateArea = fields.take(TAG.octetString, 'its wrapped private area').content;
   fields.end();
   return { parentHandle: Number.parseInt(parent.toString('hex'), 16), publicArea, privateArea };
+}
+
+/** Name of the key as the TPM calls it, lower-case hexadecimal. @throws as `parseTss2Pem` */
+export function tss2KeyName(pem: string): string {
+  return nameOf(parseSizedPublicArea(Buffer.from(parseTss2Pem(pem).publicArea))).toString('hex');
 }

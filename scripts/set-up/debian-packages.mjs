@@ -1,10 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { runStep, secondsSince } from './run-step.mjs';
 import { say } from './set-up-error.mjs';
 
-/** Programs that check us from outside, and the Debian package of each. */
+/**
+ * @typedef {{ package: string, command: string, library?: string, reason: string }} DebianPackage
+ *   `library`: what it brings is no program but this shared object, for `command`.
+ */
+
+/** Programs that check us from outside, and the Debian package of each. @type {DebianPackage[]} */
 export const DEBIAN_PACKAGES = [
   { package: 'openssl', command: 'openssl', reason: 'judges certificates and CRLs, makes CSRs' },
   { package: 'curl', command: 'curl', reason: 'is an EST client' },
@@ -17,22 +22,43 @@ export const DEBIAN_PACKAGES = [
   { package: 'libtss2-tcti-tabrmd0', command: 'tpm2-abrmd', reason: 'is how programs reach it' },
   { package: 'dbus-daemon', command: 'dbus-daemon', reason: 'connects them' },
   { package: 'tpm2-tools', command: 'tpm2_send', reason: 'is how the agent talks to a TPM' },
+  { package: 'libtpm2-pkcs11-tools', command: 'tpm2_ptool', reason: 'shows keys in a TPM to PKCS#11' },
+  {
+    package: 'libtpm2-pkcs11-1',
+    command: 'tpm2_ptool',
+    library: 'pkcs11/libtpm2_pkcs11.so',
+    reason: 'is PKCS#11 for a TPM',
+  },
+  {
+    package: 'libengine-pkcs11-openssl',
+    command: 'tpm2_ptool',
+    library: 'engines-3/pkcs11.so',
+    reason: 'is how TLS uses a key in a TPM where OpenSSL has no provider for it',
+  },
 ];
 
 // mosquitto is in sbin, which is not on every user's PATH.
 const EXTRA_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/sbin'];
 
-/** @template {{ command: string }} T @param {readonly T[]} wanted @returns {T[]} */
+/** @template {{ command: string, library?: string }} T @param {readonly T[]} wanted @returns {T[]} */
 export function missingPackages(wanted) {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter).filter(Boolean), ...EXTRA_FOLDERS];
-  return wanted.filter(({ command }) => !folders.some((folder) => isExecutable(join(folder, command))));
+  return wanted.filter(({ command, library }) =>
+    library === undefined ? !folders.some((folder) => isExecutable(join(folder, command))) : !isLibraryThere(library),
+  );
+}
+
+/** @param {string} library below a library folder of Debian */
+function isLibraryThere(library) {
+  const folders = existsSync('/usr/lib') ? readdirSync('/usr/lib').filter((name) => name.includes('-linux-')) : [];
+  return folders.some((name) => existsSync(join('/usr/lib', name, library)));
 }
 
 /**
  * Installs with apt-get where that needs no question (root, or sudo without a password); names what stays missing.
  * Never throws: the tests that need a missing program are skipped by name.
  *
- * @param {typeof DEBIAN_PACKAGES} missing
+ * @param {DebianPackage[]} missing
  */
 export async function installDebianPackages(missing) {
   const prefix = privilege();
@@ -58,10 +84,10 @@ export async function installDebianPackages(missing) {
   else say(`Debian packages ready in ${secondsSince(start)}`);
 }
 
-/** @param {typeof DEBIAN_PACKAGES} missing @param {string} why */
+/** @param {DebianPackage[]} missing @param {string} why */
 function nameMissing(missing, why) {
   for (const entry of missing)
-    say(`missing: ${entry.command} (Debian package ${entry.package}), which ${entry.reason}`);
+    say(`missing: ${entry.library ?? entry.command} (Debian package ${entry.package}), which ${entry.reason}`);
   say(`${why}. To install: sudo apt-get install ${missing.map((entry) => entry.package).join(' ')}`);
 }
 

@@ -1,6 +1,7 @@
 import type { OpenStore } from './open-store.ts';
 import { describeCertificateTables } from './store-contract-certificates.ts';
 import { describeDeviceTables } from './store-contract-devices.ts';
+import { describeEnrollmentTables } from './store-contract-enrollment.ts';
 import { describeHouseTables } from './store-contract-house.ts';
 import { describeSessionTables } from './store-contract-sessions.ts';
 import { describeTpmTables } from './store-contract-tpm.ts';
@@ -13,5 +14,6 @@ export function describeStore(name: string, open: OpenStore): void {
   describeSessionTables(name, open);
   describeHouseTables(name, open);
   describeTpmTables(name, open);
+  describeEnrollmentTables(name, open);
   describeTransactions(name, open);
 }

@@ -7,10 +7,12 @@ import { OID } from '#ca/pkix/oids.ts';
 import type { AuthorityErrorCode } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder } from '#ca/ports/issuance-order.ts';
 import {
+  claimOrder,
   deviceOrder,
   newSerial,
   noticeSignerOrder,
   openTestAuthority,
+  registrarOrder,
   serverOrder,
 } from '#test/fixtures/ca/authority.ts';
 import { DAY, makeIntermediate, makeRoot, NOW } from '#test/fixtures/ca/certificates.ts';
@@ -51,6 +53,23 @@ describe('issuing', () => {
     expect(certificate.dnsNames).toEqual(['gate.example', 'localhost']);
     expect(certificate.ipAddresses).toEqual(['127.0.0.1', '::1']);
     expect(certificate.extendedKeyUsage).toEqual([OID.serverAuth]);
+  });
+
+  it('gives a claim a name under which no device is known, for an hour at most', async () => {
+    const { authority } = await openTestAuthority();
+    const certificate = parseCertificate(await authority.issue(claimOrder()));
+    expect(formatNameText(certificate.subject)).toBe('CN=pump-1');
+    expect(certificate.uris).toEqual(['spiffe://gatehouse.internal/claim/pump-1']);
+    expect(certificate.extendedKeyUsage).toEqual([OID.clientAuth]);
+    expect(certificate.isCa).toBe(false);
+  });
+
+  it('gives a registrar the purpose of one', async () => {
+    const { authority } = await openTestAuthority();
+    const certificate = parseCertificate(await authority.issue(registrarOrder()));
+    expect(formatNameText(certificate.subject)).toBe('CN=assembly');
+    expect(certificate.uris).toEqual(['spiffe://gatehouse.internal/registrar/assembly']);
+    expect(certificate.extendedKeyUsage).toEqual([OID.clientAuth, OID.cmcRa]);
   });
 
   it('gives the notice signer a purpose that is no TLS purpose', async () => {
@@ -100,6 +119,10 @@ describe('issuing', () => {
       'PROFILE_REFUSED',
       { ...noticeSignerOrder(), lifetimeSeconds: 91 * 86_400 },
     ],
+    ['a life of more than an hour for a claim', 'PROFILE_REFUSED', { ...claimOrder(), lifetimeSeconds: 3601 }],
+    ['a life of 401 days for a registrar', 'PROFILE_REFUSED', { ...registrarOrder(), lifetimeSeconds: 401 * 86_400 }],
+    ['a claim for a device id with a slash', 'ORDER_MALFORMED', { ...claimOrder(), deviceId: '../device/a' }],
+    ['a registrar whose name has a slash', 'ORDER_MALFORMED', { ...registrarOrder(), name: 'a/b' }],
     ['a life that is no number', 'PROFILE_REFUSED', { ...order, lifetimeSeconds: Number.NaN }],
     ['RSA of 1024 bits', 'PROFILE_REFUSED', { ...order, publicKey: makeRsaKey(1024).spki }],
     ['a key that is none', 'PROFILE_REFUSED', { ...order, publicKey: Buffer.from('key') }],

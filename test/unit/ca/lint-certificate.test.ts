@@ -203,6 +203,23 @@ describe('lintCertificate', () => {
     expect(() => lintCertificate(tbs, ordered, issuer)).toThrow(finding);
   });
 
+  it("refuses a device's certificate for a claim or a registrar, and theirs for a device", () => {
+    const claim: Ordered = { profile: 'device-bootstrap', deviceId: 'pump-1', serial: ordered.serial, publicKey };
+    const registrar: Ordered = { profile: 'registrar', name: 'pump-1', serial: ordered.serial, publicKey };
+    const tbs = formatParts({ ...right, validity: sequence(time(NOW), time(NOW + 1000)) });
+    expect(() => lintCertificate(tbs, ordered, issuer)).not.toThrow();
+    expect(() => lintCertificate(tbs, claim, issuer)).toThrow(/not the one URI of the claim/);
+    expect(() => lintCertificate(tbs, registrar, issuer)).toThrow(/purposes.*not the one URI of the registrar/);
+    const claimUri = uri('spiffe://gatehouse.internal/claim/pump-1');
+    const subjectAltName = extension(OID.subjectAltName, false, sequence(claimUri));
+    const tbsOfClaim = formatParts({ ...right, subjectAltName });
+    expect(() => lintCertificate(tbsOfClaim, ordered, issuer)).toThrow(/not the one URI of the device/);
+    // Right but for its life of a day.
+    expect(() => lintCertificate(tbsOfClaim, claim, issuer)).toThrow(
+      /^the certificate would be wrong: it lives longer/,
+    );
+  });
+
   it('refuses octets that are no certificate', () => {
     expect(() => lintCertificate(Buffer.from('no'), ordered, issuer)).toThrow(/cannot be read back/);
   });

@@ -12,10 +12,12 @@ import { type ConnectOptions, connectAuthority } from '#ca/socket/authority-clie
 import { listenAuthority } from '#ca/socket/authority-server.ts';
 import { type Frame, FrameError, FrameReader, formatFrame } from '#ca/socket/frame.ts';
 import {
+  claimOrder,
   deviceOrder,
   newSerial,
   noticeSignerOrder,
   openTestAuthority,
+  registrarOrder,
   serverOrder,
 } from '#test/fixtures/ca/authority.ts';
 import { DAY, NOW } from '#test/fixtures/ca/certificates.ts';
@@ -41,7 +43,13 @@ describe('the authority over its socket', () => {
     const { path } = await listen(authority);
     const remote = client(path);
     expect(await remote.describe()).toEqual(await authority.describe());
-    for (const order of [deviceOrder({ hardwareSerial: 'x' }), serverOrder(), noticeSignerOrder()]) {
+    for (const order of [
+      deviceOrder({ hardwareSerial: 'x' }),
+      claimOrder(),
+      registrarOrder(),
+      serverOrder(),
+      noticeSignerOrder(),
+    ]) {
       const der = await remote.issue(order);
       expect(parseCertificate(der).serial).toBe(order.serial);
       expect(await remote.issue(order)).toEqual(der);

@@ -124,6 +124,7 @@ for name in "$@"; do
     swtpm|dbus-daemon) ;;
     swtpm-tools) name=swtpm_setup ;;
     tpm2-tools) name=tpm2_send ;;
+    libtpm2-pkcs11-tools) name=tpm2_ptool ;;
     *) continue ;;
   esac
   /bin/cp "$0" "$(dirname "$0")/$name"

@@ -6,6 +6,7 @@ import { Kysely, SqliteDialect } from 'kysely';
 import { expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { first } from '#gateway/store/migrations/0001-first.ts';
+import { tpm } from '#gateway/store/migrations/0002-tpm.ts';
 import type { ColumnTypes } from '#gateway/store/migrations/migration.ts';
 import { openSqliteStore } from '#gateway/store/sqlite-store.ts';
 
@@ -34,6 +35,54 @@ it('brings a database of the first version to this one, with what was in it', as
     await rm(folder, { recursive: true, force: true });
   }
 });
+
+it('brings a database of the second version to this one: its tickets and devices go on, and the new ways are open', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'gatehouse-upgrade-'));
+  try {
+    const path = join(folder, 'gateway.db');
+    await makeSecondVersion(path);
+    const store = await openSqliteStore(path);
+    try {
+      const id = parseDeviceId('press-7');
+      expect(await store.read.tickets.find('t-1')).toMatchObject({ deviceId: 'press-7', claimSerial: null });
+      expect(await store.read.enrollments.find('a-1')).toMatchObject({
+        grounds: null,
+        group: null,
+        requestId: null,
+        serverKeyFor: null,
+        ticketId: 't-1',
+      });
+      expect(await store.read.endorsements.find(id)).toMatchObject({ akName: '00' });
+      expect(await store.read.groups.find('default')).toMatchObject({
+        policy: { approval: 'registered', networks: [] },
+      });
+      expect(await store.read.devices.listByHardwareSerial('SN-1')).toMatchObject([{ deviceId: 'press-7' }]);
+      // Five minutes of challenges are lost, and asked for again.
+      expect(await store.read.challenges.listByDevice(id)).toEqual([]);
+      expect(await store.read.enrollmentRequests.list({ limit: 9 })).toEqual([]);
+    } finally {
+      await store.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+async function makeSecondVersion(path: string): Promise<void> {
+  await makeFirstVersion(path);
+  const database = new Sqlite(path);
+  const db = new Kysely<unknown>({ dialect: new SqliteDialect({ database }) });
+  await tpm.up(db, TYPES);
+  database.exec(`
+    INSERT INTO schema_migrations VALUES (2, 'tpm');
+    UPDATE devices SET hardware_serial = 'SN-1';
+    INSERT INTO tickets VALUES ('t-1', 'press-7', 'hash', 0, 9, 'anna', NULL, NULL, NULL, NULL);
+    UPDATE enrollments SET ticket_id = 't-1';
+    INSERT INTO tpm_endorsements VALUES ('press-7', 'ek', '00', 'tpm', 0, 0, x'00', NULL, x'3000');
+    INSERT INTO attestation_challenges VALUES ('c-1', 'press-7', 'ticket:t-1', 'ek', 'tpm', '00', x'00', x'00', 0, 9, NULL, NULL, x'3000');
+  `);
+  await db.destroy();
+}
 
 async function makeFirstVersion(path: string): Promise<void> {
   const database = new Sqlite(path);

@@ -1,0 +1,52 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PROGRAMS } from '#test/fixtures/processes/program.ts';
+import { RunningProcess } from '#test/fixtures/processes/running-process.ts';
+import { ResourceManager } from '#test/fixtures/tpm/resource-manager.ts';
+import { startTpmPlant, type TpmPlant } from '#test/fixtures/tpm/tpm-plant.ts';
+import { lacksPkcs11 } from '#test/fixtures/tpm/tpm-provider.ts';
+
+describe.skipIf(await lacksPkcs11())('a device whose TLS uses the TPM by PKCS#11', () => {
+  let plant: TpmPlant;
+  let manager: ResourceManager;
+  const before = process.env['GATEHOUSE_TPM_TLS'];
+
+  beforeAll(async () => {
+    process.env['GATEHOUSE_TPM_TLS'] = 'pkcs11';
+    plant = await startTpmPlant();
+    manager = await ResourceManager.start(await plant.maker.makeTpm());
+  });
+  afterAll(async () => {
+    if (before === undefined) delete process.env['GATEHOUSE_TPM_TLS'];
+    else process.env['GATEHOUSE_TPM_TLS'] = before;
+    await plant?.stopAgents();
+    await manager?.stop();
+    await plant?.dispose();
+  });
+
+  test('has a working identity after an enrollment and renewals that were killed at any moment', async () => {
+    const agent = plant.agent('pump-17');
+    const { joinUrl } = await plant.gateway.addDevice('pump-17', 'endorsed');
+    const enroll = ['enroll', joinUrl, '--key', 'tpm', '--tcti', manager.tcti];
+    let killed = 0;
+    // Of an enrollment: while the store is made, and while the key is linked. Then the parts of a renewal.
+    for (const [args, ms] of [
+      [enroll, 1600],
+      [enroll, 800],
+      [enroll, 1200],
+      [['renew'], 1000],
+      [['renew'], 1300],
+      [['renew'], 1600],
+    ] as const) {
+      const program = new RunningProcess('agent', [PROGRAMS.agent, ...args, '--state', agent.stateDir]);
+      if ((await Promise.race([program.ended, delay(ms)])) !== undefined) continue;
+      killed += 1;
+      await program.kill9();
+    }
+    expect(killed).toBeGreaterThan(0);
+    await agent.enroll(joinUrl, '--key', 'tpm', '--tcti', manager.tcti);
+    await agent.connect();
+    await agent.ok('renew');
+    expect(await agent.status()).toMatchObject({ connected: true, tlsKeyAccess: 'pkcs11', lastError: null });
+  });
+});
