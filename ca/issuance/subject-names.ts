@@ -34,11 +34,11 @@ export function formatDeviceUri(trustDomain: string, deviceId: string): string {
 }
 
 /** Another path than a device's own identity, so that a claim is never taken for it. */
-export function formatClaimUri(trustDomain: string, deviceId: string): string {
+function formatClaimUri(trustDomain: string, deviceId: string): string {
   return `spiffe://${trustDomain}/claim/${deviceId}`;
 }
 
-export function formatRegistrarUri(trustDomain: string, name: string): string {
+function formatRegistrarUri(trustDomain: string, name: string): string {
   return `spiffe://${trustDomain}/registrar/${name}`;
 }
 

@@ -16,12 +16,19 @@ type Neighbour<T> = {
   waiting: { arrival: T; since: number }[];
 };
 
+/**
+ * Milliseconds the oldest of an address waits before its newest is served first: by then the old ones have most likely
+ * given up, and serving the dead in their order would leave nothing for the living, who give up in turn.
+ */
+const LATE_MS = 1_000;
+
 /** Beyond this many addresses the strangers share one budget: the table must not grow with an attacker's addresses. */
 const MAX_NEIGHBOURS = 20_000;
 
 /**
  * What stands before TLS. Handshakes run on the event loop, so only so many go on at once; the others wait, and those
- * who wait are served address by address in turn, so that a storm from one place does not starve the rest.
+ * who wait are served address by address in turn, so that a storm from one place does not starve the rest; of one
+ * address first come, first served, until that takes too long.
  * A connection costs its address a token, which comes back when the session is admitted: a fleet behind one address is
  * not slowed, an address that always fails is.
  */
@@ -99,13 +106,14 @@ export class AdmissionGate<T extends object> {
       const [neighbour] = this.#ready;
       if (neighbour === undefined) return;
       this.#ready.delete(neighbour);
-      const next = neighbour.waiting[0];
-      if (next === undefined) continue;
+      const [oldest] = neighbour.waiting;
+      if (oldest === undefined) continue;
       if (neighbour.handshakes >= this.#limits.maxHandshakesPerAddress || !neighbour.bucket.take(now)) {
         this.#parked.add(neighbour);
         continue;
       }
-      neighbour.waiting.shift();
+      const isLate = now - oldest.since > LATE_MS;
+      const next = (isLate ? neighbour.waiting.pop() : neighbour.waiting.shift()) ?? oldest;
       this.#waiting -= 1;
       if (neighbour.waiting.length > 0) this.#ready.add(neighbour);
       neighbour.handshakes += 1;

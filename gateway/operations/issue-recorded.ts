@@ -6,6 +6,7 @@ import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
 import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { Device } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -156,10 +157,18 @@ async function isStillWanted(tables: Tables, enrollment: Enrollment): Promise<bo
   if ((await tables.enrollments.find(enrollment.id))?.state !== 'approved') return false;
   const device = await tables.devices.find(enrollment.deviceId);
   if (device === undefined || device.state === 'retired' || device.state === 'quarantined') return false;
-  if (enrollment.kind === 'enroll') return isGroundStanding(tables, enrollment);
+  if (enrollment.kind === 'enroll') return isApprovalStanding(tables, enrollment, device);
   if (enrollment.replacesSerial === null || device.state === 'revoked') return false;
   const replaced = await tables.certificates.find(enrollment.replacesSerial);
   return replaced !== undefined && replaced.state !== 'revoked';
+}
+
+/** A right that never ends is none for a device that was revoked since; a person's word is one until it is taken back. */
+async function isApprovalStanding(tables: Tables, enrollment: Enrollment, device: Device): Promise<boolean> {
+  const { requestId, ticketId } = enrollment;
+  if (requestId !== null && (await tables.enrollmentRequests.find(requestId))?.state !== 'used') return false;
+  if (requestId === null && ticketId === null && device.state === 'revoked') return false;
+  return isGroundStanding(tables, enrollment);
 }
 
 /** The signature exists, so it goes on the record and on the CRL; nobody ever sees the certificate. */

@@ -1,3 +1,4 @@
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { abandon, type IssueDeps, recordIssued } from './issue-recorded.ts';
 
@@ -21,11 +22,15 @@ export async function reconcileEnrollments(deps: ReconcileDeps, options: { settl
     const device = await deps.store.read.devices.find(enrollment.deviceId);
     const group = device === undefined ? undefined : await deps.store.read.groups.find(device.group);
     if (der !== undefined) {
-      await recordIssued(deps, enrollment, der, group?.policy.pendingLapseSeconds ?? 3600);
-      deps.log.info('issuance completed after an interruption', {
-        attemptId: enrollment.id,
-        deviceId: enrollment.deviceId,
-      });
+      const facts = { attemptId: enrollment.id, deviceId: enrollment.deviceId };
+      try {
+        await recordIssued(deps, enrollment, der, group?.policy.pendingLapseSeconds ?? 3600);
+        deps.log.info('issuance completed after an interruption', facts);
+      } catch (error) {
+        // On the record as revoked: what allowed it was taken back meanwhile. The others are still to be done.
+        if (!(error instanceof GatewayError) || error.code !== 'DEVICE_NOT_ALLOWED') throw error;
+        deps.log.info('interrupted issuance taken back', facts);
+      }
       continue;
     }
     await deps.store.write((tables) => abandon(tables, enrollment, now, 'interrupted before the authority signed'));

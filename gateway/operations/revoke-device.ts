@@ -125,11 +125,13 @@ async function recordRevocation(
     await tables.tickets.update(ticket.id, { revokedAt: now });
     claims.push(...(await endClaim(tables, ticket, { now, actor, why: 'its device was revoked' })));
   }
-  // What is under way, or waits for a person, was asked for before this.
-  for (const { id } of await tables.enrollments.listUnfinishedByDevice(deviceId)) {
-    await tables.enrollments.update(id, { state: 'abandoned', updatedAt: now });
+  // What waits for a person, or was approved and is under way, was asked for before this.
+  const requests = await tables.enrollmentRequests.listOpenByDevice(deviceId);
+  for (const { requestId } of await tables.enrollments.listUnfinishedByDevice(deviceId)) {
+    const used = requestId === null ? undefined : await tables.enrollmentRequests.find(requestId);
+    if (used !== undefined) requests.push(used);
   }
-  for (const request of await tables.enrollmentRequests.listOpenByDevice(deviceId)) {
+  for (const request of requests) {
     await refuseRequest(tables, request, { note: 'the device was revoked', actor, now });
   }
   // Retired for good, it gives its hardware back: the TPM may become another device with another ticket.

@@ -223,8 +223,8 @@ export function describeEnrollmentTables(name: string, open: OpenStore): void {
       expect((await devices.listByHardwareSerial('SN-1')).map(({ deviceId }) => deviceId)).toEqual(['b', 'e']);
       expect(await devices.listByHardwareSerial('SN-2')).toEqual([]);
       expect(await devices.countEnrolled('default')).toBe(3);
-      expect(await devices.countEnrolled('default', a!)).toBe(2);
-      expect(await devices.countEnrolled('default', c!)).toBe(2);
+      expect(await devices.countEnrolled('default', a)).toBe(2);
+      expect(await devices.countEnrolled('default', c)).toBe(2);
       expect(await devices.countEnrolled('other')).toBe(0);
     });
 

@@ -36,6 +36,10 @@ afterEach(() => world.close());
 
 const pump = parseDeviceId('SN-0007');
 
+const keyUsage = (bits: number, unused: number) =>
+  formatExtension(OID.keyUsage, true, bitString(Buffer.of(bits), unused));
+const endEntity = formatExtension(OID.basicConstraints, true, sequence());
+
 function registerHardware(id: string, hardwareSerial: string, group = 'default') {
   return addDevice(world, { deviceId: parseDeviceId(id), hardwareSerial, group, actor: 'test' });
 }
@@ -161,6 +165,19 @@ describe("a maker's certificate", () => {
     await expect(askWith(world, maker.device('SN-0007'))).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
   });
 
+  it('gives nothing to a device that is revoked between the intent and the signature', async () => {
+    await trust(world, maker.root);
+    await changePolicy(world, { approval: 'auto' });
+    world.authority.beforeAnswer = async () => {
+      world.authority.beforeAnswer = async () => undefined;
+      const order = { deviceId: pump, actor: 'test', requestedAt: 0, becomes: 'revoked' } as const;
+      await revokeDevice(world, { ...order, reason: 'cessationOfOperation' });
+    };
+    await expect(askWith(world, maker.device('SN-0007'))).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
+    const held = await world.store.read.certificates.listByDevice(pump);
+    expect(held.map(({ state }) => state)).toEqual(['revoked']);
+  });
+
   it('does not bring back a key that was revoked as compromised', async () => {
     await trust(world, maker.root);
     await changePolicy(world, { approval: 'auto' });
@@ -243,10 +260,6 @@ describe('refused as nobody', () => {
     await changePolicy(world, { approval: 'auto' });
     await trust(world, maker.root);
   });
-
-  const keyUsage = (bits: number, unused: number) =>
-    formatExtension(OID.keyUsage, true, bitString(Buffer.of(bits), unused));
-  const endEntity = formatExtension(OID.basicConstraints, true, sequence());
 
   it.each<[string, string, () => { peer: Buffer; chain: Buffer[] }]>([
     ['an unknown maker', 'MANUFACTURER_UNTRUSTED', () => createMaker(world, 'other').device('SN-1')],

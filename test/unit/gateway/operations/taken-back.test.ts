@@ -7,6 +7,7 @@ import { addTicket } from '#gateway/operations/add-device.ts';
 import { isStillAdmitted } from '#gateway/operations/admit-session.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { revokeTicket } from '#gateway/operations/manage-tickets.ts';
+import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
@@ -84,6 +85,26 @@ describe('a ticket that is taken back', () => {
     await world.store.write((tables) => tables.tickets.update(row.id, { secretSha256: hashTicket('known') }));
     await expect(enroll(world, 'press-07', 'known')).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
     expect(await stateOf(first.serial)).toBe('active');
+  });
+});
+
+describe('an issuance that was interrupted', () => {
+  it('is recorded as revoked when its right was taken back meanwhile, and the others are completed', async () => {
+    const first = await register(world, 'press-07');
+    const second = await register(world, 'press-08');
+    world.authority.failure = 'answer lost';
+    await expect(enroll(world, 'press-07', first)).rejects.toMatchObject({ code: 'AUTHORITY_UNAVAILABLE' });
+    world.clock.at += 1;
+    await expect(enroll(world, 'press-08', second)).rejects.toMatchObject({ code: 'AUTHORITY_UNAVAILABLE' });
+    const [row] = await world.store.read.tickets.listByDevice(press);
+    await revokeTicket(world, { id: row?.id ?? '', actor: 'test' });
+    await world.restart();
+    world.authority.failure = 'none';
+    await reconcileEnrollments(world, { settled: true });
+    const states = await Promise.all(
+      [press, parseDeviceId('press-08')].map((id) => world.store.read.certificates.listByDevice(id)),
+    );
+    expect(states.flat().map(({ state }) => state)).toEqual(['revoked', 'pending']);
   });
 });
 
