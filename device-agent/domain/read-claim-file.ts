@@ -16,7 +16,7 @@ export function readClaimFile(text: string): ClaimFile {
   if (!isGatewayAddress(est) || !isGatewayAddress(mqtt)) throw unfit('the address of the gateway is missing');
   if (typeof root !== 'string' || typeof certificates !== 'string' || typeof privateKey !== 'string')
     throw unfit('its root, its certificates or its key are missing');
-  if (typeof expiresAt !== 'number') throw unfit('it does not say when it ends');
+  if (typeof expiresAt !== 'number' || !Number.isFinite(expiresAt)) throw unfit('it does not say when it ends');
   if (!isConsistent(root, certificates, privateKey)) throw unfit('its root, certificates or key are damaged');
   return {
     kind,

@@ -14,7 +14,7 @@ const WRITER = fileURLToPath(import.meta.resolve('#test/contract/store-writer-pr
 
 describe('a store that cannot write', () => {
   it('rejects what does not fit any more, keeps what did, and still reads', async () => {
-    await using opened = await openTemporaryStore({ maxBytes: 400 * 1024 });
+    await using opened = await openTemporaryStore({ maxBytes: 800 * 1024 });
     const { store } = opened;
     const [id] = await addDevices(store, 'press-7');
     const results = await Promise.allSettled(

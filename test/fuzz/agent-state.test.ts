@@ -29,7 +29,7 @@ function readJson(text: string): unknown {
   }
 }
 
-function again<T>(value: T): unknown {
+function again(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value));
 }
 

@@ -85,6 +85,20 @@ describe('values of DER', () => {
   });
 });
 
+function element(text: string): Buffer {
+  return tlv(text.length === 12 ? TAG.utcTime : TAG.generalizedTime, Buffer.from(`${text}Z`));
+}
+
+/** @returns undefined when it is refused */
+function timeOf(read: () => number | undefined): number | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof PkixError) return undefined;
+    throw error;
+  }
+}
+
 describe('a time', () => {
   const twoDigits = fc.integer({ min: 0, max: 70 }).map((number) => String(number).padStart(2, '0'));
   const year = fc.oneof(
@@ -97,20 +111,6 @@ describe('a time', () => {
   const likely = fc
     .tuple(year, fc.integer({ min: 0, max: 13 }), fc.integer({ min: 0, max: 32 }))
     .map(([y, month, day]) => `${y}${String(month).padStart(2, '0')}${String(day).padStart(2, '0')}235959`);
-
-  function element(text: string): Buffer {
-    return tlv(text.length === 12 ? TAG.utcTime : TAG.generalizedTime, Buffer.from(`${text}Z`));
-  }
-
-  /** @returns undefined when it is refused */
-  function timeOf(read: () => number | undefined): number | undefined {
-    try {
-      return read();
-    } catch (error) {
-      if (error instanceof PkixError) return undefined;
-      throw error;
-    }
-  }
 
   it('that is accepted is the one its digits say, and CRL entries are read by the same rules', () => {
     holdsFor(2000, fc.oneof(digits, likely), (text) => {

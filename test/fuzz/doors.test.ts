@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import * as fc from 'fast-check';
-import mqttPacket, { type Packet } from 'mqtt-packet';
+import mqttPacket from 'mqtt-packet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NONCE_PATH, TPM_CHALLENGE_PATH } from '#gateway/contract/attestation.ts';
-import { EST_BASE_PATH, formatEstBody } from '#gateway/contract/est.ts';
+import { formatEstBody } from '#gateway/contract/est.ts';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
 import { collectGarbage } from '#scripts/bench/collect-garbage.ts';
 import { makeKey } from '#test/fixtures/ca/keys.ts';
@@ -16,6 +16,7 @@ import { eventually } from '#test/fixtures/processes/eventually.ts';
 import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
 import { mqttDoorOf } from '#test/fixtures/processes/mqtt-door.ts';
 import { residentBytes } from '#test/fixtures/processes/resident-bytes.ts';
+import { get, isWholeAnswer, post } from './est-messages.ts';
 import { FUZZ_FACTOR } from './fuzz-runs.ts';
 import {
   inLanes,
@@ -26,9 +27,10 @@ import {
   sayPlainly,
   shakeHandsBadly,
 } from './hostile-client.ts';
+import { packetsOf, REPORTS } from './mqtt-messages.ts';
 import { mutatedBytes, randomOctets } from './mutate-bytes.ts';
 import { mutatedDer } from './mutate-der.ts';
-import { formatHttp, type HttpMessage, mutatedHttp } from './mutate-http.ts';
+import { formatHttp, mutatedHttp } from './mutate-http.ts';
 import { mutatedJson } from './mutate-json.ts';
 
 /** The same inputs every time; another number, other inputs. */
@@ -123,28 +125,6 @@ describe('both doors under a stream of nonsense', () => {
     await askEst(octets);
   }
 
-  function get(path: string): HttpMessage {
-    return {
-      line: `GET ${path.startsWith('/') ? path : `${EST_BASE_PATH}/${path}`} HTTP/1.1`,
-      headers: ['Host: localhost'],
-      body: '',
-    };
-  }
-
-  function post(path: string, type: string, body: string, more: Record<string, string> = {}): HttpMessage {
-    const headers = {
-      Host: 'localhost',
-      'Content-Type': type,
-      'Content-Length': String(Buffer.byteLength(body)),
-      ...more,
-    };
-    return {
-      line: `POST ${path.startsWith('/') ? path : `${EST_BASE_PATH}/${path}`} HTTP/1.1`,
-      headers: Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-      body,
-    };
-  }
-
   test('octets that are no TLS, at both doors', async () => {
     const hello = await recordClientHello(root);
     const inputs = some(fc.oneof(randomOctets, mutatedBytes([hello]), mutatedBytes([hello])), 110);
@@ -177,6 +157,8 @@ describe('both doors under a stream of nonsense', () => {
       post('simpleenroll', 'application/pkcs10', csr, basic('nobody', 'x'.repeat(26))),
       post('simpleenroll', 'application/pkcs10', 'MAA=', basic('http-1', ticket)),
       post('simplereenroll', 'application/pkcs10', csr),
+      post('serverkeygen', 'application/pkcs10', csr, basic('http-1', ticket)),
+      post('no-group/simpleenroll', 'application/pkcs10', csr, basic('http-1', ticket)),
       post(TPM_CHALLENGE_PATH, 'application/json', challenge, basic('http-1', ticket)),
     ];
     // As they are, they are understood: what follows is not all refused at the first octet.
@@ -186,7 +168,7 @@ describe('both doors under a stream of nonsense', () => {
       answers.push(text.slice(9, 12));
     }
     expect(answers.slice(0, 5)).toEqual(['200', '200', '200', '200', '200']);
-    expect(answers.slice(5).every((status) => /^4\d\d$/.test(status))).toBe(true);
+    expect(answers.slice(5).join(' ')).toMatch(/^(4\d\d ?)+$/);
     const spoilt = fc.oneof(
       mutatedHttp(messages),
       mutatedHttp(messages),
@@ -337,53 +319,3 @@ describe('both doors under a stream of nonsense', () => {
     await late.end();
   });
 });
-
-/** A head, and as much body as it announces. */
-function isWholeAnswer(heard: Buffer): boolean {
-  const text = heard.toString('latin1');
-  const end = text.indexOf('\r\n\r\n');
-  const length = Number(/^content-length: (\d+)\r$/im.exec(text.slice(0, end + 1))?.[1] ?? Number.NaN);
-  return end !== -1 && heard.length >= end + 4 + length;
-}
-
-const REPORTS = [
-  {
-    version: 1,
-    connected: true,
-    serial: '0a1b',
-    agentVersion: '0.1.0',
-    proofLevel: 'software',
-    clock: 1,
-    nextRenewalAt: null,
-  },
-  { noticeId: 'n-1', outcome: 'done', detail: 'x' },
-  { version: 1, requestId: 'r-1', csr: 'MAA=' },
-  { version: 1, requestId: 'r-2', tpmChallenge: { version: 1, ekPublic: 'AAAA', akPublic: 'AAAA' } },
-];
-
-function packetsOf(deviceId: string): Packet[] {
-  const publish = { cmd: 'publish', retain: false, dup: false, payload: 'x' } as const;
-  const own = `v1/d/${deviceId}`;
-  return [
-    {
-      cmd: 'subscribe',
-      messageId: 1,
-      subscriptions: [`${own}/in/notice`, 'v1/fleet/#', '#', 'v1/d/bystander/#'].map((topic) => ({
-        topic,
-        qos: 1 as const,
-      })),
-    },
-    { cmd: 'unsubscribe', messageId: 2, unsubscriptions: [`${own}/in/notice`, '$SYS/#'] },
-    { ...publish, topic: `${own}/out/data/a`, qos: 0 },
-    { ...publish, topic: `${own}/out/data/a`, qos: 1, messageId: 3 },
-    { ...publish, topic: `${own}/out/data/a`, qos: 2, messageId: 4 },
-    { ...publish, topic: 'v1/d/bystander/in/notice', qos: 1, messageId: 5 },
-    { ...publish, topic: '$SYS/x', qos: 0, retain: true },
-    { cmd: 'pubrel', messageId: 4 },
-    { cmd: 'puback', messageId: 77 },
-    { cmd: 'pubrec', messageId: 78 },
-    { cmd: 'pubcomp', messageId: 79 },
-    { cmd: 'pingreq' },
-    { cmd: 'disconnect' },
-  ];
-}

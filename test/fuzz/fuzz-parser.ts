@@ -11,14 +11,15 @@ const TRIES = 3;
 
 /** As much as any door lets in, in shapes that cost most where a reader goes over them again and again. */
 const LARGE = 64 * 1024;
-const LARGE_TEXTS = [
-  ...['A', '=', ' ', '\n', '.', ',', '"', '[', '{"a":', '[[],', '-----BEGIN CERTIFICATE-----', ':', '1', '\ud800', 'é'],
-  ...['gatehouse://', '/', '%41', 'Basic ', 'a.b', '\\', '0,', '-', '::', '\r\n\t '],
-].map((unit) => unit.repeat(LARGE / unit.length));
-const LARGE_OCTETS = [
-  ...['00', 'ff', '30', '3000', '3080', '3084', '0500', '0600', '0200', '31', 'a0', '8002', 'ff544347', '30820001'],
-  ...['01', '7f', '0c', '0a'],
-].flatMap((unit) => {
+/** Split at blanks; the last ones hold one. */
+const TEXT_UNITS = 'A = . , " [ {"a": [[], : 1 é gatehouse:// / %41 a.b \\ 0, - :: -----BEGIN\u00a0CERTIFICATE-----'
+  .split(' ')
+  .map((unit) => unit.replace('\u00a0', ' '));
+const LARGE_TEXTS = [...TEXT_UNITS, ' ', '\n', '\ud800', 'Basic ', '\r\n\t '].map((unit) =>
+  unit.repeat(LARGE / unit.length),
+);
+const OCTET_UNITS = '00 ff 30 3000 3080 3084 0500 0600 0200 31 a0 8002 ff544347 30820001 01 7f 0c 0a';
+const LARGE_OCTETS = OCTET_UNITS.split(' ').flatMap((unit) => {
   const octets = Buffer.alloc(LARGE - 8, Buffer.from(unit, 'hex'));
   return [
     octets,

@@ -136,8 +136,11 @@ fuzzBytesParser({
   },
 });
 
+function octets(max: number): fc.Arbitrary<Buffer> {
+  return fc.uint8Array({ maxLength: max }).map((bytes) => Buffer.from(bytes));
+}
+
 describe('TPM structures', () => {
-  const octets = (max: number) => fc.uint8Array({ maxLength: max }).map((bytes) => Buffer.from(bytes));
   const u32 = fc.nat(0xffffffff);
   const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 
@@ -191,6 +194,11 @@ describe('TPM structures', () => {
   });
 });
 
+/** TPMT_SIGNATURE: ECDSA with SHA-256. */
+function asTpm(r: Uint8Array = Buffer.alloc(0), s: Uint8Array = Buffer.alloc(0)): Buffer {
+  return new ByteWriter().u16(0x0018).u16(0x000b).sized(r).sized(s).toBuffer();
+}
+
 describe('verifyCertifyEvidence', () => {
   const valid = makeEvidence();
   const fields = ['ak', 'expectedAkName', 'attested', 'attest', 'signature', 'qualifyingData', 'csrPublicKey'] as const;
@@ -210,8 +218,6 @@ describe('verifyCertifyEvidence', () => {
     const [r, s] = readDer(Buffer.from(valid.signature))
       .children()
       .map(({ content }) => content);
-    const asTpm = (a: Uint8Array = Buffer.alloc(0), b: Uint8Array = Buffer.alloc(0)) =>
-      new ByteWriter().u16(0x0018).u16(0x000b).sized(a).sized(b).toBuffer();
     expect(() => verifyCertifyEvidence({ ...valid, signature: asTpm(r, s) })).not.toThrow();
     const wrong = [asTpm(s, r), asTpm(), asTpm(r), asTpm(Buffer.alloc(32), s), octetString(asTpm(r, s)), integer(1)];
     for (const signature of wrong) {

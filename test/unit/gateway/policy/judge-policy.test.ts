@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, constantFrom, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
 import { DEFAULT_POLICY } from '#gateway/domain/group.ts';
@@ -156,9 +156,9 @@ describe('networks', () => {
   });
 });
 
-describe('hours', () => {
-  const at = (text: string) => Date.parse(`${text}Z`);
+const at = (text: string) => Date.parse(`${text}Z`);
 
+describe('hours', () => {
   it.each([
     ['Mon-Fri 08:00-18:00', '2026-07-15T08:00:00', true],
     ['Mon-Fri 08:00-18:00', '2026-07-15T07:59:59', false],
@@ -195,11 +195,11 @@ describe('hours', () => {
 
 describe('device id patterns', () => {
   it('match as a regular expression made of them would', () => {
-    const characters = fc.constantFrom('a', 'b', '-', '*', '?');
-    const pattern = fc.array(characters, { maxLength: 10 }).map((list) => list.join(''));
-    const text = fc.array(fc.constantFrom('a', 'b', '-'), { maxLength: 12 }).map((list) => list.join(''));
-    fc.assert(
-      fc.property(pattern, text, (glob, id) => {
+    const characters = constantFrom('a', 'b', '-', '*', '?');
+    const pattern = array(characters, { maxLength: 10 }).map((list) => list.join(''));
+    const text = array(constantFrom('a', 'b', '-'), { maxLength: 12 }).map((list) => list.join(''));
+    assert(
+      property(pattern, text, (glob, id) => {
         const reference = new RegExp(`^${glob.replaceAll('*', '.*').replaceAll('?', '.')}$`);
         expect(matchesGlob(glob, id)).toBe(reference.test(id));
       }),

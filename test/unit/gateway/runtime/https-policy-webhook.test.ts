@@ -117,17 +117,14 @@ it('does not talk to a server whose certificate it cannot verify', async () => {
 
 it('does not collect questions without end', async () => {
   const held: ServerResponse[] = [];
-  let full: () => void = () => undefined;
-  const isFull = new Promise<void>((resolve) => {
-    full = resolve;
-  });
+  const isFull = Promise.withResolvers<void>();
   answerWith = (response) => {
     held.push(response);
-    if (held.length === 64) full();
+    if (held.length === 64) isFull.resolve();
   };
   const hook = webhook();
   const answers = Array.from({ length: 64 }, () => hook.ask(url, QUESTION));
-  await isFull;
+  await isFull.promise;
   await expect(hook.ask(url, QUESTION)).rejects.toMatchObject({ code: 'WEBHOOK_FAILED' });
   for (const response of held) response.writeHead(200).end('{"decision":"allow"}');
   expect((await Promise.all(answers)).every(({ decision }) => decision === 'allow')).toBe(true);
