@@ -23,7 +23,7 @@ export async function answerRequest(
   try {
     const request = requestSchema.safeParse(frame.json);
     if (request.success) return await answer(authority, request.data, frame.attachment);
-    if (order !== undefined && !Object.hasOwn(PROFILES, String(order.profile))) {
+    if (order !== undefined && !(typeof order.profile === 'string' && Object.hasOwn(PROFILES, order.profile))) {
       throw new AuthorityError('PROFILE_UNKNOWN', 'there is no such profile');
     }
     const [issue] = request.error.issues;

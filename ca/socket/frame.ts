@@ -8,6 +8,8 @@ export type Frame = { json: unknown; attachment: Buffer };
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 const MAX_JSON_BYTES = 64 * 1024;
 const HEADER_BYTES = 8;
+/** Far more than any message has, far less than what exhausts the stack of whoever walks through it. */
+const MAX_JSON_DEPTH = 16;
 
 export class FrameError extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -73,9 +75,20 @@ function parseFrame(frame: Buffer): Frame {
   if (jsonLength > MAX_JSON_BYTES || HEADER_BYTES + jsonLength > frame.length)
     throw new FrameError('a frame with wrong lengths');
   const end = HEADER_BYTES + jsonLength;
+  const json = parseJson(frame.toString('utf8', HEADER_BYTES, end));
+  if (!isWithin(json, MAX_JSON_DEPTH)) throw new FrameError('a frame with JSON that is nested too deep');
+  return { json, attachment: frame.subarray(end) };
+}
+
+function parseJson(text: string): unknown {
   try {
-    return { json: JSON.parse(frame.toString('utf8', HEADER_BYTES, end)), attachment: frame.subarray(end) };
+    return JSON.parse(text);
   } catch (cause) {
     throw new FrameError('a frame without JSON', { cause });
   }
+}
+
+function isWithin(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  return levels > 0 && Object.values(value).every((inner) => isWithin(inner, levels - 1));
 }

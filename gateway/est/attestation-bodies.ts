@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { TpmChallengeAnswer, TpmChallengeRequest } from '#gateway/contract/attestation.ts';
+import { parseBoundedJson } from '#gateway/contract/parse-bounded-json.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { TpmChallengeMade, TpmChallengeOrder } from './est-deps.ts';
 import { DEFAULT_NONCE_BYTES } from './session-nonce.ts';
@@ -62,7 +63,7 @@ export function formatChallengeAnswer(made: TpmChallengeMade): string {
 
 function parseJson(body: unknown): unknown {
   try {
-    return JSON.parse(Buffer.isBuffer(body) ? body.toString('utf8') : '');
+    return parseBoundedJson(Buffer.isBuffer(body) ? body.toString('utf8') : '');
   } catch (cause) {
     throw new GatewayError('REQUEST_INVALID', 'the body is not JSON', { cause });
   }

@@ -59,6 +59,15 @@ export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: 
     }
   });
 
+  // Asked for once, the address is remembered by the socket: a client that resets the connection later is still known.
+  server.prependListener('secureConnection', (socket: Socket) => {
+    if (socket.remoteAddress === undefined) socket.destroy();
+    else closeAfterEnd(socket);
+  });
+  // The backstop for a socket that is neither read nor written any more: later than the 408 for a slow request, and
+  // operations give up long before.
+  server.setTimeout(2 * limits.requestTimeout);
+
   // Node tells of a handshake that timed out but leaves the socket open.
   server.on('tlsClientError', (error: Error, socket: Socket) => {
     deps.log.debug('est handshake failed', { address: socket.remoteAddress, reason: codeOf(error) });
@@ -84,6 +93,20 @@ export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: 
     );
   });
   return server;
+}
+
+/** Milliseconds for what was written before the client ended. */
+const DRAIN_TIME = 1_000;
+
+/**
+ * Node 24 leaves a TLS socket open for ever when an answer is written to a client that has just reset the connection:
+ * 'end' comes, but no error and no 'close'. Whoever did that again and again would take all places.
+ */
+function closeAfterEnd(socket: Socket): void {
+  socket.once('end', () => {
+    const cut = setTimeout(() => socket.destroy(), DRAIN_TIME).unref();
+    socket.once('close', () => clearTimeout(cut));
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { TpmChallengeRequest } from '#gateway/contract/attestation.ts';
 import { type CsrMessage, REQUEST_ID } from '#gateway/contract/csr-messages.ts';
+import { parseBoundedJson } from '#gateway/contract/parse-bounded-json.ts';
 import type { CsrRequest } from '#gateway/operations/answer-csr-message.ts';
 
 /** Characters of base64: about three quarters of it in bytes. A CSR with attestation is under 8 KiB. */
@@ -67,7 +68,7 @@ function invalid(requestId: string, error: z.ZodError): ParsedCsrMessage {
 
 function parseJson(payload: Buffer): unknown {
   try {
-    return JSON.parse(payload.toString('utf8'));
+    return parseBoundedJson(payload.toString('utf8'));
   } catch {
     return undefined;
   }

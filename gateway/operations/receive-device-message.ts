@@ -1,5 +1,6 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { parseBoundedJson } from '#gateway/contract/parse-bounded-json.ts';
 import { type NoticeAck, parseAgentState, parseNoticeAck } from '#gateway/contract/reports.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { Log } from '#gateway/ports/log.ts';
@@ -67,7 +68,7 @@ async function recordAck(deps: ReceiveDeps, deviceId: DeviceId, ack: NoticeAck):
 
 function parseJson(payload: Buffer): unknown {
   try {
-    return JSON.parse(payload.toString('utf8'));
+    return parseBoundedJson(payload.toString('utf8'));
   } catch {
     return undefined;
   }

@@ -208,6 +208,7 @@ const joinUrl: JoinUrl = {
 fuzzTextParser<JoinUrl>({
   name: 'parseJoinUrl',
   valid: [joinUrl, { ...joinUrl, host: '::1' }, { ...joinUrl, host: 'gate.example' }].map(formatJoinUrl),
+  mutated: [fc.nat(99_999).map((port) => formatJoinUrl({ ...joinUrl, port }))],
   parse: (text) => {
     try {
       return parseJoinUrl(text);
