@@ -67,9 +67,9 @@ async function awaitRestarted(before: AgentStatus, ending: AgentError): Promise<
     const status = await askRunningAgent();
     if (!status) continue;
     absentSince = performance.now();
-    const { certificate, lastError } = status;
+    const { certificate, lastError, lastAttempt } = status;
     if (certificate && certificate.serial !== oldSerial && status.connected)
-      return { oldSerial, newSerial: certificate.serial };
+      return { oldSerial, newSerial: certificate.serial, ...(lastAttempt && { attemptId: lastAttempt.id }) };
     if (lastError?.code === 'CANDIDATE_REFUSED' && lastError.at > since)
       throw new AgentError(lastError.code, lastError.message, lastError.advice ? { advice: lastError.advice } : {});
   }
