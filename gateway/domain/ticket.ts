@@ -59,6 +59,11 @@ export function readTypedTicket(text: string): string {
   return text.toLowerCase().replace(/[-\s]/g, '').replace(/o/g, '0').replace(/[il]/g, '1');
 }
 
+/** Whether a text may be a ticket, as typed: 26 characters of its alphabet. */
+export function isLikeTicket(text: string): boolean {
+  return /^[0-9a-hjkmnp-tv-z]{26}$/.test(readTypedTicket(text));
+}
+
 /** Constant time, so that the answer's delay tells nothing about the hash. */
 export function isTicketSecret(ticket: Ticket, secretSha256: string): boolean {
   return timingSafeEqual(Buffer.from(ticket.secretSha256, 'hex'), Buffer.from(secretSha256, 'hex'));

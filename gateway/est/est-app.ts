@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { ATTEMPT_HEADER, MAX_EST_BODY_BYTES } from '#gateway/contract/est.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
+import { isLikeTicket } from '#gateway/domain/ticket.ts';
 import { attemptIdOf } from './attempt-id.ts';
 import { addAttestationRoutes } from './attestation-routes.ts';
 import { parseBasicCredentials } from './basic-credentials.ts';
@@ -34,6 +35,7 @@ export function buildEstApp(
   const callers = new CallerLimits(limits);
   const refusals = new RefusalLog(log, limits.refusalLogInterval);
   const startedAt = new WeakMap<object, number>();
+  const modest = new WeakSet<object>();
 
   const app = Fastify<EstServer>({
     serverFactory: (handler) => server.on('request', handler),
@@ -64,7 +66,7 @@ export function buildEstApp(
   const handling = {
     deps,
     nonces: new SessionNonces(),
-    checkCaller: (request: FastifyRequest) => callers.check(request, clock.monotonic()),
+    checkCaller,
     operate,
     answer,
   };
@@ -73,9 +75,17 @@ export function buildEstApp(
   addAttestationRoutes(app, handling);
   return app;
 
+  function checkCaller(request: FastifyRequest): void {
+    const now = clock.monotonic();
+    callers.check(request, now);
+    const isModest = callers.isModest(request, now);
+    if (isModest) modest.add(request);
+    // Already here, before the CSR is parsed: past saturation the refusals are most of the work.
+    inFlight.requireRoom(isModest);
+  }
+
   async function operate(request: FastifyRequest, reply: FastifyReply, work: () => Promise<EstAnswer>): Promise<void> {
-    const isModest = callers.isModest(request, clock.monotonic());
-    const [outcome] = await inFlight.pass(() => Promise.allSettled([work()]), isModest);
+    const [outcome] = await inFlight.pass(() => Promise.allSettled([work()]), modest.has(request));
     if (outcome.status === 'rejected') {
       refuse(request, reply, outcome.reason, { judged: 'by the operation', ...statusFor(request, outcome.reason) });
       return;
@@ -135,10 +145,17 @@ export function buildEstApp(
       address: request.ip,
       method: request.method,
       path: request.url.split('?', 1)[0]?.slice(0, 100),
-      deviceId: parseBasicCredentials(request.headers.authorization)?.deviceId.slice(0, 64),
+      deviceId: namedDevice(request),
       milliseconds: Math.round(elapsed(request)),
     };
   }
+}
+
+/** For the log. Who has taken user name and password for each other has sent a ticket here, which must not stand there. */
+function namedDevice({ headers }: FastifyRequest): string | undefined {
+  const deviceId = parseBasicCredentials(headers.authorization)?.deviceId;
+  if (deviceId === undefined) return undefined;
+  return isLikeTicket(deviceId) ? 'not logged: like a ticket' : deviceId.slice(0, 64);
 }
 
 /**

@@ -22,11 +22,15 @@ export class InFlightGate {
    *   of the places are free, so that it uses what nobody else needs, and keeps nobody out.
    * @throws GatewayError OVERLOADED with a delay that differs from one refusal to the next, so they do not return together.
    */
+  requireRoom(isModest = true): void {
+    if (this.#inside < (isModest ? this.#limit : Math.ceil(this.#limit / 2))) return;
+    this.#refused += 1;
+    throw new GatewayError('OVERLOADED', 'too many enrollments at once', { retryAfter: 1 + (this.#refused % 5) });
+  }
+
+  /** @throws GatewayError OVERLOADED, as `requireRoom` */
   async pass<T>(work: () => Promise<T>, isModest = true): Promise<T> {
-    if (this.#inside >= (isModest ? this.#limit : Math.ceil(this.#limit / 2))) {
-      this.#refused += 1;
-      throw new GatewayError('OVERLOADED', 'too many enrollments at once', { retryAfter: 1 + (this.#refused % 5) });
-    }
+    this.requireRoom(isModest);
     this.#inside += 1;
     try {
       return await work();

@@ -9,7 +9,7 @@ import type { SessionNonces } from './session-nonce.ts';
 export type RequestHandling = {
   deps: EstDeps;
   nonces: SessionNonces;
-  /** Before any work. @throws GatewayError RATE_LIMITED */
+  /** Before any work. @throws GatewayError RATE_LIMITED, OVERLOADED */
   checkCaller: (request: FastifyRequest) => void;
   /** Through the gate that bounds what is worked on at once; refusals are answered there. */
   operate: (request: FastifyRequest, reply: FastifyReply, work: () => Promise<EstAnswer>) => Promise<void>;

@@ -7,6 +7,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { endClaim } from './end-claim.ts';
 import { isGroundStanding } from './enrollment-grounds.ts';
+import { hasNewcomerSince } from './queue-request.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
 export type ActivateDeps = { store: Store } & ShutOutDeps;
@@ -95,11 +96,17 @@ async function requireStanding(
       subject,
     });
   }
-  if (enrollment.requestId === null && others.some((other) => other.spkiSha256 !== spkiSha256)) {
+  const hasOther = others.some((other) => other.spkiSha256 !== spkiSha256);
+  if (hasOther && !(await isDisplacementApproved(tables, enrollment))) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', 'this device has another certificate in use; revoke that one first', {
       subject,
     });
   }
+}
+
+async function isDisplacementApproved(tables: Tables, { requestId }: Enrollment): Promise<boolean> {
+  const request = requestId === null ? undefined : await tables.enrollmentRequests.find(requestId);
+  return request !== undefined && !(await hasNewcomerSince(tables, request));
 }
 
 /** @returns the claim that ends with its ticket */

@@ -1,6 +1,6 @@
 import { readCommonNames } from '#ca/pkix/common-names.ts';
 import { parseCsr } from '#ca/pkix/csr.ts';
-import { readDer } from '#ca/pkix/der.ts';
+import { isPrintable, readDer } from '#ca/pkix/der.ts';
 import { readText } from '#ca/pkix/der-values.ts';
 import { parseName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
@@ -104,7 +104,7 @@ async function authorizeRegistrar(
   if (csr === undefined) {
     throw new GatewayError('REGISTRAR_NOT_ALLOWED', 'a registrar cannot prove where the key of a device lives');
   }
-  const { deviceId, hardwareSerial } = readNamedDevice(csr);
+  const { deviceId, serials } = readNamedDevice(csr);
   const { read } = deps.store;
   const device = await read.devices.find(deviceId);
   if (device !== undefined) await requireLabel(deps, device, label);
@@ -118,6 +118,7 @@ async function authorizeRegistrar(
   if (group === undefined) throw unknownLabel(name);
   const grounds = { by: 'registrar', registrar } as const;
   if (device === undefined) {
+    const hardwareSerial = requireHardwareSerial(serials);
     const unknown = newDevice({ deviceId, group, hardwareSerial }, deps.clock.now());
     return { device: unknown, isRegistered: false, group, grounds };
   }
@@ -150,7 +151,18 @@ function readNamedDevice(csr: Buffer) {
   if (deviceId === undefined || more !== undefined || !isDeviceId(deviceId)) {
     throw new GatewayError('REQUEST_INVALID', 'a registrar names the device in the subject of the CSR: CN=<device id>');
   }
-  return { deviceId, hardwareSerial: serials[0] ?? null };
+  return { deviceId, serials };
+}
+
+/** The device wrote it and the registrar passed it on: it is shown to people and certified, so it is held to the same as one that is registered. */
+function requireHardwareSerial(serials: readonly (string | undefined)[]): string | null {
+  if (serials.length === 0) return null;
+  const [serial] = serials;
+  if (serials.length === 1 && serial !== undefined && /^.{1,64}$/.test(serial) && isPrintable(serial)) return serial;
+  throw new GatewayError(
+    'REQUEST_INVALID',
+    'the serialNumber in the subject of the CSR is not one of 1 to 64 letters, digits or plain punctuation',
+  );
 }
 
 function newDevice(

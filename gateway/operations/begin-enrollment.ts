@@ -12,8 +12,9 @@ import { acceptProof } from './accept-proof.ts';
 import { discardServerKeys } from './discard-server-keys.ts';
 import { type Applicant, formatGrounds, type Grounds, requireGrounds } from './enrollment-grounds.ts';
 import { findBegun, findKeyInUse, requireFreeTicket, requireUncompromised } from './find-begun.ts';
+import { findHardwareOwner } from './find-hardware-owner.ts';
 import { gatherFacts, type JudgedRequest, requireLocalRules } from './judge-enrollment.ts';
-import { decisionOf, enqueue, requireApprovedProof } from './queue-request.ts';
+import { decisionOf, enqueue, hasNewcomerSince, requireApprovedKey } from './queue-request.ts';
 import type { AcceptedCsr } from './read-csr.ts';
 import { recordIntent } from './record-intent.ts';
 
@@ -63,7 +64,8 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
       if (inUse !== undefined) return { outcome: 'given again', certificate: inUse.der };
     }
     if (verdict === undefined) return { outcome: 'ask policy' };
-    if (ticket !== undefined) await requireFreeTicket(tables, ticket, csr.spkiSha256);
+    const isMadeHere = madeHere !== undefined;
+    if (ticket !== undefined) await requireFreeTicket(tables, ticket, { spkiSha256: csr.spkiSha256, isMadeHere });
     await requireUncompromised(tables, { deviceId, spkiSha256: csr.spkiSha256 });
 
     const ended = madeHere === undefined ? [] : await discardServerKeys(tables, { device, csr, now });
@@ -74,13 +76,16 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
     const rule = requireLocalRules(group, await gatherFacts(tables, current, now));
     const said = verdict === 'approved' ? undefined : verdict.waits;
     const why = rule ?? (await ownDoubt(tables, { grounds, device, csr, now })) ?? said;
-    const decision = standsAfter(ticket, known) ? undefined : decisionOf(known, now);
+    const decided = standsAfter(ticket, known) ? undefined : decisionOf(known, now);
+    const isOvertaken = decided === 'approved' && known !== undefined && (await hasNewcomerSince(tables, known));
+    const decision = isOvertaken ? undefined : decided;
     if (decision === 'refused' && known !== undefined) return { outcome: 'refused', request: known };
     if (why !== undefined && decision !== 'approved') {
-      const asked = { known, why, grounds: formatGrounds(grounds), id: await requestId(deps, tables, arrival), now };
+      const id = await requestId(deps, tables, arrival);
+      const asked = { known, why, grounds: formatGrounds(grounds), id, isMadeHere, now };
       return { outcome: 'waits', request: await enqueue(tables, current, asked) };
     }
-    if (decision === 'approved' && known !== undefined) requireApprovedProof(known, current);
+    if (decision === 'approved' && known !== undefined) requireApprovedKey(known, current, isMadeHere);
 
     if (registered === undefined) await register(tables, device, { actor: formatGrounds(grounds), arrival, now });
     await acceptProof(tables, { proof, begun: undefined, device, now });
@@ -172,6 +177,12 @@ async function register(
   device: Device,
   { actor, arrival, now }: { actor: string; arrival: JudgedRequest['arrival']; now: number },
 ): Promise<void> {
+  const owner = await findHardwareOwner(tables, device);
+  if (owner !== undefined) {
+    throw new GatewayError('DEVICE_NOT_ALLOWED', `another device, "${owner}", has the hardware serial of this one`, {
+      subject: { deviceId: device.deviceId },
+    });
+  }
   await tables.devices.insert({ ...device, createdAt: now });
   await tables.audit.append(
     auditEntry({

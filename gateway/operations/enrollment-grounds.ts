@@ -96,14 +96,21 @@ export async function isHeldOpen(
 /** Whether what a recorded enrollment rests on was taken back since. */
 export async function isGroundStanding(
   tables: Tables,
-  { ticketId, grounds, deviceId }: { ticketId: string | null; grounds: string | null; deviceId: DeviceId },
+  {
+    ticketId,
+    grounds,
+    deviceId,
+    createdAt,
+  }: { ticketId: string | null; grounds: string | null; deviceId: DeviceId; createdAt: number },
 ): Promise<boolean> {
   if (ticketId !== null) return (await tables.tickets.find(ticketId))?.revokedAt === null;
   const [by, name = ''] = grounds?.split(':') ?? [];
   const group = (await tables.devices.find(deviceId))?.group;
   if (by === 'registrar') {
     const registrar = await tables.registrars.find(name);
-    return registrar !== undefined && group !== undefined && registrar.groups.includes(group);
+    // One that was removed does not come back to life with the next of its name.
+    if (registrar === undefined || registrar.createdAt > createdAt) return false;
+    return group !== undefined && registrar.groups.includes(group);
   }
   if (by !== 'manufacturer') return false;
   return (await tables.manufacturerCas.list(group)).some(({ sha256 }) => sha256 === name);

@@ -67,10 +67,24 @@ export async function requireUncompromised(
   });
 }
 
-/** A ticket is for one key, as long as that one may still be used. @throws GatewayError TICKET_SPENT */
-export async function requireFreeTicket(read: Read, ticket: Ticket, spkiSha256: string): Promise<void> {
+/**
+ * A ticket is for one key, as long as that one may still be used.
+ * @param isMadeHere a key pair made here takes the place of the one of the CSR, of which nothing is proved then: who
+ *   knows the public key of a device does not get what that key was given
+ * @throws GatewayError TICKET_SPENT
+ */
+export async function requireFreeTicket(
+  read: Read,
+  ticket: Ticket,
+  { spkiSha256, isMadeHere }: { spkiSha256: string; isMadeHere: boolean },
+): Promise<void> {
   const { boundSerial, boundSpkiSha256, deviceId } = ticket;
-  if (boundSerial === null || boundSpkiSha256 === spkiSha256) return;
+  if (boundSerial === null) return;
+  if (boundSpkiSha256 === spkiSha256) {
+    const ofThisKey = await read.enrollments.listByKey(deviceId, spkiSha256);
+    const isCertified = ofThisKey.some(({ serial }) => serial === boundSerial);
+    if (isCertified !== isMadeHere) return;
+  }
   // It still stands for its key when it is on its way, pending or in use; a lapsed or revoked one does not.
   const certificate = await read.certificates.find(boundSerial);
   if (certificate?.state === 'revoked') return;

@@ -67,7 +67,7 @@ async function hasBegun({ read }: Pick<Store, 'read'>, { applicant, judged }: Ad
   const ticket = 'ticket' in grounds ? grounds.ticket : undefined;
   if (await findBegun(read, { deviceId, ticket, spkiSha256: csr.spkiSha256, proof })) return true;
   if (ticket === undefined) return (await findKeyInUse(read, { deviceId, csr, proof, now })) !== undefined;
-  await requireFreeTicket(read, ticket, csr.spkiSha256);
+  await requireFreeTicket(read, ticket, { spkiSha256: csr.spkiSha256, isMadeHere: false });
   return false;
 }
 

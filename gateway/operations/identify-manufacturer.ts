@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
-import { readDer } from '#ca/pkix/der.ts';
+import { type DerElement, readDer } from '#ca/pkix/der.ts';
 import { readText } from '#ca/pkix/der-values.ts';
 import { parseName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
@@ -155,12 +155,21 @@ function readSerialNumber({ subject }: Certificate): string {
   const values = parseName(readDer(subject), 'the subject')
     .flat()
     .filter(({ type }) => type === OID.serialNumber)
-    .map(({ value }) => readText(value, 'serialNumber'));
+    .map(({ value }) => readTextOrNothing(value));
   const [serialNumber] = values;
   if (serialNumber === undefined || values.length !== 1 || !/^[\x20-\x7e]{1,64}$/.test(serialNumber)) {
     throw unfit('its subject does not have one serialNumber of 1 to 64 printable characters');
   }
   return serialNumber;
+}
+
+function readTextOrNothing(value: DerElement): string | undefined {
+  try {
+    return readText(value, 'serialNumber');
+  } catch (error) {
+    if (error instanceof PkixError) return undefined;
+    throw error;
+  }
 }
 
 async function findDevice(

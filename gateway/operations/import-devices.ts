@@ -7,6 +7,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { DEFAULT_GROUP, type Group } from '#gateway/domain/group.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { findHardwareOwner } from './find-hardware-owner.ts';
 
 export type ImportDeps = { store: Store; clock: Clock };
 
@@ -92,16 +93,14 @@ function findFault(
   return undefined;
 }
 
-/** Two of one serial number in a group could not be told apart when one of them comes. */
 async function findClash(
   tables: Tables,
   { deviceId, hardwareSerial, ekSha256 }: DeviceEntry,
   group: Group | undefined,
 ): Promise<string | undefined> {
-  if (hardwareSerial !== undefined) {
-    const others = await tables.devices.listByHardwareSerial(hardwareSerial);
-    const other = others.find((device) => device.deviceId !== deviceId && device.group === group?.name);
-    if (other !== undefined) return `"${other.deviceId}" has this hardware serial`;
+  if (hardwareSerial !== undefined && group !== undefined) {
+    const other = await findHardwareOwner(tables, { deviceId, group: group.name, hardwareSerial });
+    if (other !== undefined) return `"${other}" has this hardware serial`;
   }
   if (ekSha256 === undefined) return undefined;
   const allowed = await tables.ekAllowList.find(ekSha256);

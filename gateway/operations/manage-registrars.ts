@@ -130,7 +130,9 @@ async function reserve(
     if (known !== undefined) await tables.registrars.remove(name);
     const serial: SerialNumber = deps.random.serialNumber();
     const notAfter = now + lifetimeSeconds * 1000;
-    const registrar: Registrar = { name, groups, serial, notAfter, createdAt: now, createdBy: actor };
+    // After one that has only expired it is the same registrar, and what it enrolled stands.
+    const createdAt = certificate === undefined || certificate.state === 'revoked' ? now : (known?.createdAt ?? now);
+    const registrar: Registrar = { name, groups, serial, notAfter, createdAt, createdBy: actor };
     await tables.registrars.insert(registrar);
     return { registrar, given: undefined };
   });

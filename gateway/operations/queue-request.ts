@@ -21,12 +21,46 @@ export function decisionOf(request: EnrollmentRequest | undefined, now: number):
   return request.state === 'approved' || request.state === 'refused' ? request.state : undefined;
 }
 
-/** @throws GatewayError PROOF_TOO_LOW: it was approved for a key that is proved better than this one */
-export function requireApprovedProof(request: EnrollmentRequest, { proof, device }: JudgedRequest): void {
+/** As a person reads it. Of a key that is to be made here the CSR proves nothing. */
+function describeKey(keyKind: string, isMadeHere: boolean): string {
+  return isMadeHere ? `${keyKind} made here` : keyKind;
+}
+
+/**
+ * @throws GatewayError PROOF_TOO_LOW: it was approved for a key that is proved better than this one; KEY_NOT_ALLOWED: it
+ * was approved for a key of the device, not for one made here in its place, or the other way round
+ */
+export function requireApprovedKey(
+  request: EnrollmentRequest,
+  { proof, device }: JudgedRequest,
+  isMadeHere: boolean,
+): void {
+  const subject = { deviceId: device.deviceId };
+  if (request.keyKind.endsWith(describeKey('', true)) !== isMadeHere) {
+    throw new GatewayError('KEY_NOT_ALLOWED', `this was approved for: ${request.keyKind} key`, { subject });
+  }
   if (meetsProof(proof.level, request.proofLevel)) return;
   throw new GatewayError('PROOF_TOO_LOW', `this was approved for a key proved at level ${request.proofLevel}`, {
-    subject: { deviceId: device.deviceId },
+    subject,
   });
+}
+
+/**
+ * Whether the device has enrolled with another key since a person decided: who approved this one could not know that it
+ * would displace that other. A renewal is not meant: it goes on with what the person saw.
+ */
+export async function hasNewcomerSince(
+  tables: Pick<Tables, 'certificates' | 'enrollments'>,
+  { deviceId, spkiSha256, decidedAt }: EnrollmentRequest,
+): Promise<boolean> {
+  for (const certificate of await tables.certificates.listByDevice(deviceId)) {
+    const { activatedAt, enrollmentId } = certificate;
+    if (activatedAt === null || activatedAt <= (decidedAt ?? 0) || enrollmentId === null) continue;
+    if (certificate.spkiSha256 === spkiSha256) continue;
+    const enrollment = await tables.enrollments.find(enrollmentId);
+    if (enrollment?.kind === 'enroll' && enrollment.serverKeyFor !== spkiSha256) return true;
+  }
+  return false;
 }
 
 /**
@@ -43,8 +77,16 @@ export async function enqueue(
     why,
     grounds,
     id,
+    isMadeHere,
     now,
-  }: { known: EnrollmentRequest | undefined; why: string; grounds: string; id: string; now: number },
+  }: {
+    known: EnrollmentRequest | undefined;
+    why: string;
+    grounds: string;
+    id: string;
+    isMadeHere: boolean;
+    now: number;
+  },
 ): Promise<EnrollmentRequest> {
   const { arrival, device, group, csr, proof } = judged;
   if (known?.state === 'waiting' && known.expiresAt > now) return touch(tables, known, arrival.address, now);
@@ -59,7 +101,7 @@ export async function enqueue(
     grounds,
     door: arrival.door,
     address: arrival.address,
-    keyKind: csr.keyKind,
+    keyKind: describeKey(csr.keyKind, isMadeHere),
     spkiSha256: csr.spkiSha256,
     proofLevel: proof.level,
     hardwareSerial: device.hardwareSerial,
@@ -82,7 +124,7 @@ export async function enqueue(
       subject: device.deviceId,
       attemptId: arrival.attemptId,
       code: 'APPROVAL_PENDING',
-      detail: `${why}; ${csr.keyKind} key ${csr.spkiSha256} from ${arrival.address}, proof ${proof.level}`,
+      detail: `${why}; ${request.keyKind} key ${csr.spkiSha256} from ${arrival.address}, proof ${proof.level}`,
     }),
   );
   return request;

@@ -16,8 +16,8 @@ export type WebhookOptions = {
 
 const DEADLINE_MS = 5_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** Questions under way at once: enrollments wait for them, and a slow system must not collect them without end. */
-const MAX_WAITING = 64;
+/** Questions under way at once to one URL: a slow system must not take the places of enrollments that do not ask it. */
+const MAX_WAITING = 16;
 
 const answerSchema = z.object({ decision: z.enum(['allow', 'deny', 'ask']), reason: z.string().max(500).optional() });
 
@@ -28,16 +28,19 @@ const answerSchema = z.object({ decision: z.enum(['allow', 'deny', 'ask']), reas
 export function createHttpsPolicyWebhook(options: WebhookOptions = {}): PolicyWebhook {
   const ca = options.ca === undefined ? undefined : [...rootCertificates, ...options.ca];
   const agent = new Agent({ keepAlive: true, maxSockets: MAX_WAITING, ...(ca !== undefined && { ca }) });
-  let waiting = 0;
+  const waiting = new Map<string, number>();
   return {
     async ask(url: string, question: PolicyQuestion): Promise<PolicyVerdict> {
-      if (waiting >= MAX_WAITING) throw new RuntimeError('WEBHOOK_FAILED', 'too many questions wait for an answer');
-      waiting += 1;
+      const others = waiting.get(url) ?? 0;
+      if (others >= MAX_WAITING) throw new RuntimeError('WEBHOOK_FAILED', 'too many questions wait for an answer');
+      waiting.set(url, others + 1);
       try {
         const text = await post(new URL(url), JSON.stringify(question), { ...options, agent });
         return readVerdict(text);
       } finally {
-        waiting -= 1;
+        const left = (waiting.get(url) ?? 1) - 1;
+        if (left > 0) waiting.set(url, left);
+        else waiting.delete(url);
       }
     },
   };

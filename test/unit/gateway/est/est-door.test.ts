@@ -325,3 +325,13 @@ test('never writes a ticket or a request into the log', async () => {
   expect(text).not.toContain(TICKET);
   expect(text).not.toContain(csr.toString('base64').slice(0, 40));
 });
+
+test('never writes a ticket into the log that was sent as the user name', async () => {
+  const { status } = await callEst(gateway, `${EST}/simpleenroll`, {
+    headers: { 'Content-Type': 'text/plain', ...basic(TICKET.toUpperCase(), 'device-1') },
+    body: csr.toString('base64'),
+  });
+  expect(status).toBe(415);
+  expect(gateway.log.map(({ message }) => message)).toContain('est request refused');
+  expect(JSON.stringify(gateway.log).toLowerCase()).not.toContain(TICKET);
+});

@@ -264,6 +264,21 @@ test('says 503 to a client of a new connection while it is busy, at once', async
   await Promise.all(held);
 });
 
+test('turns away for lack of room without having looked at the CSR', async () => {
+  const gateway = await open({ inFlight: 1 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const send = (text: string) =>
+    callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body: text });
+  const held = send(body);
+  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(1);
+  expect((await send('not a CSR')).status).toBe(503);
+  resolve();
+  expect((await held).status).toBe(200);
+  expect((await send('not a CSR')).status).toBe(400);
+});
+
 test('writes one line for all that it slowed down at an address, with their number', async () => {
   const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 60_000, refusalLogInterval: 300 });
   const failing = () =>

@@ -14,6 +14,7 @@ import {
 } from '#gateway/operations/decide-requests.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
+import { nodeRandomness } from '#gateway/runtime/node-randomness.ts';
 import { ask, askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, type Maker, trust } from '#test/fixtures/gateway/makers.ts';
 import {
@@ -347,4 +348,49 @@ it('a label has to be the group of the device', async () => {
     code: 'LABEL_UNKNOWN',
   });
   await ask(world, credentials, newKey(), { label: 'default' });
+});
+
+/** Approved for one key; then another comes, which needs nobody's word, and is used. */
+async function approvedThenOvertaken() {
+  const key = newKey();
+  await expect(askWith(world, maker.device('SN-0007'), key)).rejects.toMatchObject(PENDING);
+  await approveEnrollment(world, { id: (await onlyWaiting()).id, actor: 'anna' });
+  world.clock.at += 60_000;
+  await changePolicy(world, { approval: 'auto' });
+  return key;
+}
+
+describe('an approval that was overtaken: the device has enrolled with another key since', () => {
+  it('does not let its key displace the newcomer: it waits once more', async () => {
+    const key = await approvedThenOvertaken();
+    const other = await askWith(world, maker.device('SN-0007'));
+    await connectDevice(world, other.der, pump);
+    await expect(askWith(world, maker.device('SN-0007'), key)).rejects.toMatchObject(PENDING);
+    const request = await onlyWaiting();
+    expect(request).toMatchObject({ known: 'enrolled', reason: expect.stringContaining('another key') });
+    world.clock.at += 1000;
+    await approveEnrollment(world, { id: request.id, actor: 'anna' });
+    await connectDevice(world, (await askWith(world, maker.device('SN-0007'), key)).der, pump);
+  });
+
+  it('does not let in the certificate that it gave either', async () => {
+    const ticket = await register(world, 'press-07');
+    const key = newKey();
+    await expect(enroll(world, 'press-07', ticket, key)).rejects.toMatchObject(PENDING);
+    await approveEnrollment(world, { id: (await onlyWaiting()).id, actor: 'anna' });
+    const mine = await enroll(world, 'press-07', ticket, key);
+    world.clock.at += 60_000;
+    // As two at once would leave it: another key got its certificate by its own right, and used it first.
+    await world.store.write(async ({ certificates, enrollments }) => {
+      const [certificate] = await certificates.listByDevice(press);
+      const begun = await enrollments.find(certificate?.enrollmentId ?? '');
+      if (begun === undefined || certificate === undefined) throw new Error('it was issued');
+      const other = { serial: nodeRandomness.serialNumber(), spkiSha256: 'f'.repeat(64), sha256: 'f'.repeat(64) };
+      const enrollmentId = nodeRandomness.id('a');
+      await enrollments.insert({ ...begun, ...other, id: enrollmentId, ticketId: null, requestId: null });
+      const activatedAt = world.clock.at;
+      await certificates.insert({ ...certificate, ...other, enrollmentId, state: 'active', activatedAt });
+    });
+    await expect(connectDevice(world, mine.der)).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
+  });
 });

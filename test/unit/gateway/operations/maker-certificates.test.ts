@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
-import { bitString, boolean, integer, oid, sequence } from '#ca/pkix/der.ts';
+import { bitString, boolean, integer, oid, sequence, setOf, tlv } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
 import { formatName, formatNameText } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
@@ -71,6 +71,16 @@ describe("a maker's certificate", () => {
       serialNumber: 'SN-0007',
       ca: { sha256: maker.intermediate.certificate.sha256 },
     });
+  });
+
+  it.each([
+    ['UTF-8 that is none', 0x0c],
+    ['a PrintableString that is not ASCII', 0x13],
+  ])('is refused, and no fault of the gateway, when its serialNumber is %s', async (_what, tag) => {
+    await trust(world, maker.root);
+    const subject = sequence(setOf(sequence(oid(OID.serialNumber), tlv(tag, Buffer.of(0x41, 0xff)))));
+    const asked = askWith(world, maker.device('any', { subject }));
+    await expect(asked).rejects.toMatchObject({ code: 'MANUFACTURER_CERTIFICATE_UNFIT' });
   });
 
   it('is refused for a device that is not registered, unless the group takes those', async () => {

@@ -1,11 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { formatCsr } from '#ca/pkix/csr.ts';
+import { oid, sequence, setOf, utf8String } from '#ca/pkix/der.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { parsePem } from '#ca/pkix/pem.ts';
+import { signMessage } from '#ca/pkix/signature-algorithm.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { addDevice } from '#gateway/operations/add-device.ts';
 import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
+import { approveEnrollment } from '#gateway/operations/decide-requests.ts';
+import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { addRegistrar, listRegistrars, removeRegistrar } from '#gateway/operations/manage-registrars.ts';
+import { nodeRandomness } from '#gateway/runtime/node-randomness.ts';
 import { askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
 import { newGroup } from '#test/fixtures/gateway/makers.ts';
 import {
@@ -106,6 +112,72 @@ describe('a registrar', () => {
     await expect(connectDevice(world, der, 'pump-1')).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
     expect(await listRegistrars(world)).toEqual([]);
     expect((await world.store.read.crls.latest())?.entries).toBe(1);
+  });
+});
+
+async function askAs(peer: Buffer, commonName: string, ...serials: string[]) {
+  const { privateKey, publicKey, algorithm } = newKey();
+  const csr = await formatCsr({
+    subject: sequence(
+      setOf(sequence(oid(OID.commonName), utf8String(commonName))),
+      ...serials.map((serial) => setOf(sequence(oid(OID.serialNumber), utf8String(serial)))),
+    ),
+    publicKey,
+    signatureAlgorithm: algorithm,
+    sign: (message) => signMessage(algorithm, message, privateKey),
+  });
+  const credentials = { by: 'certificate', peer, chain: [] } as const;
+  return enrollDevice(world, { attemptId: nodeRandomness.id('a'), ...ARRIVAL, credentials, csr });
+}
+
+describe('a device that a registrar names', () => {
+  it.each([['\u001b[31mred'], ['Ж'], ['=cmd|x'], [''], ['x'.repeat(65)], ['one', 'two']])(
+    'is not registered with the hardware serial %j',
+    async (...serials) => {
+      const { peer } = await add(['line-1']);
+      await expect(askAs(peer, 'pump-1', ...serials)).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+      expect(await world.store.read.devices.find(parseDeviceId('pump-1'))).toBeUndefined();
+    },
+  );
+
+  it('is not registered with the hardware serial of another one, which would be shut out by that', async () => {
+    const { peer } = await add(['line-1']);
+    const owner = { deviceId: parseDeviceId('press-07'), hardwareSerial: 'SN-1', group: 'line-1', actor: 'test' };
+    await addDevice(world, owner);
+    await expect(askAs(peer, 'pump-1', 'SN-1')).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
+    await askAs(peer, 'pump-1', 'SN-2');
+    expect(await world.store.read.devices.find(parseDeviceId('pump-1'))).toMatchObject({ hardwareSerial: 'SN-2' });
+  });
+
+  it('is not registered so by an approval either', async () => {
+    await newGroup(world, 'line-3', { approval: 'manual' });
+    const { peer } = await add(['line-3']);
+    await expect(askAs(peer, 'pump-1', 'SN-1')).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
+    const owner = { deviceId: parseDeviceId('press-07'), hardwareSerial: 'SN-1', group: 'line-3', actor: 'test' };
+    await addDevice(world, owner);
+    const [request] = await waiting(world);
+    const approved = approveEnrollment(world, { id: request?.id ?? '', actor: 'anna' });
+    await expect(approved).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  });
+
+  it('does not get in with what a removed registrar enrolled when the next one takes its name', async () => {
+    const { peer } = await add(['line-1']);
+    const { der } = await askWith(world, { peer }, newKey(), named('pump-1'));
+    await removeRegistrar(world, { name: 'assembly', actor: 'anna' });
+    world.clock.at += 1000;
+    await add(['line-1']);
+    await expect(connectDevice(world, der, 'pump-1')).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+  });
+
+  it('gets in with what a registrar enrolled whose certificate has expired and was renewed since', async () => {
+    const order = { name: 'assembly', groups: ['line-1'], lifetimeSeconds: 3600, actor: 'anna' };
+    const { certificate } = await addRegistrar(world, { ...order, csr: await csrOf(newKey()) });
+    const [peer = Buffer.alloc(0)] = parsePem(certificate, 'CERTIFICATE');
+    world.clock.at += 3500_000;
+    const { der } = await askWith(world, { peer }, newKey(), named('pump-1'));
+    world.clock.at += 200_000;
+    await addRegistrar(world, { ...order, csr: await csrOf(newKey()) });
+    await connectDevice(world, der, 'pump-1');
   });
 });
 

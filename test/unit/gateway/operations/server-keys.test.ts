@@ -96,6 +96,24 @@ describe('a key pair made by the gateway', () => {
     await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({ code: 'TICKET_SPENT' });
   });
 
+  it('is not made for whoever knows the public key that the ticket was used for', async () => {
+    const key = newKey();
+    const first = await enroll(world, 'press-07', ticket, key);
+    await expect(askForKey(await csrOf(key))).rejects.toMatchObject({ code: 'TICKET_SPENT' });
+    await connectDevice(world, first.der);
+  });
+
+  it('is not made by an approval that was given to a key of the device', async () => {
+    await changePolicy(world, { approval: 'manual' });
+    const key = newKey();
+    await expect(enroll(world, 'press-07', ticket, key)).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
+    const [request] = await waiting(world);
+    expect(request?.keyKind).toBe('ec-p256');
+    await approveEnrollment(world, { id: request?.id ?? '', actor: 'anna' });
+    await expect(askForKey(await csrOf(key))).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
+    await connectDevice(world, (await enroll(world, 'press-07', ticket, key)).der);
+  });
+
   it('does not need a right signature, nor a key of an allowed kind', async () => {
     await changePolicy(world, { keys: ['ec-p384'] });
     const csr = Buffer.from(await csrOf(newKey()));
@@ -109,6 +127,7 @@ describe('a key pair made by the gateway', () => {
     const csr = await csrOf(newKey());
     await expect(askForKey(csr)).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
     const [request] = await waiting(world);
+    expect(request?.keyKind).toBe('ec-p256 made here');
     await approveEnrollment(world, { id: request?.id ?? '', actor: 'anna' });
     await askForKey(csr);
     await connectDevice(world, (await askForKey(csr)).certificate);
