@@ -27,7 +27,7 @@ const answerSchema = z.object({ decision: z.enum(['allow', 'deny', 'ask']), reas
  */
 export function createHttpsPolicyWebhook(options: WebhookOptions = {}): PolicyWebhook {
   const ca = options.ca === undefined ? undefined : [...rootCertificates, ...options.ca];
-  const agent = new Agent({ keepAlive: true, maxSockets: MAX_WAITING, ...(ca !== undefined && { ca }) });
+  const agent = new Agent({ keepAlive: true, ...(ca !== undefined && { ca }) });
   const waiting = new Map<string, number>();
   return {
     async ask(url: string, question: PolicyQuestion): Promise<PolicyVerdict> {

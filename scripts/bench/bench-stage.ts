@@ -22,6 +22,7 @@ export class BenchStage {
   readonly #gateway: RunningProcess;
   readonly #brokers: Mosquitto[] = [];
   readonly #free: string[] = [];
+  readonly #newcomers: string[] = [];
   #named = 0;
 
   private constructor(parts: Pick<BenchStage, 'folder' | 'load' | 'operator' | 'ready'>, gateway: RunningProcess) {
@@ -101,6 +102,20 @@ export class BenchStage {
     await Promise.all(Array.from({ length: 16 }, lane));
     await this.load.run({ kind: 'prepare', tickets });
     return ids;
+  }
+
+  /** So many devices with tickets that nobody has used: those that are left, and new ones. */
+  async newcomers(count: number): Promise<string[]> {
+    const missing = count - this.#newcomers.length;
+    if (missing > 0) this.#newcomers.push(...(await this.register(missing)));
+    return this.#newcomers.splice(0, count);
+  }
+
+  /** Of newcomers, those who are enrolled belong to nobody, and so do the tickets of the others. */
+  enrolled(newcomers: readonly string[], enrolled: readonly string[]): void {
+    const done = new Set(enrolled);
+    this.release(enrolled);
+    this.#newcomers.push(...newcomers.filter((deviceId) => !done.has(deviceId)));
   }
 
   /** Devices that have been enrolled on the way and belong to nobody. */

@@ -1,7 +1,9 @@
 import { connectOften, handshakes } from './load/connect-load.ts';
+import { arriveToRenew, arriveWithTickets } from './load/est-arrivals.ts';
 import { enroll, reenroll } from './load/est-load.ts';
 import { HeldSessions } from './load/held-sessions.ts';
 import { LoadIdentities } from './load/identities.ts';
+import { renewOverMqtt } from './load/mqtt-renewals.ts';
 import type { LoadAnswer, LoadJob, LoadRequest, LoadResult } from './load-jobs.ts';
 
 // The process that makes the load, so that it does not share an event loop with what is measured.
@@ -32,6 +34,10 @@ function run(job: LoadJob): Promise<LoadResult> {
       return handshakes(identities, job);
     case 'reenroll':
       return reenroll(identities, job);
+    case 'renew':
+      return renewOverMqtt(identities, job);
+    case 'arrive':
+      return job.what === 'enroll' ? arriveWithTickets(identities, job) : arriveToRenew(identities, job);
     case 'connect':
       return connectOften(identities, job);
     case 'hold':

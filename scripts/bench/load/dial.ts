@@ -1,5 +1,6 @@
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import type { Target } from '#scripts/bench/load-jobs.ts';
+import { ConnectionLost } from './connection-lost.ts';
 
 const DIAL_MS = 15_000;
 
@@ -13,13 +14,15 @@ export function dial(target: Target, secureContext: SecureContext, protocol: str
       ALPNProtocols: [protocol],
       checkServerIdentity: () => undefined,
     });
-    const timer = setTimeout(() => socket.destroy(new Error('no TLS connection in time')), DIAL_MS);
+    const timer = setTimeout(() => socket.destroy(new ConnectionLost('no TLS connection in time')), DIAL_MS);
     socket.setNoDelay(true);
-    socket.once('error', reject);
-    socket.once('close', () => reject(new Error('closed during the TLS handshake')));
+    const onError = (error: NodeJS.ErrnoException) =>
+      reject(error.code === 'ECONNRESET' ? new ConnectionLost('reset', { cause: error }) : error);
+    socket.once('error', onError);
+    socket.once('close', () => reject(new ConnectionLost('closed during the TLS handshake')));
     socket.once('secureConnect', () => {
       clearTimeout(timer);
-      socket.off('error', reject);
+      socket.off('error', onError);
       socket.on('error', () => {});
       resolve(socket);
     });

@@ -1,21 +1,18 @@
 import 'reflect-metadata';
-import { createPublicKey, generateKeyPairSync, type KeyObject, webcrypto } from 'node:crypto';
+import { type KeyObject, webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import {
   cryptoProvider,
-  Name,
-  Pkcs10CertificateRequestGenerator,
   SubjectAlternativeNameExtension,
   type X509Certificate,
   X509Certificates,
 } from '@peculiar/x509';
 import type { LoadResult } from '#scripts/bench/load-jobs.ts';
+import { makeCsr } from './make-csr.ts';
 import { runLoad } from './run-load.ts';
 
 cryptoProvider.set(webcrypto);
-
-const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 type Device = {
   ticket: string;
@@ -36,7 +33,7 @@ export class LoadIdentities {
 
   prepare(tickets: readonly { deviceId: string; ticket: string }[]): Promise<LoadResult> {
     return runLoad(tickets, 8, async ({ deviceId, ticket }) => {
-      const { key, csr } = await makeCsr(deviceId);
+      const { key, csr } = makeCsr(deviceId);
       this.#devices.set(deviceId, { ticket, key, csr });
     });
   }
@@ -48,9 +45,9 @@ export class LoadIdentities {
   }
 
   /** Base64 of a CSR with a new key for the same name. */
-  async renewalCsr(deviceId: string): Promise<string> {
+  renewalCsr(deviceId: string): string {
     const uri = this.#certificateOf(deviceId).getExtension(SubjectAlternativeNameExtension)?.names.toJSON()[0]?.value;
-    return (await makeCsr(deviceId, uri)).csr;
+    return makeCsr(deviceId, uri).csr;
   }
 
   /** TLS 1.3 only, with the device's certificate or with none. Made once: parsing keys is not what is measured. */
@@ -90,20 +87,4 @@ export class LoadIdentities {
     this.#anchors.set(caFile, anchor);
     return anchor;
   }
-}
-
-async function makeCsr(deviceId: string, uri?: string): Promise<{ key: KeyObject; csr: string }> {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' });
-  const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
-  const request = await Pkcs10CertificateRequestGenerator.create({
-    name: new Name([{ CN: [{ utf8String: deviceId }] }]),
-    keys: {
-      privateKey: await webcrypto.subtle.importKey('pkcs8', pkcs8, P256, true, ['sign']),
-      publicKey: await webcrypto.subtle.importKey('spki', spki, P256, true, ['verify']),
-    },
-    signingAlgorithm: P256,
-    extensions: uri === undefined ? [] : [new SubjectAlternativeNameExtension([{ type: 'url', value: uri }])],
-  });
-  return { key: privateKey, csr: Buffer.from(request.rawData).toString('base64') };
 }
