@@ -22,6 +22,8 @@ export class BenchStage {
   readonly #gateway: RunningProcess;
   readonly #brokers: Mosquitto[] = [];
   readonly #free: string[] = [];
+  /** Those who hold renewed certificates that they do not use: the gateway gives them no more. */
+  readonly #renewed = new Set<string>();
   readonly #newcomers: string[] = [];
   #named = 0;
 
@@ -125,13 +127,30 @@ export class BenchStage {
 
   /** So many enrolled devices, for one measurement: those that are free, and new ones. */
   async devices(count: number): Promise<string[]> {
-    const missing = count - this.#free.length;
-    if (missing > 0) {
-      const deviceIds = await this.register(missing);
-      await this.load.run({ kind: 'enroll', target: this.est, deviceIds, concurrency: 16 });
-      this.#free.push(...deviceIds);
-    }
-    return this.#free.splice(0, count);
+    const renewed = this.#take(count, (deviceId) => this.#renewed.has(deviceId));
+    return [...renewed, ...(await this.#notRenewed(count - renewed.length))];
+  }
+
+  /** So many that have not renewed yet, and will. */
+  async devicesToRenew(count: number): Promise<string[]> {
+    const deviceIds = await this.#notRenewed(count);
+    for (const deviceId of deviceIds) this.#renewed.add(deviceId);
+    return deviceIds;
+  }
+
+  async #notRenewed(count: number): Promise<string[]> {
+    const found = this.#take(count, (deviceId) => !this.#renewed.has(deviceId));
+    if (found.length === count) return found;
+    const deviceIds = await this.register(count - found.length);
+    await this.load.run({ kind: 'enroll', target: this.est, deviceIds, concurrency: 16 });
+    return [...found, ...deviceIds];
+  }
+
+  #take(count: number, isWanted: (deviceId: string) => boolean): string[] {
+    const taken = this.#free.filter(isWanted).slice(0, count);
+    const gone = new Set(taken);
+    this.#free.splice(0, this.#free.length, ...this.#free.filter((deviceId) => !gone.has(deviceId)));
+    return taken;
   }
 
   /** undefined when Mosquitto is not installed. */

@@ -1,4 +1,4 @@
-import { type BenchSettings, scaled } from './bench-settings.ts';
+import { type BenchSettings, CONCURRENCY, scaled } from './bench-settings.ts';
 import type { BenchStage } from './bench-stage.ts';
 import type { Figure } from './figure.ts';
 import type { Arrivals, LoadResult } from './load-jobs.ts';
@@ -15,8 +15,8 @@ const AT_ONCE = 48;
 const RENEWALS_EACH = 4;
 /** At twice what can be done, so many renew that refusals come although each waits for its answer. */
 const FEWEST_CONNECTIONS = 400;
-/** Of the rate: what may be granted beyond it, so that nobody is left without a CSR. */
-const MARGIN = 1.35;
+/** Fewer say nothing of what one costs. */
+const FEWEST_REFUSALS = 50;
 
 /** `watched`: the gateway's main thread while so many were granted in so many seconds. */
 type Rate = { granted: number; seconds: number; watched: ThreadTime };
@@ -68,9 +68,8 @@ async function stand(stage: BenchStage, order: Order, perSecond: number): Promis
     watch: stage.gatewayPid,
   } as const;
   if (what === 'reenroll') {
-    const granted = Math.min(coming, rate * seconds * MARGIN);
-    const fewest = isTooMany ? FEWEST_CONNECTIONS : 32;
-    const deviceIds = await devices(Math.max(fewest, Math.ceil(granted / RENEWALS_EACH)));
+    const fewest = isTooMany ? scaled(FEWEST_CONNECTIONS, settings) : CONCURRENCY;
+    const deviceIds = await devices(Math.max(fewest, Math.ceil(coming / RENEWALS_EACH)));
     return arrivalsOf(await stage.load.run({ ...job, deviceIds }));
   }
   // Who is refused comes again, but all may be on their way at once.
@@ -141,7 +140,7 @@ export function loadFigures(name: string, rounds: readonly LoadRound[]): Figure[
       name: `${name}, at twice: refused`,
       value: refused,
       unit: '',
-      note: `503 and Retry-After ${timesOf(twice.flatMap((one) => one.refusedSinceSent))} after the request; ${rounded(refusalCost(rounds))} ms of the gateway's main thread each; closed without an answer: ${sum(({ lost }) => lost)}`,
+      note: `503 and Retry-After ${timesOf(twice.flatMap((one) => one.refusedSinceSent))} after the request${refusalCost(rounds)}; closed without an answer: ${sum(({ lost }) => lost)}`,
     },
   ];
 }
@@ -165,15 +164,16 @@ function perRunSecond({ granted, watched }: Pick<Rate, 'granted' | 'watched'>): 
   return (granted * 1000) / watched.ranMs;
 }
 
-/** Milliseconds: what the main thread ran beyond what as many certificates take at the peak. NaN where few were refused. */
-function refusalCost(rounds: readonly LoadRound[]): number {
+/** What the main thread ran beyond what as many certificates take at the peak. Nothing is said of a few. */
+function refusalCost(rounds: readonly LoadRound[]): string {
   const total = { ranMs: 0, refused: 0 };
   for (const { peak, twice } of rounds) {
     const grantMs = peak.watched.ranMs / peak.granted;
     total.ranMs += twice.watched.ranMs - twice.arrivals.granted * grantMs;
     total.refused += twice.arrivals.refusedMeanwhile;
   }
-  return total.refused < 20 ? Number.NaN : total.ranMs / total.refused;
+  if (total.refused < FEWEST_REFUSALS) return '';
+  return `, ${rounded(total.ranMs / total.refused)} ms of the gateway's main thread each`;
 }
 
 function share(rates: readonly Pick<Rate, 'seconds' | 'watched'>[], of: keyof ThreadTime): string {

@@ -26,7 +26,7 @@ export const measureEnrollment: Measurement = async (stage, settings) => {
   const load: { ticket: LoadRound[]; reenroll: LoadRound[] } = { ticket: [], reenroll: [] };
   const used: string[] = [];
   const devices = async (count: number): Promise<string[]> => {
-    const deviceIds = await stage.devices(count);
+    const deviceIds = await stage.devicesToRenew(count);
     used.push(...deviceIds);
     return deviceIds;
   };

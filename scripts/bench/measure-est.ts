@@ -49,9 +49,10 @@ async function takeRounds(stage: Parameters<Measurement>[0], settings: BenchSett
     rounds.bare.push(await time({ kind: 'handshake', mutual: false, ...load }));
     rounds.enroll.push(await time({ kind: 'enroll', ...load }));
     rounds.mutual.push(await time({ kind: 'handshake', mutual: true, ...load }));
-    const renewing = deviceIds.slice(0, count / 2);
-    rounds.reenroll.push(await time({ kind: 'reenroll', ...load, deviceIds: renewing, each: RENEWALS_EACH }));
     stage.release(deviceIds);
+    const renewing = await stage.devicesToRenew(count / 2);
+    rounds.reenroll.push(await time({ kind: 'reenroll', ...load, deviceIds: renewing, each: RENEWALS_EACH }));
+    stage.release(renewing);
   }
   return rounds;
 }

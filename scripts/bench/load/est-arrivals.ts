@@ -1,9 +1,11 @@
 import type { LoadJob, LoadResult } from '#scripts/bench/load-jobs.ts';
 import { arriveEvenly, type Reception } from './arrive-evenly.ts';
+import { ConnectionLost } from './connection-lost.ts';
+import { ConnectionPool } from './connection-pool.ts';
 import { dial } from './dial.ts';
 import { basicHeader, type EstReply, postCsr, requireIssued } from './est-request.ts';
 import type { LoadIdentities } from './identities.ts';
-import { hangUpAll, type KeptConnection, keepConnections } from './kept-connections.ts';
+import { hangUpAll, keepConnections } from './kept-connections.ts';
 
 type Job = LoadJob & { kind: 'arrive' };
 
@@ -32,32 +34,25 @@ export async function arriveWithTickets(identities: LoadIdentities, job: Job): P
 
 /** Renewals on kept connections. When all are busy the next one waits for one, and its waiting counts. */
 export async function arriveToRenew(identities: LoadIdentities, job: Job): Promise<LoadResult> {
+  const { target } = job;
   const kept = await keepConnections(identities, job);
-  const idle = [...kept];
-  const queue: ((connection: KeptConnection) => void)[] = [];
-  const take = (): Promise<KeptConnection> => {
-    for (let connection = idle.shift(); connection !== undefined; connection = idle.shift()) {
-      // The gateway ends a connection that has been idle for long, as when a busy machine is slow to open the others.
-      if (!connection.socket.destroyed) return Promise.resolve(connection);
-    }
-    return new Promise((resolve) => queue.push(resolve));
-  };
-  const giveBack = (connection: KeptConnection): void => {
-    if (connection.csrs.length === 0) return;
-    const next = queue.shift();
-    if (next === undefined) idle.push(connection);
-    else next(connection);
-  };
-  const result = await arriveEvenly(job, async () => {
-    const connection = await take();
-    const csr = connection.csrs.pop() ?? '';
-    const sentAt = performance.now();
-    const reply = await postCsr(connection.socket, 'simplereenroll', csr);
-    const reception = receptionOf(reply, sentAt);
-    if (reception.outcome === 'refused') connection.csrs.push(csr);
-    giveBack(connection);
-    return reception;
-  });
+  const pool = new ConnectionPool(kept, (deviceId) =>
+    dial(target, identities.context(target.caFile, deviceId), 'http/1.1'),
+  );
+  const result = await arriveEvenly(job, () =>
+    pool.lend(async ({ socket, csrs }) => {
+      const csr = csrs.pop() ?? '';
+      const sentAt = performance.now();
+      try {
+        const reception = receptionOf(await postCsr(socket, 'simplereenroll', csr), sentAt);
+        if (reception.outcome === 'refused') csrs.push(csr);
+        return reception;
+      } catch (error) {
+        if (error instanceof ConnectionLost) csrs.push(csr);
+        throw error;
+      }
+    }),
+  );
   await hangUpAll(kept);
   return result;
 }

@@ -2,6 +2,8 @@ import type { TLSSocket } from 'node:tls';
 import { CONTENT_TYPE, EST_BASE_PATH } from '#gateway/contract/est.ts';
 import { ConnectionLost } from './connection-lost.ts';
 
+const ANSWER_MS = 20_000;
+
 /** `retryAfter`: whether the header is there. */
 export type EstReply = { status: number; body: string; retryAfter: boolean };
 
@@ -14,7 +16,9 @@ export function postCsr(
 ): Promise<EstReply> {
   return new Promise((resolve, reject) => {
     let text = '';
+    const timer = setTimeout(() => end(() => reject(new Error('no answer in time'))), ANSWER_MS);
     const end = (settle: () => void) => {
+      clearTimeout(timer);
       socket.off('data', onData).off('close', onClose);
       settle();
     };

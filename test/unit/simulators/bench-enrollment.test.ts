@@ -1,9 +1,12 @@
+import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { parseCsr, verifyCsrSignature } from '#ca/pkix/csr.ts';
 import type { AttemptDetail } from '#gateway/contract/operator-api.ts';
 import { divide, PARTS } from '#scripts/bench/enrollment-parts.ts';
 import { arriveEvenly } from '#scripts/bench/load/arrive-evenly.ts';
 import { ConnectionLost } from '#scripts/bench/load/connection-lost.ts';
+import { ConnectionPool } from '#scripts/bench/load/connection-pool.ts';
 import { makeCsr } from '#scripts/bench/load/make-csr.ts';
 import { mainThreadTime } from '#scripts/bench/process-facts.ts';
 
@@ -91,6 +94,32 @@ describe('those who come', () => {
       refused: 25,
       lost: 25,
     });
+  });
+});
+
+describe('kept connections', () => {
+  const dial = () => Promise.resolve(new TLSSocket(new Socket()));
+  const connection = (csrs: string[]) => ({ deviceId: 'd', socket: new TLSSocket(new Socket()), csrs });
+  const takeOne = ({ csrs }: { csrs: string[] }) => Promise.resolve(csrs.pop());
+
+  test('are lent to one at a time, and tell who waits when there is nothing left to ask for', async () => {
+    const pool = new ConnectionPool([connection(['second', 'first'])], dial);
+    const asked = await Promise.allSettled([takeOne, takeOne, takeOne].map((work) => pool.lend(work)));
+    expect(asked).toMatchObject([
+      { status: 'fulfilled', value: 'first' },
+      { status: 'fulfilled', value: 'second' },
+      { status: 'rejected', reason: new Error('all CSRs are spent') },
+    ]);
+    await expect(pool.lend(takeOne)).rejects.toThrow('all CSRs are spent');
+  });
+
+  test('are opened again when the other side has ended them', async () => {
+    const ended = connection(['only']);
+    const { socket } = ended;
+    socket.destroy();
+    const used = await new ConnectionPool([ended], dial).lend((lent) => Promise.resolve(lent.socket));
+    expect(used).not.toBe(socket);
+    expect(used.destroyed).toBe(false);
   });
 });
 
