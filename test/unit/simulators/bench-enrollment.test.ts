@@ -97,13 +97,13 @@ describe('those who come', () => {
   });
 });
 
-describe('kept connections', () => {
-  const dial = () => Promise.resolve(new TLSSocket(new Socket()));
-  const connection = (csrs: string[]) => ({ deviceId: 'd', socket: new TLSSocket(new Socket()), csrs });
-  const takeOne = ({ csrs }: { csrs: string[] }) => Promise.resolve(csrs.pop());
+const dialAgain = () => Promise.resolve(new TLSSocket(new Socket()));
+const connection = (csrs: string[]) => ({ deviceId: 'd', socket: new TLSSocket(new Socket()), csrs });
+const takeOne = ({ csrs }: { csrs: string[] }) => Promise.resolve(csrs.pop());
 
+describe('kept connections', () => {
   test('are lent to one at a time, and tell who waits when there is nothing left to ask for', async () => {
-    const pool = new ConnectionPool([connection(['second', 'first'])], dial);
+    const pool = new ConnectionPool([connection(['second', 'first'])], dialAgain);
     const asked = await Promise.allSettled([takeOne, takeOne, takeOne].map((work) => pool.lend(work)));
     expect(asked).toMatchObject([
       { status: 'fulfilled', value: 'first' },
@@ -117,7 +117,7 @@ describe('kept connections', () => {
     const ended = connection(['only']);
     const { socket } = ended;
     socket.destroy();
-    const used = await new ConnectionPool([ended], dial).lend((lent) => Promise.resolve(lent.socket));
+    const used = await new ConnectionPool([ended], dialAgain).lend((lent) => Promise.resolve(lent.socket));
     expect(used).not.toBe(socket);
     expect(used.destroyed).toBe(false);
   });
