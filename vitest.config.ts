@@ -6,8 +6,8 @@ export default defineConfig({
     // Real processes, sockets and databases: a process of its own per file, and few of them at once.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
     // An unhandled rejection anywhere is a failure of the run.
     dangerouslyIgnoreUnhandledErrors: false,
   },

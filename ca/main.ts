@@ -1,17 +1,28 @@
 import { Command, Option } from 'commander';
 import { destination, type Logger, pino, stdTimeFunctions } from 'pino';
-import {
-  type CeremonyOptions,
-  INTERMEDIATE_ALGORITHMS,
-  initialiseAuthority,
-} from '#ca/ceremony/initialise-authority.ts';
+import { type CeremonyOptions, initialiseAuthority } from '#ca/ceremony/initialise-authority.ts';
+import { INTERMEDIATE_ALGORITHMS } from '#ca/ceremony/make-ca.ts';
+import { prepareSuccessor, type SuccessorOptions } from '#ca/ceremony/prepare-successor.ts';
+import { type RootCrlOptions, signRootCrl } from '#ca/ceremony/sign-root-crl.ts';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import { type RunningAuthority, serveAuthority } from './serve-authority.ts';
 
 /** The certificate authority's process: JSON logs on stderr, one line of JSON on stdout. */
 
-type ServeFlags = { dir: string; socket: string; statusUrl?: string; passphraseFile?: string; withParent?: boolean };
+type ServeFlags = {
+  dir: string;
+  socket: string;
+  statusUrl?: string;
+  crlShards?: string;
+  passphraseFile?: string;
+  withParent?: boolean;
+};
+type CrlFlags = { dir: string; days?: string } & Omit<RootCrlOptions, 'days'>;
 type InitFlags = { dir: string } & CeremonyOptions;
+type PrepareFlags = { dir: string; rootYears?: string; intermediateYears?: string } & Omit<
+  SuccessorOptions,
+  'rootYears' | 'intermediateYears'
+>;
 
 const log: Logger = pino(
   {
@@ -32,6 +43,7 @@ program
   .requiredOption('--dir <folder>', "the authority's folder, made by init")
   .requiredOption('--socket <path>', 'unix socket to listen on (made with mode 0600)')
   .option('--status-url <url>', 'http address of the status server, written into certificates')
+  .option('--crl-shards <n>', 'lists that revocations are spread over, 1 to 256 (default: 1, the whole list)')
   .option('--passphrase-file <file>', 'passphrase of the intermediate key (mode 0600)')
   .option('--with-parent', 'end when standard input closes')
   .action(serve);
@@ -52,14 +64,53 @@ program
     console.log(JSON.stringify(await initialiseAuthority(dir, options)));
   });
 
+program
+  .command('prepare')
+  .description('make the next intermediate, or the next root and an intermediate below it; nothing uses them yet')
+  .requiredOption('--dir <folder>', "the authority's folder; it may run")
+  .option('--root', 'a new root, too, with the certificates that link it to the one in use')
+  .addOption(new Option('--algorithm <kind>', 'key of the intermediate').choices(INTERMEDIATE_ALGORITHMS))
+  .option('--root-key-file <file>', 'key of the root in use (default: where the ceremony left it)')
+  .option('--root-passphrase-file <file>', 'its passphrase (default: where the ceremony left it)')
+  .option('--passphrase-file <file>', 'passphrase for the new intermediate key; left out: one is made')
+  .option('--new-root-passphrase-file <file>', 'passphrase for a new root key; left out: one is made')
+  .option('--root-years <n>', 'life of a new root (default: 20)')
+  .option('--intermediate-years <n>', 'life of the intermediate (default: 10)')
+  .action(async ({ dir, rootYears, intermediateYears, ...options }: PrepareFlags) => {
+    const years = {
+      ...(rootYears !== undefined && { rootYears: Number(rootYears) }),
+      ...(intermediateYears !== undefined && { intermediateYears: Number(intermediateYears) }),
+    };
+    console.log(JSON.stringify(await prepareSuccessor(dir, { ...options, ...years })));
+  });
+
+program
+  .command('crl')
+  .description("renew the root's list of revoked intermediates, with the root key at hand")
+  .requiredOption('--dir <folder>', "the authority's folder; it may run")
+  .option('--root-key-file <file>', 'key of the root in use (default: where the ceremony left it)')
+  .option('--root-passphrase-file <file>', 'its passphrase (default: where the ceremony left it)')
+  .option('--revoke <serial>', 'serial of an intermediate to be revoked')
+  .option('--reason <reason>', 'of RFC 5280 5.3.1 (default: unspecified)')
+  .option('--days <n>', 'how long it is good for (default: 400)')
+  .action(async ({ dir, days, ...options }: CrlFlags) => {
+    const result = await signRootCrl(dir, { ...options, ...(days !== undefined && { days: Number(days) }) });
+    console.log(JSON.stringify(result));
+  });
+
 async function serve(flags: ServeFlags): Promise<void> {
-  const { withParent, ...options } = flags;
+  const { withParent, crlShards, ...options } = flags;
   const onBroken = (error: AuthorityError) => {
     log.fatal({ err: error }, 'journal broken, ending so that the next start sees what reached the disk');
     // Later: the ones who wait are answered first.
     setTimeout(() => process.exit(1), 100);
   };
-  const running = await serveAuthority({ ...options, log, onBroken });
+  const running = await serveAuthority({
+    ...options,
+    ...(crlShards !== undefined && { crlShards: Number(crlShards) }),
+    log,
+    onBroken,
+  });
   const { trustDomain, socket } = running;
   stopWhenAsked(running, withParent === true);
   log.info({ socket, trustDomain }, 'authority listens');

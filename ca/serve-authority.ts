@@ -1,14 +1,13 @@
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { openLocalAuthority } from '#ca/authority/local-authority.ts';
-import { AUTHORITY_FILES, readAuthorityFolder } from '#ca/ceremony/authority-folder.ts';
-import { parseEncryptedKey } from '#ca/keys/encrypted-key.ts';
+import { readAuthorityFolder } from '#ca/ceremony/authority-folder.ts';
+import { AUTHORITY_FILES } from '#ca/ceremony/ceremony-files.ts';
+import { createFileIssuerStore, openGeneration } from '#ca/ceremony/file-issuer-store.ts';
+import { type CaGenerationFolder, findIssuing, showIssuing } from '#ca/ceremony/generation-folders.ts';
 import { type FileJournal, openFileJournal } from '#ca/keys/file-journal.ts';
-import { createFileSigner } from '#ca/keys/file-signer.ts';
-import { findPassphraseFile, readPassphrase } from '#ca/keys/passphrase.ts';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
-import type { Signer } from '#ca/ports/signer.ts';
+import type { StoredIssuer } from '#ca/ports/issuer-store.ts';
 import { type AuthorityServer, listenAuthority } from '#ca/socket/authority-server.ts';
 
 export type ServeOptions = {
@@ -17,6 +16,8 @@ export type ServeOptions = {
   socket: string;
   /** Base URL of the status server; left out: certificates name no CRL. */
   statusUrl?: string;
+  /** Lists that revocations are spread over; default 1, the whole list. */
+  crlShards?: number;
   passphraseFile?: string;
   log: Logger;
   /** Called when the journal cannot be written any more: this process must end and start again. */
@@ -31,23 +32,25 @@ export type RunningAuthority = { trustDomain: string; socket: string; close(): P
  * @throws AuthorityError
  */
 export async function serveAuthority(options: ServeOptions): Promise<RunningAuthority> {
-  const { dir, log, statusUrl, onBroken } = options;
-  const { trustDomain, root, intermediate } = await readAuthorityFolder(dir);
-  const signer = await openSigner(options);
+  const { dir, log, statusUrl, crlShards, onBroken } = options;
+  const { trustDomain, generations } = await readAuthorityFolder(dir);
+  const oldest = await openOldest(generations, options);
   const journal = await openFileJournal(join(dir, AUTHORITY_FILES.journal), { onBroken });
   if (journal.tornBytes > 0)
     log.warn({ bytes: journal.tornBytes }, 'journal had a torn end, cut off and kept beside it');
   let server: AuthorityServer;
   const socket = resolve(options.socket);
   try {
+    // Under the lock: a power cut may have come between the two steps of an activation.
+    if (generations.length > 1) await showIssuing(dir, await findIssuing(dir, generations));
     const authority = await openLocalAuthority({
-      signer,
+      ...oldest,
+      successors: createFileIssuerStore(options),
       journal,
-      root,
-      intermediate,
       trustDomain,
       clock: Date.now,
       ...(statusUrl !== undefined && { statusUrl }),
+      ...(crlShards !== undefined && { crlShards }),
     });
     server = await listenAuthority(authority, { path: socket, log });
   } catch (error) {
@@ -57,18 +60,9 @@ export async function serveAuthority(options: ServeOptions): Promise<RunningAuth
   return { trustDomain, socket, close: () => closeAll(server, journal) };
 }
 
-async function openSigner({ dir, passphraseFile }: ServeOptions): Promise<Signer> {
-  const fallback = join(dir, AUTHORITY_FILES.passphrase);
-  const file = findPassphraseFile(process.env, {
-    fallback,
-    ...(passphraseFile !== undefined && { flag: passphraseFile }),
-  });
-  const passphrase = await readPassphrase(file);
-  const path = join(dir, AUTHORITY_FILES.intermediateKey);
-  const pem = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new AuthorityError('AUTHORITY_FAILED', `the key file ${path} cannot be read`, { cause });
-  });
-  return createFileSigner(parseEncryptedKey(pem, passphrase));
+async function openOldest([oldest]: CaGenerationFolder[], options: ServeOptions): Promise<StoredIssuer> {
+  if (oldest === undefined) throw new AuthorityError('AUTHORITY_FAILED', `there is no authority in ${options.dir}`);
+  return openGeneration(oldest, options);
 }
 
 function asAuthorityError(error: unknown): AuthorityError {

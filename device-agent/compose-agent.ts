@@ -2,6 +2,7 @@ import { createEstClient } from './est/est-client.ts';
 import { softwareKeys } from './keys/software-keys.ts';
 import { createMqttConnector } from './mqtt/mqtt-connector.ts';
 import type { AgentDeps } from './operations/running-agent.ts';
+import type { CrlFolder } from './ports/crl-folder.ts';
 import type { HookRunner } from './ports/hook-runner.ts';
 import type { KeyProvider } from './ports/key-provider.ts';
 import type { Log } from './ports/log.ts';
@@ -21,7 +22,13 @@ export type KeyAccess = { keys: KeyProvider; contexts?: IdentityContexts; store?
  * The real parts behind every port. No globals and no signals: as many agents as wanted may live in one process, each
  * with a store of its own.
  */
-export function composeAgent(own: { store: StateStore; log: Log; hook?: HookRunner; access?: KeyAccess }): AgentDeps {
+export function composeAgent(own: {
+  store: StateStore;
+  log: Log;
+  hook?: HookRunner;
+  crl?: CrlFolder;
+  access?: KeyAccess;
+}): AgentDeps {
   const { access, ...deps } = own;
   const dial = createTlsDialer(access?.contexts);
   return {

@@ -16,6 +16,7 @@ export const EXIT_CODES = {
   ANSWER_UNFIT: 1,
   CANDIDATE_REFUSED: 3,
   NOTICE_REFUSED: 1,
+  TIME_REFUSED: 1,
   TPM_UNUSABLE: 6,
   STOPPED: 1,
 } as const satisfies Record<AgentErrorCode, number>;

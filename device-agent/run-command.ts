@@ -5,13 +5,23 @@ import { AgentError } from './domain/agent-error.ts';
 import { openKeyAccess, recordedProvider, startAsEnrolled } from './key-access.ts';
 import { runAgent } from './operations/run-agent.ts';
 import { createCommandHook } from './runtime/command-hook.ts';
+import { fetchDocument } from './runtime/fetch-document.ts';
 import { createJsonLog, LOG_LEVELS, type LogLevel } from './runtime/json-log.ts';
 import { systemClock } from './runtime/system-clock.ts';
+import { FileCrlFolder } from './state/file-crl-folder.ts';
 import { LAYOUT } from './state/state-layout.ts';
 import { closeEnteredFolder, enterStateFolder, stateOption } from './state-folder.ts';
 import { restartProcess } from './tpm/restart-process.ts';
 
-type RunOptions = { state: string; hook?: string; hookTimeout: string; keepalive: string; logLevel: LogLevel };
+type RunOptions = {
+  state: string;
+  hook?: string;
+  hookTimeout: string;
+  keepalive: string;
+  crl: boolean;
+  crlDelay: string;
+  logLevel: LogLevel;
+};
 
 export function runCommand(): Command {
   return new Command('run')
@@ -20,6 +30,8 @@ export function runCommand(): Command {
     .option('--hook <command>', 'run after each renewal, by /bin/sh, e.g. to reload a service')
     .option('--hook-timeout <seconds>', 'the hook is ended after this time', '60')
     .option('--keepalive <seconds>', 'MQTT keepalive', '60')
+    .option('--no-crl', 'keep no CRL for local services')
+    .option('--crl-delay <seconds>', 'longest random time before a newer CRL is fetched', '60')
     .addOption(new Option('--log-level <level>', 'lowest level on stderr').choices(LOG_LEVELS).default('info'))
     .addHelpText(
       'after',
@@ -40,6 +52,7 @@ const EXIT_FOR_SUPERVISOR = 75;
 async function run(options: RunOptions): Promise<void> {
   const hookTimeoutMs = 1000 * parseSeconds(options.hookTimeout, '--hook-timeout', 86_400);
   const keepaliveSeconds = parseSeconds(options.keepalive, '--keepalive', 65_535);
+  const crlWithinMs = 1000 * parseSeconds(options.crlDelay, '--crl-delay', 86_400);
   const folder = await enterStateFolder(options.state, { create: false });
   await startAsEnrolled(folder);
   const { store, path, startedIn } = folder;
@@ -75,7 +88,16 @@ async function run(options: RunOptions): Promise<void> {
       },
       onNewKey: () => tpm.resolve(NEW_KEY),
     });
-    const agent = await runAgent(composeAgent({ store, log, access, ...(hook ? { hook } : {}) }), { keepaliveSeconds });
+    const agent = await runAgent(
+      composeAgent({
+        store,
+        log,
+        access,
+        ...(hook ? { hook } : {}),
+        ...(options.crl ? { crl: new FileCrlFolder('.', fetchDocument) } : {}),
+      }),
+      { keepaliveSeconds, crlWithinMs },
+    );
     control.attach(agent);
     log.info('agent started', { deviceId: agent.deviceId, pid: process.pid });
     const onHangUp = () => agent.reconnect();

@@ -73,6 +73,7 @@ function formatForPeople(status: AgentStatus): string {
       : [`next renewal ${formatTime(status.nextRenewalAt)}, over ${RENEWS_OVER[status.renewVia ?? 'auto']}`]),
     `key          ${formatKey(status)}`,
     ...(gateway ? [`gateway      EST ${formatAddress(gateway.est)}, MQTT ${formatAddress(gateway.mqtt)}`] : []),
+    ...(status.crl ? [`CRL          ${formatCrl(status.crl)}`] : []),
     ...(lastError ? [`last error   ${formatTime(lastError.at)} ${lastError.message}`] : []),
     ...(status.hook ? [`last hook    ${formatTime(status.hook.at)} ${formatHook(status.hook)}`] : []),
     ...(status.advice === null ? [] : [`next         ${status.advice}`]),
@@ -100,4 +101,10 @@ const TLS_WAYS = {
 function formatHook(hook: NonNullable<AgentStatus['hook']>): string {
   if (hook.timedOut) return 'timed out';
   return hook.exitCode === null ? 'was killed or could not start' : `exit code ${hook.exitCode}`;
+}
+
+function formatCrl({ file, number, nextUpdate, stale, error }: NonNullable<AgentStatus['crl']>): string {
+  const which = number === null ? 'none yet' : `${file}, number ${number}`;
+  const until = nextUpdate === null ? '' : `, ${stale ? 'overdue since' : 'next update'} ${formatTime(nextUpdate)}`;
+  return `${which}${until}${error === null ? '' : `; last try failed: ${error.message}`}`;
 }

@@ -10,7 +10,7 @@ const MAX_RESTART_DELAY_MS = 10_000;
 const STABLE_MS = 30_000;
 const STOP_PATIENCE_MS = 5_000;
 
-export type AuthorityProcessOptions = { dir: string; socket: string; statusUrl: string; log: Log };
+export type AuthorityProcessOptions = { dir: string; socket: string; statusUrl: string; crlShards: number; log: Log };
 
 /** Makes root and intermediate in a process of its own: the gateway's never sees a CA key. @throws Error with what it said */
 export async function runCeremony(options: { dir: string; trustDomain: string }): Promise<void> {
@@ -66,8 +66,9 @@ export class AuthorityProcess {
   }
 
   async #spawn(): Promise<void> {
-    const { dir, socket, statusUrl, log } = this.#options;
-    const args = [AUTHORITY, 'serve', '--dir', dir, '--socket', socket, '--status-url', statusUrl, '--with-parent'];
+    const { dir, socket, statusUrl, crlShards, log } = this.#options;
+    const status = ['--status-url', statusUrl, '--crl-shards', String(crlShards)];
+    const args = [AUTHORITY, 'serve', '--dir', dir, '--socket', socket, ...status, '--with-parent'];
     const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     const started = Date.now();
     this.#child = child;

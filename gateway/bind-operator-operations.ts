@@ -1,4 +1,5 @@
 import { type AddDeviceDeps, addDevice, addTicket } from '#gateway/operations/add-device.ts';
+import type { RolloverDeps } from '#gateway/operations/ca-rollover.ts';
 import { checkHealth, type HealthDeps } from '#gateway/operations/check-health.ts';
 import { type ClaimDeps, claimTicket } from '#gateway/operations/claim-ticket.ts';
 import {
@@ -28,21 +29,29 @@ import {
 import { listTickets, revokeTicket } from '#gateway/operations/manage-tickets.ts';
 import { addTpmRoot, listTpmRoots, removeTpmRoot } from '#gateway/operations/manage-tpm-roots.ts';
 import { type OrderRenewalDeps, orderRenewal } from '#gateway/operations/order-renewal.ts';
+import type { OrderRevocationDeps } from '#gateway/operations/order-revocation.ts';
 import { replaceHardware } from '#gateway/operations/replace-hardware.ts';
-import { type RevokeDeps, revokeDevice } from '#gateway/operations/revoke-device.ts';
+import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { listAttempts, type ShowAttemptDeps, showAttempt } from '#gateway/operations/show-attempts.ts';
 import { listAudit, showProgress } from '#gateway/operations/show-progress.ts';
 import { type TestGroupDeps, testGroup } from '#gateway/operations/test-group.ts';
+import { type AlarmDeps, bindAlarmOperations } from './bind-alarm-operations.ts';
+import { bindCaRolloverOperations } from './bind-ca-rollover-operations.ts';
+import { bindRenewalOperations, type RenewalDeps } from './bind-renewal-operations.ts';
+import { bindRevocationOperations } from './bind-revocation-operations.ts';
 import type { OperatorOperations } from './operator/operator-operations.ts';
 
 export type BoundDeps = AddDeviceDeps &
   OrderRenewalDeps &
-  RevokeDeps &
+  OrderRevocationDeps &
   HealthDeps &
   ClaimDeps &
   ManufacturerDeps &
   RegistrarDeps &
   ShowAttemptDeps &
+  AlarmDeps &
+  RolloverDeps &
+  RenewalDeps &
   TestGroupDeps;
 
 export function bindOperatorOperations(deps: BoundDeps): OperatorOperations {
@@ -86,6 +95,10 @@ export function bindOperatorOperations(deps: BoundDeps): OperatorOperations {
     listAllowedEks: (query) => listAllowedEks(deps, query),
     removeAllowedEk: (order) => removeAllowedEk(deps, order),
     listAudit: (query) => listAudit(deps, query),
+    ...bindRevocationOperations(deps),
+    ...bindAlarmOperations(deps),
+    ...bindRenewalOperations(deps),
+    ...bindCaRolloverOperations(deps),
     describeCa: () => describeCa(deps),
     checkHealth: () => checkHealth(deps),
   };

@@ -1,42 +1,61 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
+import { statusPathsOf } from '#ca/issuance/issuer.ts';
 import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
+import { anchorsOf, certificatesAbove, chainAbove } from '#gateway/domain/ca-trust.ts';
+import { IdentityTrails } from '#gateway/domain/clone/identity-trails.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
 import { DEFAULT_GROUP } from '#gateway/domain/group.ts';
 import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
 import { answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
+import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
+import { CloneRulesBook } from '#gateway/operations/clone-rules-book.ts';
 import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
 import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
+import { watchRefusal, watchRefusals, watchTakeOver } from '#gateway/operations/detect-clones.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
 import {
   recordEnrollmentSessionClosed,
   recordEnrollmentSessionOpened,
 } from '#gateway/operations/enrollment-session-records.ts';
+import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
+import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
+import { RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
+import { RevocationJobs } from '#gateway/operations/revocation-jobs.ts';
+import { TIME_NOTICE_BUDGET } from '#gateway/operations/send-time.ts';
 import { recordSessionClosed, recordSessionOpened, recordSessionRefused } from '#gateway/operations/session-records.ts';
 import { pruneHistory } from '#gateway/operations/show-attempts.ts';
+import { showRenewalInfo } from '#gateway/operations/show-renewal-info.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
+import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
+import { WorkLeases } from '#gateway/operations/work-leases.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { bindOperatorOperations } from './bind-operator-operations.ts';
 import { type GatewayConfig, inDataFolder, serverNames } from './config.ts';
 import { startEstDoor } from './est/est-door.ts';
+import { CaTrustFollower, estAuthority, keepTrustFiles } from './follow-ca-trust.ts';
 import { LateBroker } from './late-broker.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
+import { openOcspService } from './ocsp-service.ts';
 import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-doors.ts';
 import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { requireFreePorts } from './require-free-ports.ts';
+import { rootCrlFile } from './root-crl-file.ts';
 import { writeDurableFile } from './runtime/durable-file.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
@@ -45,6 +64,7 @@ import { keepPeerChains } from './runtime/peer-chains.ts';
 import { createPinoLog } from './runtime/pino-log.ts';
 import { listenPrivately } from './runtime/private-socket.ts';
 import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
+import { statusListFiles } from './runtime/status-list-files.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { loadWebhookOptions } from './runtime/webhook-options.ts';
 import { prepareSockets } from './socket-folder.ts';
@@ -64,7 +84,13 @@ const SWEEP_EVERY_MS = 2_000;
 const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
 const PRUNE_EVERY_MS = 60_000;
+const CAMPAIGN_EVERY_MS = 250;
+const CAMPAIGN_LEASE_MS = 10_000;
+const PLAN_EVERY_MS = 15_000;
+const TRUST_REPORTS_EVERY_MS = 1_000;
 const HOUR_MS = 3_600_000;
+/** The retained notice, anew and under a fresh signature, for those who missed it. */
+const TELL_TRUST_EVERY_MS = HOUR_MS;
 
 /**
  * Joins ports to adapters and opens the doors, in an order in which each part finds what it needs; whatever was
@@ -108,21 +134,23 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   const authority = await startAuthority(config, log, { socket: sockets.authority, statusUrl: status.url, stops });
   const description = await waitForAuthority(authority);
   await keepAuthorityCertificates(config, description);
-  const rootSha256 = parseCertificate(description.rootCertificate).sha256;
+  const trustBook = new CaTrustBook({ store, authority, clock });
+  await trustBook.load();
 
   const identities = new OwnIdentities(
     { store, authority, clock, random, log },
     {
       folder: inDataFolder(config, DATA_FOLDER.gatewayKeys),
-      issuer: description.intermediateCertificate,
+      issuer: () => trustBook.trust.active.certificate.der,
       ...serverNames(config),
     },
   );
   await identities.refresh();
-  const signer = createNoticeSigner(() => ({
-    privateKey: identities.noticeSigner.key,
-    certificates: [identities.noticeSigner.certificate.der, description.intermediateCertificate],
-  }));
+  const signer = createNoticeSigner(() => {
+    const { key, certificate } = identities.noticeSigner;
+    const chain = [certificate, ...chainAbove(trustBook.trust, certificate.authorityKeyId)];
+    return { privateKey: key, certificates: chain.map(({ der }) => der) };
+  });
 
   const webhook = createHttpsPolicyWebhook(
     await loadWebhookOptions({
@@ -145,19 +173,43 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     signer,
     denySet,
     acks: new NoticeAcks(),
+    quarantined: new Set<DeviceId>(),
+    trails: new IdentityTrails(),
+    cloneRules: new CloneRulesBook(),
+    trustBook,
+    renewals: new RenewalPlanner({ store, clock }),
     refusals: new AuditBudget({ burst: 60, perSecond: 0.2, maxKeys: 10_000 }),
     strangerLines: new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 }),
+    timeNotices: new AuditBudget(TIME_NOTICE_BUDGET),
     sessionRows: new AuditBudget({ burst: 60, perSecond: 1 / 60, maxKeys: 200_000 }),
     trustDomain: description.trustDomain,
+    /** Of the issuer in use: the first one's has no name in it. */
+    get crlUrl() {
+      const { issuers, active } = trustBook.trust;
+      return `${status.url}${active === issuers[0] ? STATUS_PATHS.crl : statusPathsOf(active.keyId).crl}`;
+    },
     crlValidity: config.crlHours * HOUR_MS,
+    archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
   const revocations = new RevocationPublisher(shared);
+  const revocationJobs = new RevocationJobs({ ...shared, revocations });
+  const ocsp = await openOcspService(shared, { folder: inDataFolder(config, DATA_FOLDER.gatewayKeys), description });
+  revocations.onChanged = (serials) => ocsp.responder.forget(serials);
+  const trustReports = new TrustReports(shared);
   const work = new RecurringWork(log);
 
   await recover(shared);
+  await shared.cloneRules.load(store);
+  await shared.renewals.load();
+  await planUnplanned(shared);
+  // Before a device can ask: the windows that passed while this gateway was down are planned anew.
+  const worker = random.id('w');
+  await keepRenewalPlan(shared);
   // Without a CRL the gateway still knows who is revoked; readiness says what is wrong and the sweep tries again.
   await revocations.publish().catch((error: unknown) => log.error('no CRL at the start', { error: String(error) }));
 
+  const caCertificatesFor = (certificate: Buffer) =>
+    certificatesAbove(trustBook.trust, parseCertificate(certificate).authorityKeyId).map(({ der }) => der);
   const manufacturers = new TrustedManufacturers(store, () => reloadDeviceDoors());
   await manufacturers.load();
   const est = await startEstDoor(
@@ -167,17 +219,19 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       metrics,
       randomness: random,
       enrollDevice: (request) => enrollDevice(shared, request),
-      reenrollDevice: (request) => reenrollDevice(shared, request),
+      reenrollDevice: (request) => watchRefusals(shared, request.address, () => reenrollDevice(shared, request)),
       enrollWithServerKey: (request) => enrollWithServerKey(shared, request),
       createTpmChallenge: (order) => createTpmChallenge(shared, { ...order, door: 'est' }),
+      showRenewalInfo: (name) => showRenewalInfo(shared, name),
       findPolicy: async (label) => (await store.read.groups.find(label ?? DEFAULT_GROUP))?.policy,
-      describeAuthority: () => description,
+      describeAuthority: () => estAuthority(trustBook.trust),
       mqttAddress: () => ({ port: mqtt.address.port }),
+      signTime: (nonce) => signer.signTime({ version: 1, nonce, time: clock.now() }),
     },
     {
       host: config.host,
       port: config.estPort,
-      tls: serverTls(identities, description),
+      tls: serverTls(identities, trustBook.trust),
       manufacturers: manufacturers.certificates,
     },
   );
@@ -188,28 +242,35 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       log,
       admitSession: (request) => admitSession(shared, request),
       isStillAdmitted: (serial) => isStillAdmitted(shared, serial),
-      recordSessionOpened: (session) => recordSessionOpened(shared, session),
+      isQuarantined: (deviceId) => shared.quarantined.has(deviceId),
+      recordSessionOpened: (session) => {
+        recordSessionOpened(shared, session);
+        watchTakeOver(shared, session);
+      },
       recordSessionClosed: (session, reason) => recordSessionClosed(shared, session, reason),
       recordEnrollmentSessionOpened: (session) => recordEnrollmentSessionOpened(shared, session),
       recordEnrollmentSessionClosed: (session, reason) => recordEnrollmentSessionClosed(shared, session, reason),
-      recordSessionRefused: (refusal) => recordSessionRefused(shared, refusal),
-      receiveDeviceMessage: (session, kind, payload) => receiveDeviceMessage(shared, session, kind, payload),
-      answerCsrMessage: (sender, request) =>
-        answerCsrMessage({ ...shared, describeAuthority: () => description }, sender, request),
+      recordSessionRefused: (refusal) => {
+        recordSessionRefused(shared, refusal);
+        void watchRefusal(shared, refusal);
+      },
+      receiveDeviceMessage: (session, kind, payload) =>
+        receiveDeviceMessage({ ...shared, trustReports }, session, kind, payload),
+      answerCsrMessage: (sender, request) => answerCsrMessage({ ...shared, caCertificatesFor }, sender, request),
       deliverPendingNotices: async (deviceId) => {
         await deliverPendingNotices(shared, deviceId);
       },
     },
     {
       listen: { host: config.host, port: config.mqttPort },
-      tls: mqttTls(identities, description, manufacturers.certificates),
+      tls: mqttTls(identities, trustBook.trust, manufacturers.certificates),
     },
   );
   stops.push(() => mqtt.close());
   broker.attach(mqtt.broker);
   const reloadDeviceDoors = () => {
-    est.reload(serverTls(identities, description), manufacturers.certificates);
-    mqtt.reload(mqttTls(identities, description, manufacturers.certificates));
+    est.reload(serverTls(identities, trustBook.trust), manufacturers.certificates);
+    mqtt.reload(mqttTls(identities, trustBook.trust, manufacturers.certificates));
   };
 
   const health = {
@@ -219,24 +280,34 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     ownCertificates: () => [
       { name: 'server', notAfter: identities.server.certificate.notAfter },
       { name: 'notice-signer', notAfter: identities.noticeSigner.certificate.notAfter },
+      ...ocsp.describe(),
     ],
+    revocations,
   };
   const operations = bindOperatorOperations({
     ...shared,
     ...health,
-    revocations,
+    revocationJobs,
+    ownIssuers: () =>
+      [identities.server, identities.noticeSigner].map(({ certificate }) => certificate.authorityKeyId ?? ''),
     onManufacturerCasChanged: manufacturers.changed,
     doors: {
       est: { host: config.publicHost, port: est.address.port },
       mqtt: { host: config.publicHost, port: mqtt.address.port },
     },
-    join: { host: config.publicHost, port: est.address.port, rootSha256 },
+    join: {
+      host: config.publicHost,
+      port: est.address.port,
+      get rootSha256() {
+        return trustBook.trust.active.root.sha256;
+      },
+    },
   });
   const operatorDeps = { operations, clock, log, version: VERSION };
   const operatorDoor = await startOperatorDoor(operatorDeps, {
     host: config.host,
     port: config.operatorPort,
-    tls: serverTls(identities, description),
+    tls: serverTls(identities, trustBook.trust),
   });
   stops.push(() => operatorDoor.close());
   const localDoor = await startLocalOperatorDoor(operatorDeps, {
@@ -244,26 +315,78 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     user: userInfo().username,
   });
   stops.push(() => localDoor.close());
+  const trustFollower = new CaTrustFollower(
+    trustBook,
+    { config, log },
+    {
+      refreshIdentities: () => identities.refresh(),
+      reloadDoors: () => {
+        reloadDeviceDoors();
+        operatorDoor.reload(serverTls(identities, trustBook.trust));
+      },
+      tellFleet: () => tellFleetTrust(shared),
+      publishStatus: async () => {
+        await ocsp.refresh();
+        await revocations.publish();
+      },
+    },
+  );
+  // Once more: an activation that a crash has broken off may have been found out only now.
+  await trustBook.load();
+  await keepTrustFiles(config, trustBook);
+  tellFleetTrust(shared);
   statusDoor.setReady({
-    describeAuthority: () => description,
-    latestCrl: () => store.read.crls.latest(),
+    describeAuthority: () => trustBook.description,
+    findList: (scopeName, issuerKeyId) => revocations.lists.findNamed(scopeName, issuerKeyId),
+    readRootCrl: rootCrlFile(
+      inDataFolder(config, DATA_FOLDER.rootCrl),
+      () => anchorsOf(trustBook.trust).map(({ der }) => der),
+      log,
+    ),
+    answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
   });
   metrics.observe({
     sessions: () => broker.sessions().length,
     unfinishedNotices: () => store.read.notices.countUnfinished(),
-    crl: () => store.read.crls.latest(),
+    crl: async () => revocations.lists.full,
     isAuthorityUp: () => authority.describe().then(() => true),
   });
 
-  work.add('sweep', SWEEP_EVERY_MS, () => sweep({ ...shared, revocations }));
-  work.add('reconcile', RECONCILE_EVERY_MS, () => reconcileEnrollments(shared, { settled: false }));
-  work.add('history', PRUNE_EVERY_MS, () => pruneHistory(shared));
+  const leases = new WorkLeases(shared, { holder: worker });
+  stops.push(() => leases.release());
+  const sweepAll = leases.only('sweep', () => sweep({ ...shared, revocations }));
+  work.add('sweep', SWEEP_EVERY_MS, sweepAll);
+  const reconcile = leases.only('reconcile', () => reconcileEnrollments(shared, { settled: false }));
+  work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
+  const prune = leases.only('history', () => pruneHistory(shared));
+  work.add('history', PRUNE_EVERY_MS, prune);
+  work.add('deny set', PRUNE_EVERY_MS, async () => denySet.prune(clock.now()));
+  work.add('clone rules', PRUNE_EVERY_MS, async () => void (await shared.cloneRules.load(store)));
   work.add('own certificates', REFRESH_EVERY_MS, async () => {
+    await trustBook.load();
     if (!(await identities.refresh())) return;
     reloadDeviceDoors();
-    operatorDoor.reload(serverTls(identities, description));
+    operatorDoor.reload(serverTls(identities, trustBook.trust));
   });
+  work.add('ocsp', RECONCILE_EVERY_MS, () => ocsp.refresh());
+  const campaigns = new RenewalCampaignWorker(shared);
+  // Not long: devices wait for their turn when another process takes it up.
+  const campaignLease = new WorkLeases(shared, { holder: worker, lifeMs: CAMPAIGN_LEASE_MS });
+  stops.push(() => campaignLease.release());
+  const tellDevices = campaignLease.only('renewal campaigns', () => campaigns.turn());
+  work.add('renewal campaigns', CAMPAIGN_EVERY_MS, tellDevices);
+  const keepPlan = leases.only('renewal plan', async () => void (await keepRenewalPlan(shared)));
+  work.add('renewal plan', PLAN_EVERY_MS, async () => {
+    await keepPlan();
+    await shared.renewals.keepRate();
+  });
+  work.add('renewal calendar', HOUR_MS, () => shared.renewals.load());
+  work.add('trust reports', TRUST_REPORTS_EVERY_MS, () => trustReports.turn());
+  work.add('trust changes', TRUST_REPORTS_EVERY_MS, () => trustFollower.turn());
+  work.add('trust', TELL_TRUST_EVERY_MS, async () => tellFleetTrust(shared));
+  work.add('revocations', SWEEP_EVERY_MS, () => revocationJobs.takeUp());
+  stops.push(() => revocationJobs.stop());
   stops.push(() => work.stop());
 
   const doors = {
@@ -276,7 +399,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   return {
     pid: process.pid,
     dataDir: config.data,
-    rootSha256,
+    rootSha256: trustBook.trust.active.root.sha256,
     rootPem: inDataFolder(config, DATA_FOLDER.rootCertificate),
     ...doors,
   };

@@ -38,6 +38,12 @@ const settings = z.strictObject({
     .min(1)
     .max(24 * 30)
     .default(24),
+  /**
+   * Lists that the revocations of certificates issued from now on are spread over, by serial number; 1: the whole list.
+   * The whole list stays where it is. More than are needed: as many files to sign and fetch. An authority that runs on
+   * its own (caSocket) has its own such setting.
+   */
+  crlShards: z.coerce.number().int().min(1).max(256).default(1),
   /** What is logged: debug, info, warn or error. */
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });

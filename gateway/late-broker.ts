@@ -17,6 +17,7 @@ export class LateBroker implements Broker {
   sessions: Broker['sessions'] = () => this.#broker?.sessions() ?? [];
   sessionsOf: Broker['sessionsOf'] = (deviceId) => this.#broker?.sessionsOf(deviceId) ?? [];
   markRevoked: Broker['markRevoked'] = (serials) => this.#broker?.markRevoked(serials) ?? [];
+  setQuarantined: Broker['setQuarantined'] = (deviceId, is) => this.#broker?.setQuarantined(deviceId, is) ?? [];
   sendNotice: Broker['sendNotice'] = (deviceId, token) => this.#broker?.sendNotice(deviceId, token) ?? false;
   answerWaiting: Broker['answerWaiting'] = (deviceId) => this.#broker?.answerWaiting(deviceId);
   close: Broker['close'] = async (sessions, reason) => this.#broker?.close(sessions, reason) ?? 0;

@@ -18,6 +18,7 @@ const USAGE = `Usage: gatehouse serve [options]
   --trust-domain NAME  SPIFFE trust domain, used when the CA is made (gatehouse.internal)
   --ca-socket PATH     use an authority that runs on its own
   --crl-hours N        how long a CRL is good for               (24)
+  --crl-shards N       lists that revocations are spread over   (1: the whole list)
   --log-level LEVEL    debug, info, warn or error               (info)
 
 Example: gatehouse serve --data /var/lib/gatehouse --public-host gateway.plant.example`;
@@ -46,6 +47,7 @@ function readConfig() {
       'trust-domain': text,
       'ca-socket': text,
       'crl-hours': text,
+      'crl-shards': text,
       'log-level': text,
       help: { type: 'boolean', short: 'h' },
     },

@@ -14,7 +14,8 @@ import { loadOrCreateKey } from './runtime/key-file.ts';
 export type OwnIdentityOptions = {
   /** Folder of keys and certificates, made 0700. */
   folder: string;
-  issuer: Buffer;
+  /** DER: who issues now. Asked at every refresh. */
+  issuer: () => Buffer;
   dnsNames: string[];
   ipAddresses: string[];
 };
@@ -64,7 +65,8 @@ export class OwnIdentities {
     name: string,
     orderFor: (publicKey: Buffer) => OwnCertificateOrder,
   ): Promise<{ identity: Identity; renewed: boolean }> {
-    const { folder, issuer } = this.#options;
+    const { folder } = this.#options;
+    const issuer = this.#options.issuer();
     const key = await loadOrCreateKey(join(folder, `${name}.key.pem`));
     const publicKey = createPublicKey(key).export({ type: 'spki', format: 'der' });
     const order = orderFor(publicKey);
@@ -86,7 +88,7 @@ export class OwnIdentities {
   #isGood(certificate: Certificate, order: OwnCertificateOrder): boolean {
     const { notBefore, notAfter, authorityKeyId } = certificate;
     if (!certificate.publicKey.equals(order.publicKey)) return false;
-    if (authorityKeyId !== parseCertificate(this.#options.issuer).subjectKeyId) return false;
+    if (authorityKeyId !== parseCertificate(this.#options.issuer()).subjectKeyId) return false;
     if (this.#deps.clock.now() > notBefore + ((notAfter - notBefore) * 2) / 3) return false;
     if (order.profile !== 'gateway-server') return true;
     const names = new Set([...certificate.dnsNames, ...certificate.ipAddresses]);

@@ -1,9 +1,11 @@
+import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { type DenySet, LONGEST_LIFE_MS } from '#gateway/domain/deny-set.ts';
 import { ensureDefaultGroup } from '#gateway/operations/manage-groups.ts';
+import { loadQuarantined } from '#gateway/operations/quarantine-device.ts';
 import { type ReconcileDeps, reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
 
-export type RecoverDeps = ReconcileDeps & { denySet: DenySet };
+export type RecoverDeps = ReconcileDeps & { denySet: DenySet; quarantined: Set<DeviceId> };
 
 /** What a crash left open is closed before any door opens. */
 export async function recover(deps: RecoverDeps): Promise<void> {
@@ -11,6 +13,7 @@ export async function recover(deps: RecoverDeps): Promise<void> {
   const now = clock.now();
   await ensureDefaultGroup(deps);
   denySet.add(await store.read.revocations.listUnexpiredSerials(now), now + LONGEST_LIFE_MS);
+  await loadQuarantined(deps);
   const cut = await store.write(async (tables) => {
     const ended = await tables.sessions.endAll(now, 'gateway-restarted');
     await tables.audit.append(auditEntry({ at: now, actor: 'gateway', action: 'gateway.started', subject: 'gateway' }));

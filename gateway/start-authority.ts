@@ -1,7 +1,11 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatPem } from '#ca/pkix/pem.ts';
-import type { AuthorityDescription, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import type {
+  AuthorityDescription,
+  CertificateAuthority,
+  SucceededAuthority,
+} from '#ca/ports/certificate-authority.ts';
 import { connectAuthority } from '#ca/socket/authority-client.ts';
 import { DATA_FOLDER } from '#gateway/contract/data-folder.ts';
 import type { Log } from '#gateway/ports/log.ts';
@@ -18,14 +22,14 @@ export async function startAuthority(
   config: GatewayConfig,
   log: Log,
   { socket, statusUrl, stops }: AuthorityStart,
-): Promise<CertificateAuthority> {
+): Promise<SucceededAuthority> {
   if (config.caSocket === undefined) {
     const dir = inDataFolder(config, DATA_FOLDER.ca);
     if (!(await exists(join(dir, 'authority.json')))) {
       log.info('making root and intermediate', { dir, trustDomain: config.trustDomain });
       await runCeremony({ dir, trustDomain: config.trustDomain });
     }
-    const process = new AuthorityProcess({ dir, socket, statusUrl, log });
+    const process = new AuthorityProcess({ dir, socket, statusUrl, crlShards: config.crlShards, log });
     stops.push(() => process.stop());
     await process.start();
   }

@@ -9,6 +9,7 @@ import { measureEnrollment } from './bench/measure-enrollment.ts';
 import { measureEst } from './bench/measure-est.ts';
 import { measureMemory } from './bench/measure-memory.ts';
 import { measureRevocation } from './bench/measure-revocation.ts';
+import { measureStatus } from './bench/measure-status.ts';
 import { measureTpm } from './bench/measure-tpm.ts';
 import { findMosquitto } from './bench/mosquitto.ts';
 
@@ -19,6 +20,7 @@ const MEASUREMENTS = {
   connects: measureConnects,
   memory: measureMemory,
   tpm: measureTpm,
+  status: measureStatus,
   revocation: measureRevocation,
 } as const satisfies Record<string, Measurement>;
 type MeasurementName = keyof typeof MEASUREMENTS;

@@ -18,6 +18,8 @@ import { createSimulatedMaker } from './tpm/simulated-maker.ts';
 
 /** How long the devices get to leave cleanly when the run is ended. */
 const LEAVE_MS = 5000;
+/** Within this time two signals are one Ctrl-C: the terminal and npm may both deliver it. */
+const ONE_CTRL_C_MS = 500;
 
 try {
   const options = parseSimulationOptions(process.argv.slice(2));
@@ -102,9 +104,6 @@ async function settle(
   await requireTrustedMaker(operator, kept, gateway.dataDir);
   return { ...options, tpms: { maker: kept.maker, endorsementKey } };
 }
-
-/** Within this time two signals are one Ctrl-C: the terminal and npm may both deliver it. */
-const ONE_CTRL_C_MS = 500;
 
 /** The first Ctrl-C and the time limit end the run in order; a later Ctrl-C ends the process. */
 function endOnSignalOrTime(timeLimitMs: number): { signal: AbortSignal; reason(): Interruption | null } {

@@ -5,6 +5,7 @@ import { lintCertificate } from '#ca/issuance/lint-certificate.ts';
 import { prepareCertificate } from '#ca/issuance/prepare-certificate.ts';
 import { findProfile } from '#ca/issuance/profiles.ts';
 import { assembleCertificate, type CertificateTemplate } from '#ca/issuance/tbs-certificate.ts';
+import { parseTbsCertificate } from '#ca/pkix/certificate.ts';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder } from '#ca/ports/issuance-order.ts';
 import { isSerialNumber } from '#ca/ports/issuance-order.ts';
@@ -18,6 +19,8 @@ export type IssueDeps = {
   formatTbs: (template: CertificateTemplate) => Buffer;
   /** Milliseconds UTC. */
   clock: () => number;
+  /** Another issuer of this authority: an intent may be older than the one that issues now. */
+  findIssuer?: (keyId: string) => { signer: Signer; issuer: Issuer } | undefined;
 };
 
 /**
@@ -38,8 +41,9 @@ export async function issueCertificate(deps: IssueDeps, order: IssuanceOrder, or
   if (known?.kind === 'certificate') return known.der;
 
   const tbs = known === undefined ? prepare(deps, order) : known.tbs;
+  const { issuer, signer } = known === undefined ? deps : issuerOf(tbs, deps);
   // What comes back from the journal is linted as well: a file is no reason to sign.
-  lint(tbs, order, deps.issuer);
+  lint(tbs, order, issuer);
   if (known === undefined) {
     await journal.append({
       kind: 'intent',
@@ -51,10 +55,24 @@ export async function issueCertificate(deps: IssueDeps, order: IssuanceOrder, or
       tbs: tbs.toString('base64'),
     });
   }
-  const signature = await deps.signer.sign(tbs);
-  const der = assembleCertificate(tbs, deps.issuer.signatureAlgorithm, signature);
+  const signature = await signer.sign(tbs);
+  const der = assembleCertificate(tbs, issuer.signatureAlgorithm, signature);
   await journal.append({ kind: 'certificate', at: clock(), serial, orderSha256, der: der.toString('base64') });
   return der;
+}
+
+/** Whoever was to sign when the intent was recorded: no other signature fits these bytes. */
+function issuerOf(tbs: Buffer, deps: IssueDeps): { signer: Signer; issuer: Issuer } {
+  const keyId = asAuthorityError(() => readIssuerKeyId(tbs));
+  return (keyId === undefined ? undefined : deps.findIssuer?.(keyId)) ?? deps;
+}
+
+function readIssuerKeyId(tbs: Buffer): string | undefined {
+  try {
+    return parseTbsCertificate(tbs).authorityKeyId;
+  } catch (cause) {
+    throw new IssuanceError('LINT_FAILED', 'the recorded intent cannot be read back', { cause });
+  }
 }
 
 function prepare(deps: IssueDeps, order: IssuanceOrder): Buffer {
@@ -99,6 +117,7 @@ function subjectFields(order: IssuanceOrder): (string | null | string[])[] {
         order.deviceId,
         order.hardwareSerial ?? null,
         ...(order.proofLevel === undefined ? [] : [order.proofLevel]),
+        ...(order.noRevAvail === true ? ['noRevAvail'] : []),
       ];
     case 'device-bootstrap':
       return [order.deviceId];
@@ -108,6 +127,8 @@ function subjectFields(order: IssuanceOrder): (string | null | string[])[] {
       return [order.dnsNames, order.ipAddresses];
     case 'notice-signer':
       return [];
+    case 'ocsp-responder':
+      return order.issuerKeyId === undefined ? [] : [order.issuerKeyId];
   }
 }
 
@@ -123,5 +144,7 @@ function describeSubject(order: IssuanceOrder): string {
       return [...order.dnsNames, ...order.ipAddresses].join(' ');
     case 'notice-signer':
       return 'notice signer';
+    case 'ocsp-responder':
+      return 'OCSP responder';
   }
 }

@@ -1,28 +1,36 @@
-import { describeIssuer } from '#ca/issuance/issuer.ts';
-import { tbsCertificateFormatter } from '#ca/issuance/tbs-certificate.ts';
 import type { Certificate } from '#ca/pkix/certificate.ts';
-import { isSignatureValid } from '#ca/pkix/signature-algorithm.ts';
 import {
   type AuthorityDescription,
   AuthorityError,
-  type CertificateAuthority,
   type CrlOrder,
+  type SucceededAuthority,
 } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
+import type { IssuerStore } from '#ca/ports/issuer-store.ts';
 import type { Journal } from '#ca/ports/journal.ts';
 import type { Signer } from '#ca/ports/signer.ts';
 import { findIssued } from './find-issued.ts';
 import { hashOrder, type IssueDeps, issueCertificate } from './issue-certificate.ts';
+import { IssuerRing, type RingIssuer } from './issuer-ring.ts';
 import { signCrl } from './sign-crl.ts';
 
 export type LocalAuthorityDeps = {
+  /** Of the oldest issuing CA. */
   signer: Signer;
   journal: Journal;
   root: Certificate;
   intermediate: Certificate;
+  /** Of the oldest issuing CA, when its root took the place of another. */
+  crossCertificates?: Certificate[];
+  /** Of the oldest issuing CA, when the first one is not there any more; default 1. */
+  number?: number;
+  /** What came after the oldest issuing CA; left out: nothing, ever. */
+  successors?: IssuerStore;
   trustDomain: string;
   /** Base URL of the status server, for CRL and issuer URLs in certificates; left out: neither is written. */
   statusUrl?: string;
+  /** Lists that the revocations of certificates issued from now on are spread over; default 1, the whole list. */
+  crlShards?: number;
   /** Milliseconds UTC. */
   clock: () => number;
 };
@@ -31,40 +39,42 @@ export type LocalAuthorityDeps = {
  * The authority of this process: the operations, and the order among calls that arrive together.
  * @throws AuthorityError AUTHORITY_FAILED when the key does not belong to the certificate
  */
-export async function openLocalAuthority(deps: LocalAuthorityDeps): Promise<CertificateAuthority> {
-  const { signer, intermediate, trustDomain, statusUrl } = deps;
-  const issuer = describeIssuer(intermediate, {
-    algorithm: signer.algorithm,
-    trustDomain,
-    ...(statusUrl !== undefined && { statusUrl }),
-  });
-  const probe = Buffer.from('gatehouse: is this the key of this certificate?');
-  const isOurKey = isSignatureValid(issuer.signatureAlgorithm, probe, await signer.sign(probe), intermediate.publicKey);
-  if (!isOurKey) throw new AuthorityError('AUTHORITY_FAILED', 'the private key is not that of intermediate.pem');
-  return new LocalAuthority(deps, { ...deps, issuer, formatTbs: tbsCertificateFormatter(issuer) });
+export async function openLocalAuthority(deps: LocalAuthorityDeps): Promise<SucceededAuthority> {
+  const { signer, root, intermediate, crossCertificates = [], number = 1, successors } = deps;
+  const oldest = { number, signer, root, intermediate, crossCertificates };
+  return new LocalAuthority(deps, await IssuerRing.open(oldest, successors, deps));
 }
 
-class LocalAuthority implements CertificateAuthority {
+class LocalAuthority implements SucceededAuthority {
   readonly #deps: LocalAuthorityDeps;
-  readonly #issueDeps: IssueDeps;
+  readonly #ring: IssuerRing;
   /** Orders under way by serial: a second call joins the first instead of signing beside it. */
   readonly #underWay = new Map<SerialNumber, { orderSha256: string; certificate: Promise<Buffer> }>();
   /** CRLs are signed one after the other: each number is held against the one before. */
   #lastCrl: Promise<unknown> = Promise.resolve();
 
-  constructor(deps: LocalAuthorityDeps, issueDeps: IssueDeps) {
+  constructor(deps: LocalAuthorityDeps, ring: IssuerRing) {
     this.#deps = deps;
-    this.#issueDeps = issueDeps;
+    this.#ring = ring;
   }
 
   async describe(): Promise<AuthorityDescription> {
-    const { trustDomain, root, intermediate, journal } = this.#deps;
+    const { trustDomain, journal } = this.#deps;
+    const issuers = await this.#ring.describe();
+    const { root, intermediate, issuer } = this.#ring.active;
     return {
       trustDomain,
       rootCertificate: root.der,
       intermediateCertificate: intermediate.der,
       lastCrlNumber: journal.lastCrl().number,
+      crlShards: issuer.status?.crlShards ?? 1,
+      issuers,
     };
+  }
+
+  async activateIssuer(keyId: string): Promise<AuthorityDescription> {
+    await this.#ring.activate(keyId);
+    return this.describe();
   }
 
   async issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer> {
@@ -76,7 +86,7 @@ class LocalAuthority implements CertificateAuthority {
       if (joined.orderSha256 === orderSha256) return joined.certificate;
       throw new AuthorityError('SERIAL_REUSED', `serial number ${serial} belongs to another order`);
     }
-    const certificate = issueCertificate(this.#issueDeps, order, orderSha256);
+    const certificate = issueCertificate(this.#issueDeps(this.#issuerFor(order)), order, orderSha256);
     this.#underWay.set(serial, { orderSha256, certificate });
     try {
       return await certificate;
@@ -90,8 +100,31 @@ class LocalAuthority implements CertificateAuthority {
   }
 
   async signCrl(order: CrlOrder): Promise<Buffer> {
-    const turn = this.#lastCrl.then(() => signCrl(this.#issueDeps, order));
+    // A list is signed by the issuer of what it lists, whoever issues now (RFC 5280 5: no indirect lists here).
+    const lister = order.issuerKeyId === undefined ? this.#ring.active : this.#ring.find(order.issuerKeyId);
+    if (lister === undefined) throw new AuthorityError('CRL_REFUSED', 'the issuer is not one of this authority');
+    const turn = this.#lastCrl.then(() => signCrl(this.#issueDeps(lister), order));
     this.#lastCrl = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Only a responder's certificate is ordered of an issuer by name: it has to be that of what it answers for. */
+  #issuerFor(order: IssuanceOrder): RingIssuer {
+    if (order.profile !== 'ocsp-responder' || order.issuerKeyId === undefined) return this.#ring.active;
+    const named = this.#ring.find(order.issuerKeyId);
+    if (named === undefined) throw new AuthorityError('ISSUER_REFUSED', `there is no issuer ${order.issuerKeyId} here`);
+    return named;
+  }
+
+  #issueDeps({ signer, issuer, formatTbs }: RingIssuer): IssueDeps {
+    const { journal, clock } = this.#deps;
+    return {
+      signer,
+      issuer,
+      formatTbs,
+      journal,
+      clock,
+      findIssuer: (keyId) => this.#ring.find(keyId),
+    };
   }
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
@@ -28,7 +29,7 @@ export async function buildFolder(target: string, build: (staging: string) => Pr
 }
 
 /** A new file, never one that is there; on the disk when this resolves. */
-export async function writeNewFile(path: string, content: string, mode: 0o600 | 0o644): Promise<void> {
+export async function writeNewFile(path: string, content: string | Uint8Array, mode: 0o600 | 0o644): Promise<void> {
   const file = await open(path, 'wx', mode);
   try {
     await file.writeFile(content);
@@ -36,6 +37,19 @@ export async function writeNewFile(path: string, content: string, mode: 0o600 | 
   } finally {
     await file.close();
   }
+}
+
+/** Takes the place of a file that may be there: after a power cut there is the old one or the new one, whole. */
+export async function replaceFile(path: string, content: string | Uint8Array, mode: 0o600 | 0o644): Promise<void> {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    await writeNewFile(temporary, content, mode);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(dirname(path));
 }
 
 async function removeStale(parent: string, prefix: string): Promise<void> {

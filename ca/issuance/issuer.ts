@@ -1,9 +1,44 @@
 import type { Certificate } from '#ca/pkix/certificate.ts';
+import { MAX_CRL_SHARDS, shardOf } from '#ca/pkix/crl-shard.ts';
 import { formatSignatureAlgorithm, type SignatureAlgorithmName } from '#ca/pkix/signature-algorithm.ts';
 import { IssuanceError } from './issuance-error.ts';
 
 /** Paths below the status URL, for the ones who serve them. */
-export const STATUS_PATHS = { crl: '/crl/intermediate.crl', issuer: '/ca/intermediate.cer' } as const;
+export const STATUS_PATHS = {
+  crl: '/crl/intermediate.crl',
+  deltaCrl: '/crl/delta.crl',
+  ocsp: '/ocsp',
+  issuer: '/ca/intermediate.cer',
+} as const;
+
+/** Path of one shard. The number of shards stands in it: with another number it is another list. */
+function shardPath(shard: { index: number; count: number }, name?: string): string {
+  const issuer = name === undefined ? '' : `${name}-`;
+  return `/crl/${issuer}shard-${shard.count}-${shard.index}.crl`;
+}
+
+/**
+ * Where the lists and the certificate of an issuer are found: the first issuer of an authority has the paths above,
+ * whoever took its place later has its name in them, for ever.
+ * @param name key id of the issuer, lower-case hexadecimal; left out: the first
+ */
+export function statusPathsOf(name?: string): { [Path in keyof typeof STATUS_PATHS]: string } {
+  if (name === undefined) return STATUS_PATHS;
+  return { ...STATUS_PATHS, crl: `/crl/${name}.crl`, deltaCrl: `/crl/${name}-delta.crl`, issuer: `/ca/${name}.cer` };
+}
+
+/** URLs that go into certificates and lists. */
+export type StatusUrls = {
+  base: string;
+  crl: string;
+  deltaCrl: string;
+  ocsp: string;
+  issuer: string;
+  /** How many lists the certificates issued from now on are spread over; 1: the whole list. */
+  crlShards: number;
+  /** Stands in the paths of this issuer; left out: it is the first one. */
+  name?: string;
+};
 
 /** What of the issuing CA goes into the certificates it issues. */
 export type Issuer = {
@@ -13,18 +48,26 @@ export type Issuer = {
   /** AlgorithmIdentifier of its signatures, DER. */
   signatureAlgorithm: Buffer;
   trustDomain: string;
-  /** URL of the CRL and of the issuer's certificate; left out when no status server is configured. */
-  status?: { crl: string; issuer: string };
+  /** Where status is to be had; left out when no status server is configured. */
+  status?: StatusUrls;
 };
 
 /**
  * @param options.statusUrl base of the status server, http, e.g. `http://gate.example:8080`: what is fetched from there is
  * signed, and https would need a check of the very thing that is being checked (RFC 5280 8).
+ * @param options.crlShards 1 to MAX_CRL_SHARDS; default 1
+ * @param options.isSuccessor true: not the first issuer of its authority, with paths of its own
  * @throws IssuanceError PROFILE_REFUSED when this certificate cannot issue, or the URL cannot stand in certificates.
  */
 export function describeIssuer(
   certificate: Certificate,
-  options: { algorithm: SignatureAlgorithmName; trustDomain: string; statusUrl?: string },
+  options: {
+    algorithm: SignatureAlgorithmName;
+    trustDomain: string;
+    statusUrl?: string;
+    crlShards?: number;
+    isSuccessor?: boolean;
+  },
 ): Issuer {
   const { subjectKeyId, isCa, keyUsage } = certificate;
   if (subjectKeyId === undefined || !isCa || keyUsage?.has('keyCertSign') !== true || !keyUsage.has('cRLSign')) {
@@ -35,13 +78,41 @@ export function describeIssuer(
     keyId: subjectKeyId,
     signatureAlgorithm: formatSignatureAlgorithm(options.algorithm),
     trustDomain: options.trustDomain,
-    ...(options.statusUrl !== undefined && { status: statusUrls(options.statusUrl) }),
+    ...(options.statusUrl !== undefined && {
+      status: statusUrls(
+        options.statusUrl,
+        options.crlShards ?? 1,
+        options.isSuccessor === true ? subjectKeyId : undefined,
+      ),
+    }),
   };
 }
 
-function statusUrls(base: string): { crl: string; issuer: string } {
-  const url = base.replace(/\/+$/, '');
-  if (!/^http:\/\/[\x21-\x7e]{1,200}$/.test(url))
+function statusUrls(status: string, crlShards: number, name: string | undefined): StatusUrls {
+  const base = status.replace(/\/+$/, '');
+  if (!/^http:\/\/[\x21-\x7e]{1,200}$/.test(base))
     throw new IssuanceError('PROFILE_REFUSED', 'the status URL is not an http URL');
-  return { crl: `${url}${STATUS_PATHS.crl}`, issuer: `${url}${STATUS_PATHS.issuer}` };
+  if (!Number.isSafeInteger(crlShards) || crlShards < 1 || crlShards > MAX_CRL_SHARDS)
+    throw new IssuanceError('PROFILE_REFUSED', `the CRL is split into 1 to ${MAX_CRL_SHARDS} shards`);
+  const { crl, deltaCrl, ocsp, issuer } = statusPathsOf(name);
+  return {
+    base,
+    crl: `${base}${crl}`,
+    deltaCrl: `${base}${deltaCrl}`,
+    ocsp: `${base}${ocsp}`,
+    issuer: `${base}${issuer}`,
+    crlShards,
+    ...(name !== undefined && { name }),
+  };
+}
+
+/** URL of the list that covers this shard: the very octets that stand in certificates and in the list (RFC 5280 5.2.5). */
+export function shardUrl({ base, name }: StatusUrls, shard: { index: number; count: number }): string {
+  return `${base}${shardPath(shard, name)}`;
+}
+
+/** URL of the list that a certificate names. @param serial hexadecimal */
+export function crlUrlFor(status: StatusUrls, serial: string): string {
+  const { crlShards } = status;
+  return crlShards === 1 ? status.crl : shardUrl(status, { index: shardOf(serial, crlShards), count: crlShards });
 }

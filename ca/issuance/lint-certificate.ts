@@ -10,7 +10,13 @@ import { describePublicKey, keyIdentifier } from '#ca/pkix/public-key.ts';
 import { IssuanceError } from './issuance-error.ts';
 import type { Issuer } from './issuer.ts';
 import { findProfile, type Profile } from './profiles.ts';
-import { formatDeviceUri, GATEWAY_COMMON_NAME, NOTICE_SIGNER_COMMON_NAME, type Subject } from './subject-names.ts';
+import {
+  formatDeviceUri,
+  GATEWAY_COMMON_NAME,
+  NOTICE_SIGNER_COMMON_NAME,
+  OCSP_RESPONDER_COMMON_NAME,
+  type Subject,
+} from './subject-names.ts';
 
 /** What was ordered, as the lint needs it. */
 export type Ordered = Subject & { serial: string; publicKey: Uint8Array };
@@ -31,7 +37,9 @@ export function lintCertificate(tbs: Uint8Array, ordered: Ordered, issuer: Issue
   lintKey(certificate, profile, ordered, issuer, check);
   lintValidity(certificate, profile, issuer, check);
   const proofLevel = ordered.profile === 'device' ? ordered.proofLevel : undefined;
-  lintExtensions(certificate, { profile, proofLevel }, issuer, check);
+  const noRevAvail = ordered.profile === 'device' && ordered.noRevAvail === true;
+  lintExtensions(certificate, { profile, proofLevel, noRevAvail }, issuer, check);
+  lintStatus(certificate, { profile, noRevAvail }, issuer, check);
   lintNames(certificate, ordered, issuer, check);
   if (findings.length > 0)
     throw new IssuanceError('LINT_FAILED', `the certificate would be wrong: ${findings.join('; ')}`);
@@ -95,7 +103,11 @@ const PROOF_POLICIES: Record<CertifiedProofLevel, readonly string[]> = {
 /** Present or absent, critical or not: there is nothing in between and nothing else. */
 function lintExtensions(
   certificate: TbsCertificate,
-  { profile, proofLevel }: { profile: Profile; proofLevel: CertifiedProofLevel | undefined },
+  {
+    profile,
+    proofLevel,
+    noRevAvail,
+  }: { profile: Profile; proofLevel: CertifiedProofLevel | undefined; noRevAvail: boolean },
   issuer: Issuer,
   check: Check,
 ): void {
@@ -107,7 +119,11 @@ function lintExtensions(
     [OID.authorityKeyIdentifier, false],
   ]);
   if (profile.hasSubjectAltName) expected.set(OID.subjectAltName, false);
-  if (issuer.status !== undefined) expected.set(OID.crlDistributionPoints, false).set(OID.authorityInfoAccess, false);
+  const { status } = issuer;
+  if (status !== undefined) expected.set(OID.authorityInfoAccess, false);
+  if (status !== undefined && profile.isStatusChecked && !noRevAvail) expected.set(OID.crlDistributionPoints, false);
+  if (!profile.isStatusChecked) expected.set(OID.ocspNoCheck, false);
+  if (noRevAvail) expected.set(OID.noRevAvail, false);
   if (proofLevel !== undefined) expected.set(OID.certificatePolicies, false);
   const { extensions } = certificate;
   for (const [type, critical] of expected) {
@@ -134,9 +150,35 @@ function lintExtensions(
   );
   const authorityKeyId = value(OID.authorityKeyIdentifier)?.toString('hex');
   check(authorityKeyId === `30168014${issuer.keyId}`, 'the authority key id is not our subject key id');
-  if (issuer.status === undefined) return;
-  check(value(OID.crlDistributionPoints)?.includes(issuer.status.crl) === true, 'the CRL URL is missing');
-  check(value(OID.authorityInfoAccess)?.includes(issuer.status.issuer) === true, 'the issuer URL is missing');
+}
+
+/** Where status is to be had, or that there is none; never both (RFC 9608 3). */
+function lintStatus(
+  certificate: TbsCertificate,
+  { profile, noRevAvail }: { profile: Profile; noRevAvail: boolean },
+  issuer: Issuer,
+  check: Check,
+): void {
+  const { extensions, notBefore, notAfter, serial } = certificate;
+  for (const type of [OID.noRevAvail, OID.ocspNoCheck]) {
+    const value = extensions.get(type)?.value.toString('hex');
+    check(value === undefined || value === '0500', `extension ${type} is not NULL`);
+  }
+  const slack = 10 * 60 * 1000;
+  check(!noRevAvail || notAfter - notBefore <= profile.mostWithoutStatus * 1000 + slack, 'it lives too long for that');
+  const { status } = issuer;
+  if (status === undefined) return;
+  const access = extensions.get(OID.authorityInfoAccess)?.value;
+  check(access?.includes(status.issuer) === true, 'the issuer URL is missing');
+  const isPublished = profile.isStatusChecked && !noRevAvail;
+  check(access?.includes(status.ocsp) === isPublished, 'the OCSP URL is missing, or does not belong there');
+  if (!isPublished) return;
+  const crl = extensions.get(OID.crlDistributionPoints)?.value;
+  // Written a second time: the shard is the serial's last four octets modulo their number.
+  const shard = Number(BigInt(`0x${serial}`) % 0x1_0000_0000n) % status.crlShards;
+  const url = status.crlShards === 1 ? status.crl : `${status.base}/crl/shard-${status.crlShards}-${shard}.crl`;
+  const hasUrl = crl?.subarray(-url.length).toString('latin1') === url;
+  check(hasUrl, 'the CRL URL is missing');
 }
 
 function lintNames(certificate: TbsCertificate, ordered: Ordered, issuer: Issuer, check: Check): void {
@@ -178,6 +220,10 @@ function lintNames(certificate: TbsCertificate, ordered: Ordered, issuer: Issuer
     case 'notice-signer':
       check(subject === `${OID.commonName}=${NOTICE_SIGNER_COMMON_NAME}`, 'the subject is not the notice signer');
       check(names === 0, 'a notice signer has no alternative names');
+      return;
+    case 'ocsp-responder':
+      check(subject === `${OID.commonName}=${OCSP_RESPONDER_COMMON_NAME}`, 'the subject is not the OCSP responder');
+      check(names === 0, 'an OCSP responder has no alternative names');
   }
 }
 

@@ -36,6 +36,13 @@ export function prepareCertificate(
   if (kind === undefined || !profile.keyKinds.includes(kind)) {
     throw new IssuanceError('PROFILE_REFUSED', `a ${order.profile} certificate is not for the key: ${description}`);
   }
+  const noRevAvail = order.profile === 'device' && order.noRevAvail === true;
+  if (noRevAvail && lifetimeSeconds > profile.mostWithoutStatus) {
+    throw new IssuanceError(
+      'PROFILE_REFUSED',
+      `a ${order.profile} certificate that lives longer than ${profile.mostWithoutStatus} seconds needs published status`,
+    );
+  }
   const second = Math.floor(now / 1000) * 1000;
   const notBefore = Math.max(second - NOT_BEFORE_SET_BACK, issuer.certificate.notBefore);
   const notAfter = Math.min(second + lifetimeSeconds * 1000, issuer.certificate.notAfter);
@@ -52,5 +59,6 @@ export function prepareCertificate(
     notBefore,
     notAfter,
     ...(proofLevel !== undefined && { proofLevel }),
+    noRevAvail,
   });
 }

@@ -12,6 +12,10 @@ export type Profile = {
   lifetime: { least: number; most: number };
   keyKinds: readonly KeyKind[];
   hasSubjectAltName: boolean;
+  /** A responder's certificate is not asked about: it would be the one to answer (RFC 6960 4.2.2.2.1). */
+  isStatusChecked: boolean;
+  /** Seconds of life up to which an order may say that no status will be published (RFC 9608); 0: never. */
+  mostWithoutStatus: number;
 };
 
 const TLS_KEYS: readonly KeyKind[] = ['ec-p256', 'ec-p384', 'ed25519', 'rsa-2048', 'rsa-3072', 'rsa-4096'];
@@ -22,8 +26,7 @@ const LEAST_LIFETIME = 10;
 /**
  * Everything this authority certifies; what has no row here is refused, whoever asks. A profile owns every extension
  * and the bounds of the lifetime: an order only names the subject and brings the key.
- * Room for more: `service`, `ocsp-responder` are each one row here, one case in subject-names.ts, and one more member of
- * the order.
+ * Room for more: `service` is one row here, one case in subject-names.ts, and one more member of the order.
  */
 export const PROFILES = {
   device: {
@@ -32,6 +35,8 @@ export const PROFILES = {
     lifetime: { least: LEAST_LIFETIME, most: 400 * DAY },
     keyKinds: TLS_KEYS,
     hasSubjectAltName: true,
+    isStatusChecked: true,
+    mostWithoutStatus: 30 * DAY,
   },
   /** A claim: opens the first enrollment of one device, and nothing else. */
   'device-bootstrap': {
@@ -40,6 +45,8 @@ export const PROFILES = {
     lifetime: { least: LEAST_LIFETIME, most: 3600 },
     keyKinds: TLS_KEYS,
     hasSubjectAltName: true,
+    isStatusChecked: true,
+    mostWithoutStatus: 0,
   },
   /** Enrolls devices on their behalf (RFC 7030 3.7). */
   registrar: {
@@ -48,6 +55,8 @@ export const PROFILES = {
     lifetime: { least: LEAST_LIFETIME, most: 400 * DAY },
     keyKinds: TLS_KEYS,
     hasSubjectAltName: true,
+    isStatusChecked: true,
+    mostWithoutStatus: 0,
   },
   'gateway-server': {
     keyUsage: ['digitalSignature'],
@@ -55,6 +64,8 @@ export const PROFILES = {
     lifetime: { least: LEAST_LIFETIME, most: 398 * DAY },
     keyKinds: TLS_KEYS,
     hasSubjectAltName: true,
+    isStatusChecked: true,
+    mostWithoutStatus: 0,
   },
   'notice-signer': {
     keyUsage: ['digitalSignature'],
@@ -64,6 +75,19 @@ export const PROFILES = {
     // Notices are ES256.
     keyKinds: ['ec-p256'],
     hasSubjectAltName: false,
+    isStatusChecked: true,
+    mostWithoutStatus: 0,
+  },
+  /** Answers for the CA whether its certificates are revoked (RFC 6960 4.2.2.2). */
+  'ocsp-responder': {
+    keyUsage: ['digitalSignature'],
+    extendedKeyUsage: [OID.ocspSigning],
+    // It cannot be taken back, so it ends soon.
+    lifetime: { least: LEAST_LIFETIME, most: 7 * DAY },
+    keyKinds: ['ec-p256'],
+    hasSubjectAltName: false,
+    isStatusChecked: false,
+    mostWithoutStatus: 0,
   },
 } as const satisfies Record<string, Profile>;
 

@@ -7,11 +7,18 @@ import { IssuanceError } from './issuance-error.ts';
 
 /** Who is to be certified. */
 export type Subject =
-  | { profile: 'device'; deviceId: string; hardwareSerial?: string; proofLevel?: CertifiedProofLevel }
+  | {
+      profile: 'device';
+      deviceId: string;
+      hardwareSerial?: string;
+      proofLevel?: CertifiedProofLevel;
+      noRevAvail?: boolean;
+    }
   | { profile: 'device-bootstrap'; deviceId: string }
   | { profile: 'registrar'; name: string }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
-  | { profile: 'notice-signer' };
+  | { profile: 'notice-signer' }
+  | { profile: 'ocsp-responder' };
 
 export type SubjectNames = {
   /** Name, DER. */
@@ -27,6 +34,7 @@ const MAX_SERVER_NAMES = 32;
 
 export const GATEWAY_COMMON_NAME = 'Gatehouse gateway';
 export const NOTICE_SIGNER_COMMON_NAME = 'Gatehouse notice signer';
+export const OCSP_RESPONDER_COMMON_NAME = 'Gatehouse OCSP responder';
 
 /** Also a valid X.509-SVID's name. */
 export function formatDeviceUri(trustDomain: string, deviceId: string): string {
@@ -71,6 +79,8 @@ export function formatSubjectNames(subject: Subject, trustDomain: string): Subje
       return serverNames(subject.dnsNames, subject.ipAddresses);
     case 'notice-signer':
       return { name: formatName({ commonName: NOTICE_SIGNER_COMMON_NAME }) };
+    case 'ocsp-responder':
+      return { name: formatName({ commonName: OCSP_RESPONDER_COMMON_NAME }) };
   }
 }
 

@@ -1,10 +1,11 @@
 import type { Der } from '#ca/pkix/der.ts';
-import { bitString, explicit, implicit, integer, octetString, oid, sequence, time } from '#ca/pkix/der.ts';
+import { bitString, explicit, implicit, integer, nullValue, octetString, oid, sequence, time } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
+import { NO_REV_AVAIL } from '#ca/pkix/no-rev-avail.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { type CertifiedProofLevel, formatProofPolicies } from '#ca/pkix/proof-level.ts';
 import { keyIdentifier } from '#ca/pkix/public-key.ts';
-import type { Issuer } from './issuer.ts';
+import { crlUrlFor, type Issuer, type StatusUrls } from './issuer.ts';
 import { PROFILES, type ProfileName } from './profiles.ts';
 import type { SubjectNames } from './subject-names.ts';
 
@@ -21,6 +22,8 @@ export type CertificateTemplate = {
   notAfter: number;
   /** Goes into certificatePolicies; left out: the certificate has none. */
   proofLevel?: CertifiedProofLevel;
+  /** No status will be published: the certificate says so and names no place to look (RFC 9608). */
+  noRevAvail?: boolean;
 };
 
 const VERSION_3 = explicit(0, integer(2));
@@ -35,6 +38,9 @@ const PROOF: Record<CertifiedProofLevel, Der> = {
   'tpm-endorsed': formatExtension(OID.certificatePolicies, false, formatProofPolicies('tpm-endorsed')),
 };
 
+/** RFC 6960 4.2.2.2.1 */
+const NO_CHECK = formatExtension(OID.ocspNoCheck, false, nullValue());
+
 /** @returns a function that writes TBSCertificates (RFC 5280 4.1); what never changes for this issuer is written once. */
 export function tbsCertificateFormatter(issuer: Issuer): (template: CertificateTemplate) => Der {
   const authorityKeyId = formatExtension(
@@ -42,24 +48,30 @@ export function tbsCertificateFormatter(issuer: Issuer): (template: CertificateT
     false,
     sequence(implicit(0, Buffer.from(issuer.keyId, 'hex'))),
   );
-  const statusExtensions = issuer.status === undefined ? [] : formatStatus(issuer.status);
+  const { status } = issuer;
+  const published = status === undefined ? () => [] : statusFormatter(status);
+  const issuerOnly = status === undefined ? [] : [formatAccess([OID.caIssuers, status.issuer])];
   const purposes: Record<ProfileName, Der> = {
     device: formatPurposes('device'),
     'device-bootstrap': formatPurposes('device-bootstrap'),
     registrar: formatPurposes('registrar'),
     'gateway-server': formatPurposes('gateway-server'),
     'notice-signer': formatPurposes('notice-signer'),
+    'ocsp-responder': formatPurposes('ocsp-responder'),
   };
   const { signatureAlgorithm } = issuer;
   const issuerName = issuer.certificate.subject;
 
-  return ({ profile, serial, names, publicKey, notBefore, notAfter, proofLevel }) => {
+  return ({ profile, serial, names, publicKey, notBefore, notAfter, proofLevel, noRevAvail }) => {
     const { subjectAltName } = names;
     const subjectKeyId = formatExtension(OID.subjectKeyIdentifier, false, octetString(keyIdentifier(publicKey)));
     const extensions = [END_ENTITY, DIGITAL_SIGNATURE, purposes[profile], subjectKeyId, authorityKeyId];
     // Not critical: the subject is never empty (RFC 5280 4.2.1.6).
     if (subjectAltName !== undefined) extensions.push(formatExtension(OID.subjectAltName, false, subjectAltName));
     if (proofLevel !== undefined) extensions.push(PROOF[proofLevel]);
+    if (!PROFILES[profile].isStatusChecked) extensions.push(NO_CHECK, ...issuerOnly);
+    else if (noRevAvail === true) extensions.push(NO_REV_AVAIL, ...issuerOnly);
+    else extensions.push(...published(serial));
     return sequence(
       VERSION_3,
       integer(Buffer.from(serial, 'hex')),
@@ -68,7 +80,7 @@ export function tbsCertificateFormatter(issuer: Issuer): (template: CertificateT
       sequence(time(notBefore), time(notAfter)),
       names.name,
       publicKey,
-      explicit(3, sequence(...extensions, ...statusExtensions)),
+      explicit(3, sequence(...extensions)),
     );
   };
 }
@@ -78,15 +90,31 @@ function formatPurposes(profile: ProfileName): Der {
   return formatExtension(OID.extendedKeyUsage, false, sequence(...purposes));
 }
 
-function formatStatus(status: { crl: string; issuer: string }): Der[] {
-  const crlUri = implicit(6, Buffer.from(status.crl, 'latin1'));
-  const fullName = implicit(0, crlUri, { constructed: true });
-  const distributionPoint = sequence(implicit(0, fullName, { constructed: true }));
-  const issuerUri = implicit(6, Buffer.from(status.issuer, 'latin1'));
-  return [
-    formatExtension(OID.crlDistributionPoints, false, sequence(distributionPoint)),
-    formatExtension(OID.authorityInfoAccess, false, sequence(sequence(oid(OID.caIssuers), issuerUri))),
-  ];
+/** CRL and OCSP; what differs from certificate to certificate is only the list its serial belongs to. */
+function statusFormatter(status: StatusUrls): (serial: string) => Der[] {
+  const access = formatAccess([OID.ocsp, status.ocsp], [OID.caIssuers, status.issuer]);
+  const points = new Map<string, Der>();
+  return (serial) => {
+    const url = crlUrlFor(status, serial);
+    let point = points.get(url);
+    if (point === undefined) {
+      point = formatExtension(OID.crlDistributionPoints, false, sequence(formatDistributionPoint(url)));
+      points.set(url, point);
+    }
+    return [point, access];
+  };
+}
+
+/** DistributionPoint (RFC 5280 4.2.1.13) with one URL and nothing else. */
+function formatDistributionPoint(url: string): Der {
+  const fullName = implicit(0, implicit(6, Buffer.from(url, 'latin1')), { constructed: true });
+  return sequence(implicit(0, fullName, { constructed: true }));
+}
+
+/** RFC 5280 4.2.2.1 */
+function formatAccess(...places: [method: string, url: string][]): Der {
+  const descriptions = places.map(([method, url]) => sequence(oid(method), implicit(6, Buffer.from(url, 'latin1'))));
+  return formatExtension(OID.authorityInfoAccess, false, sequence(...descriptions));
 }
 
 /** tbsCertificate, signatureAlgorithm, signatureValue. @param signature as the Signer gives it. */

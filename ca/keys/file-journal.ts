@@ -3,11 +3,12 @@ import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import type { SerialNumber } from '#ca/ports/issuance-order.ts';
-import type { Journal, JournalEntry, JournaledIssuance } from '#ca/ports/journal.ts';
+import type { Journal, JournalEntry, JournaledIssuance, SignedList } from '#ca/ports/journal.ts';
 import { takeExclusiveLock } from './exclusive-lock.ts';
 import { formatJournalLine, parseJournalLine } from './journal-line.ts';
 import { MAX_TORN_BYTES, recoverJournal } from './recover-journal.ts';
 import type { SerialIndex } from './serial-index.ts';
+import type { SignedLists } from './signed-lists.ts';
 
 /** The writes of a journal, so that a test can let them fail. */
 export type JournalDisk = {
@@ -43,9 +44,9 @@ export async function openFileJournal(path: string, options: FileJournalOptions 
       return open(path, 'wx+', 0o600);
     });
     await syncFolder(dirname(path));
-    const { index, lastCrl, length, tornBytes } = await recoverJournal(file, path);
+    const { index, lists, length, tornBytes } = await recoverJournal(file, path);
     const disk = (options.disk ?? createDisk)(file);
-    return new FileJournal({ file, disk, lock, index, lastCrl, length, tornBytes, onBroken: options.onBroken });
+    return new FileJournal({ file, disk, lock, index, lists, length, tornBytes, onBroken: options.onBroken });
   } catch (cause) {
     await file?.close();
     lock.release();
@@ -59,7 +60,7 @@ type Opened = {
   disk: JournalDisk;
   lock: { release(): void };
   index: SerialIndex;
-  lastCrl: { number: number; thisUpdate: number };
+  lists: SignedLists;
   length: number;
   tornBytes: number;
   onBroken: ((error: AuthorityError) => void) | undefined;
@@ -101,8 +102,8 @@ export class FileJournal implements Journal {
       : { kind: 'certificate', orderSha256, der: Buffer.from(entry.der, 'base64') };
   }
 
-  lastCrl(): { number: number; thisUpdate: number } {
-    return this.#opened.lastCrl;
+  lastCrl(scope?: string): SignedList {
+    return this.#opened.lists.last(scope);
   }
 
   /** Waits for what was appended, then lets the lock go. */
@@ -161,7 +162,7 @@ export class FileJournal implements Journal {
     }
     let offset = start;
     for (const { entry, line } of group) {
-      if (entry.kind === 'crl') this.#opened.lastCrl = { number: entry.number, thisUpdate: entry.thisUpdate };
+      if (entry.kind === 'crl') this.#opened.lists.add(entry.scope, entry);
       else index.set(entry.serial, offset);
       offset += line.length;
     }

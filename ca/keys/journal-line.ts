@@ -4,7 +4,7 @@ import type { JournalEntry } from '#ca/ports/journal.ts';
 /** What a start needs of a line. */
 export type JournalLineHead =
   | { kind: 'intent' | 'certificate'; serial: SerialNumber }
-  | { kind: 'crl'; number: number; thisUpdate: number };
+  | { kind: 'crl'; number: number; thisUpdate: number; scope?: string };
 
 /** One line of JSON; `kind`, `at` and the number come first, where readJournalLineHead looks for them. */
 export function formatJournalLine(entry: JournalEntry): string {
@@ -18,16 +18,17 @@ export function formatJournalLine(entry: JournalEntry): string {
       return `${JSON.stringify({ kind, at, serial, orderSha256, der })}\n`;
     }
     case 'crl': {
-      const { kind, at, number, thisUpdate, sha256 } = entry;
-      return `${JSON.stringify({ kind, at, number, thisUpdate, sha256 })}\n`;
+      const { kind, at, number, thisUpdate, scope, sha256 } = entry;
+      return `${JSON.stringify({ kind, at, number, thisUpdate, scope, sha256 })}\n`;
     }
   }
 }
 
 const ISSUANCE_HEAD = /^\{"kind":"(intent|certificate)","at":\d{1,16},"serial":"([0-9a-f]{32})",/;
-const CRL_HEAD = /^\{"kind":"crl","at":\d{1,16},"number":(\d{1,16}),"thisUpdate":(\d{1,16}),/;
+const CRL_HEAD =
+  /^\{"kind":"crl","at":\d{1,16},"number":(\d{1,16}),"thisUpdate":(\d{1,16}),(?:"scope":"([\w@-]{1,100})",)?/;
 /** Longer than any head. */
-const HEAD_OCTETS = 120;
+const HEAD_OCTETS = 240;
 
 /**
  * From the first octets alone, so that a start goes over a million lines in seconds.
@@ -42,7 +43,14 @@ export function readJournalLineHead(line: Buffer): JournalLineHead | undefined {
     return isSerialNumber(serial) ? { kind: kind === 'intent' ? 'intent' : 'certificate', serial } : undefined;
   }
   const crl = CRL_HEAD.exec(head);
-  return crl === null ? undefined : { kind: 'crl', number: Number(crl[1]), thisUpdate: Number(crl[2]) };
+  if (crl === null) return undefined;
+  const [, number, thisUpdate, scope] = crl;
+  return {
+    kind: 'crl',
+    number: Number(number),
+    thisUpdate: Number(thisUpdate),
+    ...(scope !== undefined && { scope }),
+  };
 }
 
 /** The whole line. @returns undefined when it is not a line of a journal */

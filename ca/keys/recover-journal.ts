@@ -2,10 +2,11 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import { parseJournalLine, readJournalLineHead } from './journal-line.ts';
 import { SerialIndex } from './serial-index.ts';
+import { SignedLists } from './signed-lists.ts';
 
 export type RecoveredJournal = {
   index: SerialIndex;
-  lastCrl: { number: number; thisUpdate: number };
+  lists: SignedLists;
   /** Octets of whole lines. */
   length: number;
   /** Octets after them that no one was ever told were written, cut off; 0 after an orderly end. */
@@ -27,7 +28,7 @@ export async function recoverJournal(file: FileHandle, path: string): Promise<Re
   const { size } = await file.stat();
   const recovered: RecoveredJournal = {
     index: new SerialIndex(),
-    lastCrl: { number: 0, thisUpdate: 0 },
+    lists: new SignedLists(),
     length: 0,
     tornBytes: 0,
   };
@@ -42,7 +43,7 @@ export async function recoverJournal(file: FileHandle, path: string): Promise<Re
         `the journal is damaged at octet ${offset}; restore it, never shorten it`,
       );
     }
-    if (head.kind === 'crl') recovered.lastCrl = { number: head.number, thisUpdate: head.thisUpdate };
+    if (head.kind === 'crl') recovered.lists.add(head.scope, head);
     else recovered.index.set(head.serial, offset);
     recovered.length = offset + line.length + 1;
   }

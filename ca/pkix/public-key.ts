@@ -100,12 +100,16 @@ export function importPublicKey(spki: Uint8Array): KeyObject {
   }
 }
 
-/** RFC 7093 2 (1): leftmost 160 bits of the SHA-256 of the BIT STRING's content. @throws PkixError MALFORMED */
-export function keyIdentifier(spki: Uint8Array): Buffer {
+/** The key alone, without algorithm and unused bits: what key identifiers are hashes of. @throws PkixError MALFORMED */
+export function readKeyBits(spki: Uint8Array): Buffer {
   const fields = new DerFields(readDer(spki), 'a public key');
   fields.take(TAG.sequence, 'its algorithm');
-  const key = readOctetsOfBitString(fields.take(TAG.bitString, 'its key'), 'a public key');
-  return hash('sha256', key, 'buffer').subarray(0, 20);
+  return readOctetsOfBitString(fields.take(TAG.bitString, 'its key'), 'a public key');
+}
+
+/** RFC 7093 2 (1): leftmost 160 bits of the SHA-256 of the BIT STRING's content. @throws PkixError MALFORMED */
+export function keyIdentifier(spki: Uint8Array): Buffer {
+  return hash('sha256', readKeyBits(spki), 'buffer').subarray(0, 20);
 }
 
 /** Lower-case hexadecimal. */

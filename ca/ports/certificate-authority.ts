@@ -1,3 +1,4 @@
+import type { CrlScope } from '#ca/revocation/crl-scope.ts';
 import type { IssuanceOrder, SerialNumber } from './issuance-order.ts';
 
 export type AuthorityDescription = {
@@ -6,14 +7,34 @@ export type AuthorityDescription = {
   rootCertificate: Buffer;
   /** DER. */
   intermediateCertificate: Buffer;
-  /** Number of the last CRL this authority signed, 0 before the first; it never goes back, whatever the gateway restores. */
+  /** Highest number of any CRL this authority signed, 0 before the first; it never goes back, whatever the gateway restores. */
   lastCrlNumber: number;
+  /** Into how many lists it splits the revocations of what it issues now; left out: one whole list. */
+  crlShards?: number;
+  /** All whose keys it holds, oldest first; left out by an authority that knows one alone. */
+  issuers?: AuthorityIssuer[];
+};
+
+/** One issuing CA of an authority. DER. */
+export type AuthorityIssuer = {
+  /** Subject key id, lower-case hexadecimal. */
+  keyId: string;
+  certificate: Buffer;
+  root: Buffer;
+  /** Where its root took the place of another: NewWithOld and OldWithNew (RFC 9810 4.4). */
+  crossCertificates: Buffer[];
+  /** The one that issues now. */
+  isActive: boolean;
 };
 
 export type CrlOrder = {
-  /** Must be above every number signed before. */
+  /** What the list covers; left out: everything, and no delta list to it. */
+  scope?: CrlScope;
+  /** Whose certificates it lists: subject key id, lower-case hexadecimal; left out: of the issuer in use. */
+  issuerKeyId?: string;
+  /** Must be above every number signed before for this issuer and scope. */
   number: number;
-  /** Milliseconds UTC; must be at least a second after the last one's. */
+  /** Milliseconds UTC; must be at least a second after that of the last one of this issuer and scope. */
   thisUpdate: number;
   nextUpdate: number;
   /** DER of the revokedCertificates entries one after the other, without the outer SEQUENCE; empty when there are none. */
@@ -27,8 +48,17 @@ export interface CertificateAuthority {
   issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer>;
   /** The certificate once signed under this serial, if its signature ever left the authority or could have. */
   findIssued(serial: SerialNumber, signal?: AbortSignal): Promise<Buffer | undefined>;
-  /** DER of the whole CRL. */
+  /** DER of the signed list. */
   signCrl(order: CrlOrder, signal?: AbortSignal): Promise<Buffer>;
+}
+
+/** An authority whose issuing CA can be replaced. */
+export interface SucceededAuthority extends CertificateAuthority {
+  /**
+   * From now on this one issues, also after a restart; the ones before still sign lists. There is no way back to an
+   * older one. Asked again for the one that issues: nothing happens.
+   */
+  activateIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription>;
 }
 
 export type AuthorityErrorCode =
@@ -38,6 +68,7 @@ export type AuthorityErrorCode =
   | 'LINT_FAILED'
   | 'SERIAL_REUSED'
   | 'CRL_REFUSED'
+  | 'ISSUER_REFUSED'
   | 'JOURNAL_FAILED'
   | 'AUTHORITY_UNAVAILABLE'
   | 'AUTHORITY_FAILED';

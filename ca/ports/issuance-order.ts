@@ -23,9 +23,16 @@ type OrderedSubject =
       hardwareSerial?: string;
       /** What the registration authority verified about the key; left out for a software key. */
       proofLevel?: CertifiedProofLevel;
+      /** No status will be published of it, and it says so (RFC 9608); only for short lives. */
+      noRevAvail?: boolean;
     }
   /** At most an hour: the right to one first enrollment of this device. */
   | { profile: 'device-bootstrap'; deviceId: string }
   | { profile: 'registrar'; name: string }
   | { profile: 'gateway-server'; dnsNames: string[]; ipAddresses: string[] }
-  | { profile: 'notice-signer' };
+  | { profile: 'notice-signer' }
+  | {
+      profile: 'ocsp-responder';
+      /** For whose certificates it answers: only that very CA may appoint it (RFC 6960 4.2.2.2); left out: the issuer in use. */
+      issuerKeyId?: string;
+    };

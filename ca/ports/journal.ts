@@ -12,17 +12,29 @@ export type JournalEntry =
       tbs: string;
     }
   | { kind: 'certificate'; at: number; serial: SerialNumber; orderSha256: string; der: string }
-  | { kind: 'crl'; at: number; number: number; thisUpdate: number; sha256: string };
+  | {
+      kind: 'crl';
+      at: number;
+      number: number;
+      thisUpdate: number;
+      /** `<scope>@<issuer key id>`; left out by versions that knew one list: counts for every scope. */
+      scope?: string;
+      sha256: string;
+    };
 
 /** What stands under a serial. An intent alone: the signature never left, and only these very bytes may yet be signed. */
 export type JournaledIssuance =
   | { kind: 'intent'; orderSha256: string; tbs: Buffer }
   | { kind: 'certificate'; orderSha256: string; der: Buffer };
 
+/** `thisUpdate` in milliseconds UTC. */
+export type SignedList = { number: number; thisUpdate: number };
+
 /** Append-only and durable. What a broken-into gateway got signed cannot be hidden from it. */
 export interface Journal {
   /** Resolves once the entry is on the disk (fsynced; entries waiting together share one fsync). */
   append(entry: JournalEntry): Promise<void>;
   find(serial: SerialNumber): Promise<JournaledIssuance | undefined>;
-  lastCrl(): { number: number; thisUpdate: number };
+  /** The highest number and latest thisUpdate, of this scope or of all; 0 before the first. */
+  lastCrl(scope?: string): SignedList;
 }

@@ -1,4 +1,4 @@
-/** CRLReason (RFC 5280 5.3.1) by name. 7 does not exist; 8 (removeFromCRL) is for delta CRLs, which we do not make. */
+/** CRLReason (RFC 5280 5.3.1) by name. 7 does not exist; 8 stands only in delta lists. */
 const REASON_CODES = {
   unspecified: 0,
   keyCompromise: 1,
@@ -10,6 +10,9 @@ const REASON_CODES = {
   privilegeWithdrawn: 9,
   aACompromise: 10,
 } as const;
+
+/** removeFromCRL: no longer on hold, in delta lists alone (RFC 5280 5.3.1). */
+export const REMOVE_FROM_CRL = 8;
 
 export type RevocationReason = keyof typeof REASON_CODES;
 

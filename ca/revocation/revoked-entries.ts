@@ -1,5 +1,5 @@
 import { PkixError } from '#ca/pkix/pkix-error.ts';
-import { type RevocationReason, reasonOfCode } from './reasons.ts';
+import { REMOVE_FROM_CRL, type RevocationReason, reasonOfCode } from './reasons.ts';
 
 /** `revokedAt` in milliseconds UTC. */
 export type RevokedEntry = { revokedAt: number; reason: RevocationReason };
@@ -13,7 +13,7 @@ export type RevokedEntry = { revokedAt: number; reason: RevocationReason };
 export function readRevokedEntries(bytes: Buffer): Map<string, RevokedEntry> {
   const revoked = new Map<string, RevokedEntry>();
   let count = 0;
-  walkEntries(bytes, (serialStart, serialEnd, revokedAt, code) => {
+  walkEntries(bytes, ALL, (serialStart, serialEnd, revokedAt, code) => {
     const reason = reasonOfCode(code);
     if (reason === undefined) throw new PkixError('MALFORMED', `a CRL entry has the reason code ${code}`);
     revoked.set(bytes.toString('hex', serialStart, serialEnd), { revokedAt, reason });
@@ -23,24 +23,38 @@ export function readRevokedEntries(bytes: Buffer): Map<string, RevokedEntry> {
   return revoked;
 }
 
-/** The shape alone, without keeping anything. @returns how many there are. @throws PkixError MALFORMED */
-export function lintRevokedEntries(bytes: Buffer): number {
+/**
+ * The shape alone, without keeping anything.
+ * @param options.isDelta removeFromCRL is allowed too
+ * @param options.from octet to begin at @param options.most entries to look at: a long list is gone through in parts
+ * @returns how many there are, and where the next one begins. @throws PkixError MALFORMED
+ */
+export function lintRevokedEntries(
+  bytes: Buffer,
+  options: { isDelta?: boolean; from?: number; most?: number } = {},
+): { count: number; end: number } {
+  const { isDelta = false, from = 0, most = Number.POSITIVE_INFINITY } = options;
   let count = 0;
-  walkEntries(bytes, (_start, _end, _revokedAt, code) => {
-    // RFC 5280 5.3.1: 0 is left out, 7 does not exist, 8 is for delta CRLs.
-    if (reasonOfCode(code) === undefined) throw new PkixError('MALFORMED', `a CRL entry has the reason code ${code}`);
+  const end = walkEntries(bytes, { from, most }, (_start, _end, _revokedAt, code) => {
+    // RFC 5280 5.3.1: 0 is left out, 7 does not exist, 8 is for delta lists.
+    if (reasonOfCode(code) === undefined && !(isDelta && code === REMOVE_FROM_CRL))
+      throw new PkixError('MALFORMED', `a CRL entry has the reason code ${code}`);
     count += 1;
   });
-  return count;
+  return { count, end };
 }
 
 /** Extensions with a reasonCode alone, up to the code (RFC 5280 5.3.1). */
 const REASON_START = Buffer.from('300c300a0603551d1504030a01', 'hex');
 
+const ALL = { from: 0, most: Number.POSITIVE_INFINITY };
+
 type Visit = (serialStart: number, serialEnd: number, revokedAt: number, reasonCode: number) => void;
 
-function walkEntries(bytes: Buffer, visit: Visit): void {
-  for (let at = 0; at < bytes.length; ) {
+/** @returns where the entry after the last one visited begins. */
+function walkEntries(bytes: Buffer, { from, most }: { from: number; most: number }, visit: Visit): number {
+  let at = from;
+  for (let count = 0; at < bytes.length && count < most; count += 1) {
     // 2 + 21 + 17 + 14 octets at most: every length here is a short one.
     const length = bytes[at + 1] ?? 0x80;
     const end = at + 2 + length;
@@ -70,6 +84,7 @@ function walkEntries(bytes: Buffer, visit: Visit): void {
     visit(serialStart, timeStart, revokedAt, code);
     at = end;
   }
+  return at;
 }
 
 /** The Gregorian calendar repeats itself after 146 097 days. */

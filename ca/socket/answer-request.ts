@@ -1,5 +1,6 @@
 import { PROFILES } from '#ca/issuance/profiles.ts';
-import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import { type AuthorityDescription, AuthorityError, type SucceededAuthority } from '#ca/ports/certificate-authority.ts';
+import { formatDescription } from './description-json.ts';
 import type { Frame } from './frame.ts';
 import { type Request, type Response, requestHeadSchema, requestSchema } from './protocol.ts';
 
@@ -13,7 +14,7 @@ const NOTHING = Buffer.alloc(0);
  * @returns undefined when not even an id can be read
  */
 export async function answerRequest(
-  authority: CertificateAuthority,
+  authority: SucceededAuthority,
   frame: Frame,
   onUnknownError: (error: unknown) => void,
 ): Promise<Answer | undefined> {
@@ -41,27 +42,26 @@ export async function answerRequest(
   }
 }
 
-async function answer(authority: CertificateAuthority, request: Request, attachment: Buffer): Promise<Answer> {
+async function answer(authority: SucceededAuthority, request: Request, attachment: Buffer): Promise<Answer> {
   const { id } = request;
   switch (request.method) {
-    case 'describe': {
-      const { rootCertificate, intermediateCertificate, ...rest } = await authority.describe();
-      const description = {
-        ...rest,
-        rootCertificate: rootCertificate.toString('base64'),
-        intermediateCertificate: intermediateCertificate.toString('base64'),
-      };
-      return { response: { id, ok: true, description }, attachment: NOTHING };
-    }
+    case 'describe':
+      return described(id, await authority.describe());
+    case 'activateIssuer':
+      return described(id, await authority.activateIssuer(request.keyId));
     case 'issue':
       return given(id, await authority.issue({ ...request.order, publicKey: attachment }));
     case 'findIssued':
       return given(id, (await authority.findIssued(request.serial)) ?? NOTHING);
     case 'signCrl': {
-      const { number, thisUpdate, nextUpdate } = request;
-      return given(id, await authority.signCrl({ number, thisUpdate, nextUpdate, entries: attachment }));
+      const { id: _, method: __, ...order } = request;
+      return given(id, await authority.signCrl({ ...order, entries: attachment }));
     }
   }
+}
+
+function described(id: number, description: AuthorityDescription): Answer {
+  return { response: { id, ok: true, description: formatDescription(description) }, attachment: NOTHING };
 }
 
 function given(id: number, attachment: Buffer): Answer {

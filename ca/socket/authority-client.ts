@@ -2,10 +2,11 @@ import { connect, type Socket } from 'node:net';
 import {
   type AuthorityDescription,
   AuthorityError,
-  type CertificateAuthority,
   type CrlOrder,
+  type SucceededAuthority,
 } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
+import { parseDescription } from './description-json.ts';
 import { type Frame, FrameReader, formatFrame } from './frame.ts';
 import { type RequestBody, type Response, responseSchema } from './protocol.ts';
 
@@ -25,14 +26,14 @@ const MAX_WAITING = 4096;
 export function connectAuthority(
   socketPath: string,
   options: ConnectOptions = {},
-): CertificateAuthority & { close(): Promise<void> } {
+): SucceededAuthority & { close(): Promise<void> } {
   return new AuthorityClient(socketPath, options.timeout ?? 10_000);
 }
 
 type Answer = { response: Response & { ok: true }; attachment: Buffer };
 type Waiting = { resolve: (answer: Answer) => void; reject: (error: AuthorityError) => void };
 
-class AuthorityClient implements CertificateAuthority {
+class AuthorityClient implements SucceededAuthority {
   readonly #path: string;
   readonly #timeout: number;
   readonly #waiting = new Map<number, Waiting>();
@@ -46,15 +47,11 @@ class AuthorityClient implements CertificateAuthority {
   }
 
   async describe(signal?: AbortSignal): Promise<AuthorityDescription> {
-    const { response } = await this.#call({ method: 'describe' }, undefined, signal);
-    const { description } = response;
-    if (description === undefined)
-      throw new AuthorityError('AUTHORITY_FAILED', 'the authority did not describe itself');
-    return {
-      ...description,
-      rootCertificate: Buffer.from(description.rootCertificate, 'base64'),
-      intermediateCertificate: Buffer.from(description.intermediateCertificate, 'base64'),
-    };
+    return descriptionIn(await this.#call({ method: 'describe' }, undefined, signal));
+  }
+
+  async activateIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription> {
+    return descriptionIn(await this.#call({ method: 'activateIssuer', keyId }, undefined, signal));
   }
 
   async issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer> {
@@ -160,4 +157,9 @@ function toFrame(request: unknown, attachment: Buffer | undefined): [Buffer, Uin
 
 function unavailable(reason: string, cause?: unknown): AuthorityError {
   return new AuthorityError('AUTHORITY_UNAVAILABLE', `the certificate authority: ${reason}`, { cause });
+}
+
+function descriptionIn({ response: { description } }: Answer): AuthorityDescription {
+  if (description !== undefined) return parseDescription(description);
+  throw new AuthorityError('AUTHORITY_FAILED', 'the authority did not describe itself');
 }

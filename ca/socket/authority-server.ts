@@ -1,7 +1,7 @@
 import { lstat, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from 'pino';
-import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import { AuthorityError, type SucceededAuthority } from '#ca/ports/certificate-authority.ts';
 import { answerRequest } from './answer-request.ts';
 import { type Frame, FrameReader, formatFrame } from './frame.ts';
 
@@ -19,7 +19,7 @@ const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
  * @throws AuthorityError AUTHORITY_FAILED when another authority answers there, or the path cannot be used
  */
 export async function listenAuthority(
-  authority: CertificateAuthority,
+  authority: SucceededAuthority,
   options: { path: string; log: Logger },
 ): Promise<AuthorityServer> {
   const { path, log } = options;
@@ -80,7 +80,7 @@ async function removeStaleSocket(path: string): Promise<void> {
 }
 
 class Connection {
-  readonly #authority: CertificateAuthority;
+  readonly #authority: SucceededAuthority;
   readonly #socket: Socket;
   readonly #log: Logger;
   readonly #reader = new FrameReader();
@@ -89,7 +89,7 @@ class Connection {
   #inFlight = 0;
   #finishing = false;
 
-  constructor(authority: CertificateAuthority, socket: Socket, log: Logger) {
+  constructor(authority: SucceededAuthority, socket: Socket, log: Logger) {
     this.#authority = authority;
     this.#socket = socket;
     this.#log = log;

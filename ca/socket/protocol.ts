@@ -18,6 +18,7 @@ const orderSchema = z.discriminatedUnion('profile', [
     deviceId: name,
     hardwareSerial: name.exactOptional(),
     proofLevel: z.enum(['tpm', 'tpm-endorsed']).exactOptional(),
+    noRevAvail: z.boolean().exactOptional(),
     ...orderFields,
   }),
   z.strictObject({ profile: z.literal('device-bootstrap'), deviceId: name, ...orderFields }),
@@ -29,17 +30,28 @@ const orderSchema = z.discriminatedUnion('profile', [
     ...orderFields,
   }),
   z.strictObject({ profile: z.literal('notice-signer'), ...orderFields }),
+  z.strictObject({ profile: z.literal('ocsp-responder'), issuerKeyId: name.exactOptional(), ...orderFields }),
+]);
+
+const count = z.int().positive();
+const scopeSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('full'), hasDelta: z.boolean().exactOptional() }),
+  z.strictObject({ kind: z.literal('shard'), index: z.int().nonnegative(), count }),
+  z.strictObject({ kind: z.literal('delta'), baseNumber: count }),
 ]);
 
 export const requestSchema = z.discriminatedUnion('method', [
   z.strictObject({ id, method: z.literal('describe') }),
   z.strictObject({ id, method: z.literal('issue'), order: orderSchema }),
   z.strictObject({ id, method: z.literal('findIssued'), serial }),
+  z.strictObject({ id, method: z.literal('activateIssuer'), keyId: name }),
   /** The entries are the attachment. */
   z.strictObject({
     id,
     method: z.literal('signCrl'),
-    number: z.int().positive(),
+    scope: scopeSchema.exactOptional(),
+    issuerKeyId: name.exactOptional(),
+    number: count,
     thisUpdate: milliseconds,
     nextUpdate: milliseconds,
   }),
@@ -55,6 +67,7 @@ const ERROR_CODES = [
   'LINT_FAILED',
   'SERIAL_REUSED',
   'CRL_REFUSED',
+  'ISSUER_REFUSED',
   'JOURNAL_FAILED',
   'AUTHORITY_UNAVAILABLE',
   'AUTHORITY_FAILED',
@@ -65,7 +78,20 @@ const descriptionSchema = z.object({
   rootCertificate: z.base64(),
   intermediateCertificate: z.base64(),
   lastCrlNumber: z.int().nonnegative(),
+  crlShards: z.int().positive().exactOptional(),
+  issuers: z
+    .array(
+      z.object({
+        keyId: z.string(),
+        certificate: z.base64(),
+        root: z.base64(),
+        crossCertificates: z.array(z.base64()),
+        isActive: z.boolean(),
+      }),
+    )
+    .exactOptional(),
 });
+export type DescriptionJson = z.infer<typeof descriptionSchema>;
 
 /** What was asked for is the attachment; empty: there is none. */
 export const responseSchema = z.discriminatedUnion('ok', [

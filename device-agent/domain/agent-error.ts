@@ -21,6 +21,8 @@ export type AgentErrorCode =
   /** The new certificate was not let in; the agent went back to the one before. */
   | 'CANDIDATE_REFUSED'
   | 'NOTICE_REFUSED'
+  /** What was to say the time is not from the gateway, or not for us. */
+  | 'TIME_REFUSED'
   /** The TPM, or the way to it, fails. Never a reason for another kind of key. */
   | 'TPM_UNUSABLE'
   /** Given up on purpose: stopped, or a limit of time. */

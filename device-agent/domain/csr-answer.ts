@@ -1,4 +1,5 @@
 import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
+import { parseSuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import { readableText } from './readable-text.ts';
 
 /**
@@ -8,9 +9,21 @@ import { readableText } from './readable-text.ts';
 export function parseCsrAnswer(payload: Buffer): CsrAnswer | undefined {
   const fields = parseJsonObject(payload);
   if (fields?.['version'] !== 1) return undefined;
-  const { requestId, status, code, detail, attemptId, transient, retryAfter, certificate, chain, tpmChallenge } =
-    fields;
+  const {
+    requestId,
+    status,
+    code,
+    detail,
+    attemptId,
+    transient,
+    retryAfter,
+    certificate,
+    chain,
+    tpmChallenge,
+    suggestedWindow,
+  } = fields;
   if (typeof requestId !== 'string' || typeof status !== 'number' || !Number.isInteger(status)) return undefined;
+  const window = parseSuggestedWindow(suggestedWindow);
   return {
     version: 1,
     requestId,
@@ -22,6 +35,7 @@ export function parseCsrAnswer(payload: Buffer): CsrAnswer | undefined {
     ...(typeof retryAfter === 'number' && retryAfter >= 0 ? { retryAfter } : {}),
     ...(typeof certificate === 'string' ? { certificate } : {}),
     ...(Array.isArray(chain) ? { chain: chain.filter((item) => typeof item === 'string') } : {}),
+    ...(window === undefined ? {} : { suggestedWindow: window }),
     ...(isRecord(tpmChallenge) ? { tpmChallenge: tpmChallenge as CsrAnswer['tpmChallenge'] & object } : {}),
   };
 }

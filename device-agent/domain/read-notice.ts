@@ -21,15 +21,19 @@ export function readNotice(text: string, trust: { anchors: Buffer[]; at: number 
     if (jws.header.typ !== NOTICE_JWS_TYPE) throw new Error('it is not typed as a notice');
     const [leaf, ...issuers] = jws.header.x5c.map((der) => parseCertificate(der));
     if (!leaf) throw new Error('it names no signer');
+    const notice = parseNotice(jws.payload);
+    if (!notice) throw new Error('this version does not understand it');
+    // One that tells the time is not judged by the clock that it may correct, but by what it tells.
+    const at = notice.kind === 'time' ? notice.body.time : trust.at;
     validatePath(leaf, {
       intermediates: issuers,
       anchors: trust.anchors.map((der) => parseCertificate(der)),
       extendedKeyUsage: OID.gatehouseNoticeSigner,
-      ...(trust.at === undefined ? {} : { at: trust.at }),
+      // Room for the links between roots: an anchor may be two roots old.
+      maxCertificates: 6,
+      ...(at === undefined ? {} : { at }),
     });
     if (!verifyCompactJws(jws, leaf.publicKey)) throw new Error('its signature is wrong');
-    const notice = parseNotice(jws.payload);
-    if (!notice) throw new Error('this version does not understand it');
     return { notice, signedUntil: leaf.notAfter };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);

@@ -40,14 +40,38 @@ export function momentInWindow(window: { start: number; end: number }, now: numb
   return Math.max(now, Math.round(window.start + fraction * width));
 }
 
+/** Of the life, what is left at least for attempts when the gateway suggests a window near its end. */
+const KEPT_FOR_ATTEMPTS = 0.1;
+
 /**
- * The earlier of the local rule and what a notice ordered. An order for another serial has been carried out already.
+ * A moment of the gateway's window, spread evenly over a fleet and the same for a certificate however often it is asked
+ * for; or that of the local rule when the gateway has suggested none. Never so late that attempts could not fail a while.
+ */
+function unorderedMoment(
+  certificate: Validity & { sha256: string },
+  life: Validity,
+  window: { start: number; end: number } | undefined,
+): number {
+  const spread = spreadOf(certificate.sha256);
+  if (window === undefined) return localRenewalMoment(life, spread);
+  const latest = life.notAfter - KEPT_FOR_ATTEMPTS * Math.max(0, life.notAfter - life.notBefore);
+  return Math.round(Math.min(window.start + ((spread + 1) / 2) * (window.end - window.start), latest));
+}
+
+/**
+ * The earlier of what the gateway suggests (or the local rule) and what a notice ordered. An order for another serial
+ * has been carried out already.
+ * @param window as heard last; else the one that came with the certificate counts.
  */
 export function plannedRenewal(
-  identity: { certificate: Validity & { serial: string; sha256: string }; meta: { receivedAt?: number } },
+  identity: {
+    certificate: Validity & { serial: string; sha256: string };
+    meta: { receivedAt?: number; suggestedWindow?: { start: number; end: number } };
+  },
   order: { serial: string; at: number } | undefined,
+  window: { start: number; end: number } | undefined = identity.meta.suggestedWindow,
 ): number {
   const { certificate, meta } = identity;
-  const rule = localRenewalMoment(usableValidity(certificate, meta.receivedAt), spreadOf(certificate.sha256));
-  return order?.serial === certificate.serial ? Math.min(rule, order.at) : rule;
+  const moment = unorderedMoment(certificate, usableValidity(certificate, meta.receivedAt), window);
+  return order?.serial === certificate.serial ? Math.min(moment, order.at) : moment;
 }

@@ -3,6 +3,8 @@ export type RuntimeFacts = {
   version: 1;
   /** A signed notice said that this certificate is revoked. */
   revoked?: { serial: string; reason: string; advice: string; at: number };
+  /** A signed notice said that only identity topics are left to this certificate. */
+  quarantined?: { serial: string; reason: string; at: number };
   /** The broker knows this certificate and refuses it (CONNACK `code`). */
   refused?: { serial: string; code: number; at: number };
   lastError?: { code: string; message: string; advice?: string; at: number };
@@ -11,7 +13,21 @@ export type RuntimeFacts = {
   /** A first enrollment that was asked for and has not ended. */
   enrollment?: OpenEnrollment;
   hook?: { exitCode: number | null; timedOut: boolean; at: number };
+  /** A renewal brought a certificate that was not let in; until one succeeds. */
+  rolledBack?: { serial: string; reason: string; at: number };
   lastConnectedAt?: number;
+  crl?: CrlOnDisk;
+};
+
+/** The CRL that was verified last, and what became of the last try to fetch a newer one. */
+type CrlOnDisk = {
+  number?: number;
+  thisUpdate?: number;
+  nextUpdate?: number;
+  fetchedAt?: number;
+  etag?: string;
+  /** It failed. */
+  error?: { message: string; at: number };
 };
 
 type OpenEnrollment = {
@@ -30,16 +46,19 @@ const NO_FACTS: RuntimeFacts = { version: 1 };
 /** Whatever is not as this version writes it is left out. */
 export function parseRuntimeFacts(value: unknown): RuntimeFacts {
   if (!isRecord(value) || value['version'] !== 1) return NO_FACTS;
-  const { revoked, refused, lastError, lastAttempt, enrollment, hook, lastConnectedAt } =
+  const { revoked, quarantined, refused, lastError, lastAttempt, enrollment, hook, rolledBack, lastConnectedAt, crl } =
     value as Partial<RuntimeFacts>;
   return {
     version: 1,
     ...(isRecord(revoked) ? { revoked } : {}),
+    ...(isRecord(quarantined) ? { quarantined } : {}),
     ...(isRecord(refused) ? { refused } : {}),
     ...(isRecord(lastError) ? { lastError } : {}),
     ...(isRecord(lastAttempt) ? { lastAttempt } : {}),
     ...(isOpenEnrollment(enrollment) ? { enrollment } : {}),
     ...(isRecord(hook) ? { hook } : {}),
+    ...(isRecord(rolledBack) ? { rolledBack } : {}),
+    ...(isRecord(crl) ? { crl } : {}),
     ...(typeof lastConnectedAt === 'number' ? { lastConnectedAt: Math.floor(lastConnectedAt) } : {}),
   };
 }

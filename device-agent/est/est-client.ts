@@ -6,6 +6,7 @@ import { isAttemptId } from '#device-agent/domain/attempt-id.ts';
 import { channelBindingOf } from '#device-agent/domain/channel-binding.ts';
 import { asksForBinding } from '#device-agent/domain/read-csr-attributes.ts';
 import { readableText } from '#device-agent/domain/readable-text.ts';
+import { clampStanding } from '#device-agent/domain/renewal-advice.ts';
 import { readTpmChallengeAnswer, toTpmChallengeRequest } from '#device-agent/operations/tpm-challenge-messages.ts';
 import type {
   EnrollmentAnswer,
@@ -24,6 +25,14 @@ import {
   formatEstBody,
   parseEstBody,
 } from '#gateway/contract/est.ts';
+import {
+  type CertificateName,
+  formatCertId,
+  parseSuggestedWindow,
+  RENEWAL_INFO_PATH,
+  RENEWAL_WINDOW_HEADER,
+} from '#gateway/contract/renewal-info.ts';
+import { TIME_NONCE_HEADER } from '#gateway/contract/signed-time.ts';
 import type { DialGateway } from './dial-gateway.ts';
 import { type HttpAnswer, HttpExchange } from './http-exchange.ts';
 import { parseRetryAfter } from './retry-after.ts';
@@ -48,11 +57,13 @@ function openSession(dial: DialGateway, target: EstTarget): EstSession {
   const paths = pathsOf(target.label);
   let boundTo: TLSSocket | undefined;
   return {
-    fetchDirectory: async (signal) => {
-      const answer = await exchange.send({ method: 'GET', path: DIRECTORY_PATH }, signal);
+    fetchDirectory: async (signal, nonce) => {
+      const headers = nonce === undefined ? {} : { [TIME_NONCE_HEADER]: nonce };
+      const answer = await exchange.send({ method: 'GET', path: DIRECTORY_PATH, headers }, signal);
       if (answer.status !== 200) throw unexpected('the directory', answer);
       return { ...parseDirectory(answer.body), servedUntil: answer.servedUntil };
     },
+    fetchRenewalInfo: (name, signal) => fetchRenewalInfo(exchange, name, signal),
     fetchCaCertificates: (signal) => fetchCaCertificates(exchange, signal),
     wantsBinding: async (signal) => wantsBinding(await fetchCsrAttributes(exchange, paths, signal)),
     channelBinding: async (signal) => {
@@ -109,6 +120,17 @@ async function fetchCaCertificates(exchange: HttpExchange, signal: AbortSignal |
   return readCertsOnly(answer.body);
 }
 
+async function fetchRenewalInfo(exchange: HttpExchange, name: CertificateName, signal: AbortSignal | undefined) {
+  const answer = await exchange.send({ method: 'GET', path: `${RENEWAL_INFO_PATH}/${formatCertId(name)}` }, signal);
+  const { 'retry-after': retryAfter, date } = answer.headers;
+  const retryAfterMs = clampStanding(parseRetryAfter(retryAfter, date, Date.now()));
+  // A gateway that offers none, or does not know this certificate, has no advice; one that is busy may have it later.
+  if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) return { window: undefined, retryAfterMs };
+  if (answer.status !== 200) throw unexpected('renewal information', answer);
+  const info = parseJson(answer.body) as { suggestedWindow?: unknown } | null | undefined;
+  return { window: parseSuggestedWindow(info?.suggestedWindow), retryAfterMs };
+}
+
 async function enroll(
   exchange: HttpExchange,
   paths: Paths,
@@ -132,7 +154,10 @@ async function enroll(
   );
   const refused = readRefusal(answer, request.attemptId);
   const { attemptId, retryAfterMs = DEFAULT_PENDING_MS } = refused;
-  if (answer.status === 200) return { kind: 'issued', attemptId, certificates: readCertsOnly(answer.body) };
+  if (answer.status === 200) {
+    const window = parseSuggestedWindow(answer.headers[RENEWAL_WINDOW_HEADER.toLowerCase()]);
+    return { kind: 'issued', attemptId, certificates: readCertsOnly(answer.body), ...(window ? { window } : {}) };
+  }
   // RFC 7030 4.2.3: the gateway has the request; it wants to be asked again.
   return answer.status === 202 ? { kind: 'pending', attemptId, retryAfterMs } : refused;
 }
@@ -201,7 +226,7 @@ function readCertsOnly(body: string): Buffer[] {
 function parseDirectory(body: string): Directory {
   const value = parseJson(body);
   if (typeof value !== 'object' || value === null) throw unfitDirectory('it is not an object');
-  const { version, trustDomain, mqtt, time } = value as Record<string, unknown>;
+  const { version, trustDomain, mqtt, time, signedTime } = value as Record<string, unknown>;
   if (version !== 1) throw unfitDirectory('its version is not known; update this agent');
   if (typeof trustDomain !== 'string' || typeof mqtt !== 'object' || mqtt === null)
     throw unfitDirectory('a field is missing');
@@ -213,6 +238,7 @@ function parseDirectory(body: string): Directory {
     trustDomain,
     mqtt: { ...(typeof host === 'string' && host !== '' ? { host } : {}), port },
     time,
+    ...(typeof signedTime === 'string' ? { signedTime } : {}),
   };
 }
 

@@ -9,7 +9,16 @@ import type { Identity } from './identity.ts';
 /** @param clock the wall clock as it is, milliseconds UTC: the gateway sees how wrong it is. */
 export function formatAgentState(
   identity: Identity,
-  facts: { connected: boolean; clock: number; nextRenewalAt: number | null; hook: RuntimeFacts['hook'] },
+  facts: {
+    connected: boolean;
+    clock: number;
+    nextRenewalAt: number | null;
+    hook: RuntimeFacts['hook'];
+    rolledBack?: RuntimeFacts['rolledBack'];
+    run?: string;
+    count?: number | undefined;
+    anchors?: string[];
+  },
 ): AgentState {
   return {
     version: 1,
@@ -20,6 +29,10 @@ export function formatAgentState(
     clock: facts.clock,
     nextRenewalAt: facts.nextRenewalAt,
     ...(facts.hook ? { hook: facts.hook } : {}),
+    ...(facts.rolledBack ? { rolledBack: facts.rolledBack } : {}),
+    ...(facts.run === undefined ? {} : { run: facts.run }),
+    ...(facts.count === undefined ? {} : { count: facts.count }),
+    ...(facts.anchors === undefined ? {} : { anchors: facts.anchors }),
   };
 }
 

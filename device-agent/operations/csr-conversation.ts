@@ -64,11 +64,11 @@ export class CsrConversation implements EnrollmentSession {
     signal?: AbortSignal,
   ): Promise<EnrollmentAnswer> {
     const answer = await this.#ask({ version: 1, requestId: attemptId, csr: csr.toString('base64') }, signal);
-    const { status, certificate, chain = [] } = answer;
+    const { status, certificate, chain = [], suggestedWindow: window } = answer;
     const refused = readRefusal(answer);
     if (status === 200 && certificate !== undefined) {
       const certificates = [certificate, ...chain].map((text) => Buffer.from(text, 'base64'));
-      return { kind: 'issued', attemptId: refused.attemptId, certificates };
+      return { kind: 'issued', attemptId: refused.attemptId, certificates, ...(window ? { window } : {}) };
     }
     if (status === 202) {
       return {

@@ -74,6 +74,7 @@ export function formatStatus(
     hook: facts.facts.hook ?? null,
     renewVia: config?.renewVia ?? null,
     waiting: describeWaiting(facts.facts.enrollment),
+    crl: describeCrl(facts.facts.crl, facts.now),
     advice: adviceFor(state, facts.facts),
   };
 }
@@ -82,4 +83,13 @@ function describeWaiting(enrollment: RuntimeFacts['enrollment']): AgentStatus['w
   if (enrollment?.askAgainAt === undefined) return null;
   const { attemptId, spkiSha256, since, via } = enrollment;
   return { attemptId, keyFingerprint: formatKeyFingerprint(spkiSha256), since, via };
+}
+
+/** Names of the state folder, on which others rely. */
+const CRL_FILES = { file: 'crl/current.crl', revokedFile: 'crl/revoked.json' } as const;
+
+function describeCrl(crl: RuntimeFacts['crl'], now: number): AgentStatus['crl'] {
+  if (crl === undefined) return null;
+  const { number = null, nextUpdate = null, error = null } = crl;
+  return { ...CRL_FILES, number, nextUpdate, stale: nextUpdate !== null && nextUpdate < now, error };
 }

@@ -7,6 +7,7 @@ import { healthOf } from '#device-agent/domain/agent-status.ts';
 import { formatAttemptId } from '#device-agent/domain/attempt-id.ts';
 import type { GenerationMeta } from '#device-agent/domain/generation-meta.ts';
 import { formatKeyFingerprint } from '#device-agent/domain/key-fingerprint.ts';
+import { NO_TRUST_MEMORY } from '#device-agent/domain/trust-change.ts';
 import type { EstClient } from '#device-agent/ports/est-client.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
 import type { Log } from '#device-agent/ports/log.ts';
@@ -71,15 +72,18 @@ export async function enrollDevice(
     progress.onDone('certificate', `serial ${received.certificate.serial}, attempt ${received.attemptId}`);
 
     progress.onStart('store');
-    const { deviceId, trustDomain, attemptId, wasBound } = received;
+    const { deviceId, trustDomain, attemptId, wasBound, window } = received;
     const config: AgentConfig = { ...way.config, deviceId, trustDomain };
     const meta: GenerationMeta = {
       ...request.meta,
       receivedAt: time.now(),
       attemptId,
       ...(wasBound ? { wasBound } : {}),
+      ...(window ? { suggestedWindow: window } : {}),
     };
     await store.completeGeneration(request.generation, received.certificates, meta);
+    // What was told before counts no more: the gateway may be another one by now.
+    if ((await store.readRecord('trust')) !== undefined) await store.writeRecord('trust', NO_TRUST_MEMORY);
     await store.writeTrust(anchors);
     await store.writeRecord('agent', config);
     await store.switchTo(request.generation);
@@ -180,7 +184,8 @@ async function findExisting(
   if (current === undefined) return undefined;
   const config = parseAgentConfig(await deps.store.readRecord('agent'));
   const { deviceId = config.deviceId, rootSha256 } = expectedBy(order);
-  if (config.deviceId !== deviceId || config.rootSha256 !== rootSha256) {
+  const isOurGateway = config.rootSha256 === rootSha256 || (await hasAnchor(deps.store, rootSha256));
+  if (config.deviceId !== deviceId || !isOurGateway) {
     const who = config.deviceId === deviceId ? 'with another gateway' : `as "${config.deviceId}"`;
     throw new AgentError('ALREADY_ENROLLED', `this state folder is enrolled ${who}`, {
       advice: 'give another folder with --state, or move this one away first',
@@ -198,6 +203,11 @@ async function findExisting(
       advice: 'run enroll again with --replace and a new ticket; the old identity is kept until the new one is stored',
     },
   );
+}
+
+/** The root of the gateway may have been replaced since. */
+async function hasAnchor(store: StateStore, sha256: string): Promise<boolean> {
+  return (await store.readTrust()).some((der) => hash('sha256', der, 'hex') === sha256);
 }
 
 /** Of the manufacturer's way the name may be known only by the gateway. */

@@ -3,19 +3,21 @@ import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { formatName } from '#ca/pkix/name.ts';
 import { parsePem } from '#ca/pkix/pem.ts';
 import { type AgentConfig, formatAddress, type GatewayAddress } from '#device-agent/domain/agent-config.ts';
-import { AgentError } from '#device-agent/domain/agent-error.ts';
+import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import type { EnrollmentSession } from '#device-agent/ports/enrollment-session.ts';
 import type { EstClient, TlsIdentity } from '#device-agent/ports/est-client.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
+import type { Log } from '#device-agent/ports/log.ts';
 import type { ClaimFile } from '#gateway/contract/claim-file.ts';
 import { type DeviceId, isDeviceId } from '#gateway/contract/device-id.ts';
+import { askTime, openDirectory } from './ask-time.ts';
 import { type EnrollOrder, type EnrollStep, enrollsVia, type ManufacturerWay } from './enroll-order.ts';
 import { verifyCaCertificates } from './first-contact.ts';
 import { MqttEnrollment, type MqttEnrollmentDeps } from './mqtt-enrollment.ts';
 import type { CertificateWish } from './request-certificate.ts';
 import type { TimeKeeper } from './time-keeper.ts';
 
-export type WayDeps = MqttEnrollmentDeps & { est: EstClient; keys: KeyProvider };
+export type WayDeps = MqttEnrollmentDeps & { est: EstClient; keys: KeyProvider; log: Log };
 
 type Steps = { onStart(step: EnrollStep): void; onDone(step: EnrollStep, detail: string): void };
 
@@ -63,17 +65,19 @@ async function openEst(
   const address = 'join' in order ? { host: order.join.host, port: order.join.port } : order.manufacturer.gateway;
   const { root, intermediates } = await knowRoot(deps.est, order, { address, time, steps }, signal);
   const anchors = [root];
+  steps.onStart('directory');
   // RFC 7030 4.1.1: a new session, verified from the root on, before anything else.
-  const session = deps.est.openSession({
-    address,
-    trust: time.trust(anchors),
-    ...('join' in order ? {} : { identity: tlsIdentityOf(order.manufacturer) }),
-    ...(order.label === undefined ? {} : { label: order.label }),
-  });
+  const { session, directory } = await openDirectory(
+    { ...deps, time },
+    {
+      address,
+      anchors,
+      ...('join' in order ? {} : { identity: tlsIdentityOf(order.manufacturer) }),
+      ...(order.label === undefined ? {} : { label: order.label }),
+    },
+    signal,
+  );
   try {
-    steps.onStart('directory');
-    const directory = await session.fetchDirectory(signal);
-    await time.learn(directory.time, directory.servedUntil);
     const { trustDomain } = directory;
     const mqtt = { host: directory.mqtt.host ?? address.host, port: directory.mqtt.port };
     steps.onDone('directory', `${trustDomain}, MQTT at ${formatAddress(mqtt)}`);
@@ -128,13 +132,22 @@ async function openMqtt(
   const session = new MqttEnrollment(deps, {
     address: mqtt,
     trust: () => time.trust([root]),
+    now: () => time.now(),
     identity: start.identity,
     deviceId,
     endsAt: endOf(start.identity),
     advice: start.advice,
   });
   steps.onStart('reach');
-  await session.start(signal);
+  try {
+    await session.start(signal);
+  } catch (error) {
+    const isUntrusted = asAgentError(error, 'STATE_BROKEN').code === 'GATEWAY_UNTRUSTED';
+    // Before there is a session nothing over MQTT tells the time; where EST is reached, it does.
+    if (!isUntrusted || !(await askTime({ ...deps, time }, { address: start.est, anchors: [root] }, signal)))
+      throw error;
+    await session.start(signal);
+  }
   steps.onDone('reach', `${formatAddress(mqtt)} over MQTT, as "${deviceId}"`);
   return {
     via: 'mqtt',

@@ -16,6 +16,8 @@ export type MqttEnrollmentTarget = {
   address: { host: string; port: number };
   /** Read at every attempt: what is known of the time may have changed. */
   trust: () => GatewayTrust;
+  /** Milliseconds UTC. */
+  now: () => number;
   /** A claim's or the maker's. */
   identity: TlsIdentity;
   deviceId: DeviceId;
@@ -126,8 +128,8 @@ export class MqttEnrollment implements EnrollmentSession {
 
   #explain(outcome: Exclude<ConnectOutcome, { kind: 'connected' }>): AgentError {
     const error = explainOutcome(outcome);
-    const { endsAt, advice } = this.#target;
-    const hasEnded = this.#deps.clock.now() > endsAt;
+    const { endsAt, advice, now } = this.#target;
+    const hasEnded = now() > endsAt;
     // It has been let in before: what cuts it off now is the network or a restart, unless its time is over.
     if (outcome.kind === 'closed' && this.#hasBeenIn && !hasEnded)
       return new AgentError('GATEWAY_UNREACHABLE', error.message, { cause: error });

@@ -14,8 +14,8 @@ import { momentInWindow } from '#device-agent/domain/renewal-schedule.ts';
 import type { Log } from '#device-agent/ports/log.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
-import type { Notice, RevokedBody } from '#gateway/contract/notice.ts';
-import type { NoticeAck } from '#gateway/contract/reports.ts';
+import type { AttestBody, Notice, RevokedBody, TrustBody } from '#gateway/contract/notice.ts';
+import type { AttestEvidence, NoticeAck } from '#gateway/contract/reports.ts';
 import type { FactBook } from './fact-book.ts';
 import type { TimeKeeper } from './time-keeper.ts';
 
@@ -29,12 +29,17 @@ export type NoticeInboxDeps = {
 
 export type NoticeInboxHooks = {
   config: AgentConfig;
-  anchors: Buffer[];
+  /** DER, as they are now. */
+  anchors(): Buffer[];
   currentSerial(): string;
   /** Rejects when there is no session: the answer is then sent again in the next one. */
   sendAck(ack: NoticeAck): Promise<void>;
   onOrder(): void;
   onRevoked(body: RevokedBody): void;
+  /** @param text the whole notice */
+  obeyTrust(text: string, body: TrustBody): Promise<{ outcome: 'done' | 'failed'; detail: string }>;
+  /** @throws AgentError when the key cannot be proved. */
+  attest(body: AttestBody): Promise<AttestEvidence>;
 };
 
 /**
@@ -105,10 +110,11 @@ export class NoticeInbox {
 
   async #handle(payload: Buffer): Promise<void> {
     const { log, time } = this.#deps;
-    const { config, anchors } = this.#hooks;
+    const { config } = this.#hooks;
+    const text = payload.toString('utf8');
     let signed: SignedNotice;
     try {
-      signed = readNotice(payload.toString('utf8'), { anchors, at: time.trustedNow() });
+      signed = readNotice(text, { anchors: this.#hooks.anchors(), at: time.trustedNow() });
     } catch (error) {
       log.warn('notice refused', { reason: error instanceof Error ? error.message : String(error) });
       return;
@@ -125,20 +131,22 @@ export class NoticeInbox {
         return this.#acknowledge(id);
       case 'repeat':
         log.info('notice seen before', { id, seq, kind, outcome: decision.handled.outcome });
+        // The evidence is not kept: it is made again.
+        if (kind === 'attest') return this.#obey(notice, text);
         if (decision.handled.outcome !== 'received' || this.#memory.order?.noticeId === id)
           return this.#acknowledge(id);
-        return this.#obey(notice);
+        return this.#obey(notice, text);
       case 'act':
         log.info('notice received', { id, seq, kind });
         // The gateway closes the session of a revoked device at its first answer: it gets the only one that matters.
-        if (kind === 'revoked') return this.#obey(notice);
+        if (kind === 'revoked') return this.#obey(notice, text);
         await this.#keep(rememberNotice(this.#memory, { id, seq, outcome: 'received' }));
         void this.#send({ noticeId: id, outcome: 'received' });
-        return this.#obey(notice);
+        return this.#obey(notice, text);
     }
   }
 
-  async #obey(notice: Notice): Promise<void> {
+  async #obey(notice: Notice, text: string): Promise<void> {
     switch (notice.kind) {
       case 'renew': {
         const { serial, suggestedWindow } = notice.body;
@@ -160,10 +168,42 @@ export class NoticeInbox {
         await this.#end(notice, 'done', 'understood');
         return this.#hooks.onRevoked(notice.body);
       }
+      case 'attest':
+        return this.#attest(notice.id, notice.body);
+      case 'quarantine': {
+        const { active, reason } = notice.body;
+        const quarantined = { serial: this.#hooks.currentSerial(), reason, at: this.#deps.time.now() };
+        await this.#deps.facts.update({ quarantined: active ? quarantined : undefined });
+        if (active) this.#deps.log.error('this device is in quarantine: its telemetry is dropped', { reason });
+        else this.#deps.log.info('the quarantine of this device has ended', { reason });
+        return this.#end(notice, 'done', 'understood');
+      }
+      case 'time': {
+        const { time } = this.#deps;
+        // Its signer's chain was valid at that time, or it would not have come this far.
+        const isTaken = await time.set(notice.body.time, notice.expiresAt);
+        const detail = isTaken ? 'taken' : 'earlier than what is known to be past';
+        return this.#end(notice, isTaken ? 'done' : 'failed', detail);
+      }
+      case 'trust': {
+        const { outcome, detail } = await this.#hooks.obeyTrust(text, notice.body);
+        return this.#end(notice, outcome, detail);
+      }
       case 'revocations':
         // For those who check other devices; this agent trusts no device.
         return this.#end(notice, 'done', 'nothing to do');
     }
+  }
+
+  /** Not waited for: a TPM takes its time, and the next notice may be that the device is revoked. */
+  async #attest(noticeId: string, body: AttestBody): Promise<void> {
+    void this.#hooks
+      .attest(body)
+      .then((evidence) => this.#send({ noticeId, outcome: 'done', detail: 'proved', evidence }))
+      .catch((error: unknown) => {
+        const detail = error instanceof Error ? error.message : String(error);
+        return this.#enqueue(() => this.#end({ id: noticeId }, 'failed', detail));
+      });
   }
 
   async #end(notice: { id: string; seq?: number }, outcome: 'done' | 'failed', detail: string): Promise<void> {

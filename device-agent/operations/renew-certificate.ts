@@ -31,17 +31,19 @@ export type RenewalWay = { via: 'est' | 'mqtt'; open(signal: AbortSignal): Promi
 /**
  * First phase of a renewal: a new key beside the old one, and the certificate for it, both on the disk. The current
  * identity stays what it is; the second phase proves the candidate in a session.
+ * @param facts.identity who asks; `current` when that is another one, the newer certificate having been refused
  * @param facts.ways in the order in which they are tried: the next one only when the gateway cannot be reached by the
  * one before. The same key asks, so that an answer lost on one way comes by the other.
- * @throws AgentError; after GATEWAY_REFUSED the candidate is gone, after anything else its key is used again.
+ * @throws AgentError; after GATEWAY_REFUSED the candidate is gone (unless who asks has expired), after anything else its
+ * key is used again.
  */
 export async function requestRenewal(
   deps: RenewDeps,
-  facts: { config: AgentConfig; anchors: Buffer[]; identity: Identity; ways: RenewalWay[] },
+  facts: { config: AgentConfig; anchors: Buffer[]; identity: Identity; current?: Identity; ways: RenewalWay[] },
   signal: AbortSignal,
 ): Promise<Identity> {
   const { store, time } = deps;
-  const request = await prepareCandidate(deps, facts.identity);
+  const request = await prepareCandidate(deps, facts.current ?? facts.identity);
   if ('identity' in request) return request.identity;
   const { generation, key } = request.pending;
   const attemptId = formatAttemptId(deps.randomness.bytes(8));
@@ -52,6 +54,7 @@ export async function requestRenewal(
       receivedAt: time.now(),
       attemptId: received.attemptId,
       ...(received.wasBound ? { wasBound: true } : {}),
+      ...(received.window ? { suggestedWindow: received.window } : {}),
     };
     await store.completeGeneration(generation, received.certificates, meta);
     await time.learn(received.certificate.notBefore, received.certificate.notAfter);
@@ -63,7 +66,8 @@ export async function requestRenewal(
     await deps.facts.update({
       lastAttempt: { id: error.attemptId ?? attemptId, outcome: refused ? 'refused' : 'failed', at: time.now() },
     });
-    if (refused) await store.removeGeneration(generation);
+    // With a certificate that has expired a person may have said no to this key: another one would only ask again.
+    if (refused && !hasExpired(facts.identity, time)) await store.removeGeneration(generation);
     throw error;
   }
 }
@@ -172,11 +176,19 @@ export async function findPrevious(
   deps: Pick<RenewDeps, 'store' | 'keys' | 'time'>,
   current: Identity,
 ): Promise<Identity | undefined> {
+  const previous = await loadPrevious(deps, current);
+  return previous && !hasExpired(previous, deps.time) ? previous : undefined;
+}
+
+/** The generation before the current one, whatever its certificate is good for. */
+export async function loadPrevious(
+  deps: Pick<RenewDeps, 'store' | 'keys'>,
+  current: Identity,
+): Promise<Identity | undefined> {
   const { previous } = planGenerations(await deps.store.listGenerations(), current.generation);
   if (previous === undefined) return undefined;
   const loaded = await loadGeneration(deps, previous).catch(() => undefined);
-  if (!loaded || !('identity' in loaded) || hasExpired(loaded.identity, deps.time)) return undefined;
-  return loaded.identity;
+  return loaded && 'identity' in loaded ? loaded.identity : undefined;
 }
 
 export function hasExpired({ certificate }: Identity, time: TimeKeeper): boolean {

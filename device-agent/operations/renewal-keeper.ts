@@ -6,6 +6,7 @@ import type { Log } from '#device-agent/ports/log.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import type { Identity } from './identity.ts';
 import type { NoticeInbox } from './notice-inbox.ts';
+import type { RenewalAdvisor } from './renewal-advisor.ts';
 import type { TimeKeeper } from './time-keeper.ts';
 import { Wakeup } from './wakeup.ts';
 
@@ -15,6 +16,7 @@ export type RenewalKeeperDeps = {
   log: Log;
   time: TimeKeeper;
   inbox: NoticeInbox;
+  advisor: RenewalAdvisor;
 };
 
 /** `attemptId` is that of the request which brought the new certificate. */
@@ -28,13 +30,18 @@ export type RenewalKeeperHooks = {
   onFailed(error: AgentError): Promise<void>;
   /** The moment has changed: the gateway and `status` should know. */
   onPlanned(): void;
+  /** The wall clock was moved: the gateway is to be asked what time it is, before anything is done by it. */
+  onClockDoubt?(): Promise<void>;
 };
 
 /** The clock is looked at again at least this often: it may have jumped, either way. */
 const LOOK_AGAIN_MS = 30_000;
 
+/** A gateway that could not be asked what time it is, is asked again. */
+const DOUBT_AGAIN_MS = 5 * 60_000;
+
 /**
- * Decides when. By order of a notice, by the local rule, or because a request was interrupted; and again after a
+ * Decides when. By order of a notice, by the window the gateway suggests or the local rule, or because a request was interrupted; and again after a
  * failure, slower each time, for ever.
  */
 export class RenewalKeeper {
@@ -47,6 +54,8 @@ export class RenewalKeeper {
   #notBefore = 0;
   /** Something was begun, or is to be begun anew, whatever rule and order say. */
   #isUnfinished: boolean;
+  /** Monotonic; the gateway is not asked about the clock before. */
+  #doubtAgainAt = 0;
   #renewing: Promise<Renewed> | undefined;
   #running: Promise<void> | undefined;
 
@@ -70,8 +79,8 @@ export class RenewalKeeper {
 
   /** Milliseconds UTC. */
   nextRenewalAt(): number {
-    const { clock, time, inbox } = this.#deps;
-    const planned = plannedRenewal(this.#hooks.identity(), inbox.order);
+    const { clock, time, inbox, advisor } = this.#deps;
+    const planned = plannedRenewal(this.#hooks.identity(), inbox.order, advisor.window);
     if (!this.#isUnfinished) return planned;
     return Math.min(planned, time.now() + Math.max(0, Math.round(this.#notBefore - clock.monotonic())));
   }
@@ -80,6 +89,12 @@ export class RenewalKeeper {
   renewSoon(): void {
     this.#isUnfinished = true;
     this.#notBefore = this.#deps.clock.monotonic() + this.#retryDelay({ candidateRefused: true });
+    this.#hooks.onPlanned();
+    this.#wakeup.wake();
+  }
+
+  /** The gateway suggests another window than before. */
+  adviceChanged(): void {
     this.#hooks.onPlanned();
     this.#wakeup.wake();
   }
@@ -101,7 +116,14 @@ export class RenewalKeeper {
 
   async #run(): Promise<void> {
     while (!this.#stopped.signal.aborted) {
+      await this.#settleDoubt();
       const waitMs = this.#timeLeft();
+      if (waitMs > 0) this.#deps.advisor.askWhenDue(this.#stopped.signal);
+      else if (!this.#isOrdered()) {
+        // After an outage of the gateway its answer spreads those who all missed their window.
+        await this.#deps.advisor.askBefore(this.#stopped.signal);
+        if (this.#timeLeft() > 0 || this.#stopped.signal.aborted) continue;
+      }
       if (waitMs <= 0) {
         // It has been told to whom it concerns.
         await this.renewNow().catch(() => {});
@@ -115,6 +137,22 @@ export class RenewalKeeper {
       await Promise.race([waiting, this.#wakeup.next()]);
       tick.abort();
     }
+  }
+
+  /** Whoever waits by a clock that was moved misses the moment, or does not wait for it. */
+  async #settleDoubt(): Promise<void> {
+    const { clock, time } = this.#deps;
+    if (!time.isInDoubt() || clock.monotonic() < this.#doubtAgainAt) return;
+    this.#doubtAgainAt = clock.monotonic() + DOUBT_AGAIN_MS;
+    await this.#hooks.onClockDoubt?.();
+  }
+
+  /** Begun already, or ordered by a notice: then no advice is asked for. */
+  #isOrdered(): boolean {
+    const { inbox, time } = this.#deps;
+    const { order } = inbox;
+    const isDue = order?.serial === this.#hooks.identity().certificate.serial && order.at <= time.now();
+    return this.#isUnfinished || isDue;
   }
 
   #timeLeft(): number {

@@ -12,6 +12,7 @@ import type { EnrollmentAnswer, EnrollmentRequest, EnrollmentSession } from '#de
 import type { Attester, DeviceKey } from '#device-agent/ports/key-provider.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { SuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import { attestEnrollment } from './attest-enrollment.ts';
 import { explainRefusal } from './explain-refusal.ts';
 
@@ -49,6 +50,8 @@ export type ReceivedCertificate = {
   trustDomain: string;
   /** The gateway wanted the CSR bound to its connection. */
   wasBound: boolean;
+  /** When the gateway would like to see it renewed. */
+  window?: SuggestedWindow;
 };
 
 /** `retryAfterMs`: the pause before it is asked again. */
@@ -171,7 +174,9 @@ async function accept(
       advice: "compare this device's clock with the gateway's; else give the attempt id to the operator",
     });
   }
-  return { certificate, certificates: path.slice(0, -1).map(({ der }) => der), attemptId, deviceId, trustDomain };
+  const certificates = path.slice(0, -1).map(({ der }) => der);
+  const { window } = answer;
+  return { certificate, certificates, attemptId, deviceId, trustDomain, ...(window ? { window } : {}) };
 }
 
 /** The order of an answer means nothing (RFC 7030 4.2.3, RFC 5272 4.1): ours is the one for our key. */
@@ -210,6 +215,8 @@ function findPath(leaf: Certificate, others: Buffer[], { anchors, at }: Certific
       intermediates: others.map((der) => parseCertificate(der)).filter(({ isCa }) => isCa),
       anchors: anchors.map((der) => parseCertificate(der)),
       extendedKeyUsage: OID.clientAuth,
+      // Room for the links between roots: an anchor may be two roots old.
+      maxCertificates: 6,
       ...(at === undefined ? {} : { at }),
     });
   } catch {

@@ -2,22 +2,34 @@ import { type AgentConfig, formatAddress } from '#device-agent/domain/agent-conf
 import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import { CONNACK_UNAVAILABLE } from '#device-agent/domain/connack.ts';
 import type { ConnectOutcome, MqttSession } from '#device-agent/ports/mqtt-connector.ts';
-import { deviceTopics } from '#gateway/contract/topics.ts';
+import { deviceTopics, FLEET_TOPICS } from '#gateway/contract/topics.ts';
 import { formatAgentState } from './agent-report.ts';
+import { answerAttest } from './answer-attest.ts';
 import { ApplicationDesk } from './application-desk.ts';
 import { explainOutcome, KEEPALIVE_SECONDS } from './confirm-session.ts';
+import { CrlKeeper } from './crl-keeper.ts';
 import { formatStatus } from './describe-status.ts';
 import { FactBook } from './fact-book.ts';
 import type { Identity } from './identity.ts';
 import { locateBroker } from './locate-broker.ts';
 import { NoticeInbox } from './notice-inbox.ts';
 import { openAgentState } from './open-agent-state.ts';
-import { findPrevious, hasExpired, removeSurplusGenerations, requestRenewal, rollBack } from './renew-certificate.ts';
+import {
+  findPrevious,
+  hasExpired,
+  loadPrevious,
+  removeSurplusGenerations,
+  requestRenewal,
+  rollBack,
+} from './renew-certificate.ts';
+import { RenewalAdvisor } from './renewal-advisor.ts';
 import { RenewalKeeper, type Renewed } from './renewal-keeper.ts';
 import { RenewalWays } from './renewal-ways.ts';
+import { ReportCounter } from './report-counter.ts';
 import type { AgentDeps, AgentEvent, AgentOptions, RunningAgent } from './running-agent.ts';
 import { SessionKeeper } from './session-keeper.ts';
 import { TimeKeeper } from './time-keeper.ts';
+import { TrustKeeper } from './trust-keeper.ts';
 
 /** So many closed connections without CONNACK in a row, and the agent asks over HTTPS what is the matter. */
 const ASK_AFTER_FAILURES = 3;
@@ -30,22 +42,30 @@ const ASK_AFTER_FAILURES = 3;
 export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Promise<RunningAgent> {
   const { store, log, clock } = deps;
   const opened = await openAgentState(deps);
-  const { anchors } = opened;
   let config: AgentConfig = opened.config;
   const { deviceId } = config;
   const topics = deviceTopics(deviceId);
   const time = await TimeKeeper.open(deps);
+  const trust = await TrustKeeper.open({ ...deps, time }, opened.anchors, async () => {
+    await followPinnedRoot();
+    // Not waited for: what comes next must not wait for a slow broker.
+    void reportState();
+  });
+  await followPinnedRoot();
   await time.learn(opened.identity.certificate.notBefore, opened.identity.certificate.notAfter);
   const facts = await FactBook.open(deps);
   const desk = new ApplicationDesk(deviceId);
   const ways = new RenewalWays(deps);
+  const counter = await ReportCounter.open(deps);
+  /** Reports follow each other: their counts arrive as they were taken. */
+  let reporting: Promise<void> = Promise.resolve();
   const emit = (event: AgentEvent) => options.onEvent?.(event);
 
   const inbox = await NoticeInbox.open(
     { ...deps, time, facts },
     {
       config,
-      anchors,
+      anchors: () => trust.anchors,
       currentSerial: () => sessions.identity.certificate.serial,
       sendAck: (ack) => publishOnSession(topics.ack, JSON.stringify(ack)),
       onOrder: () => renewals.reconsider(),
@@ -53,13 +73,15 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
         log.error('this device has been revoked', { reason, advice });
         emit({ kind: 'revoked' });
       },
+      obeyTrust: (text, body) => trust.obey(text, body),
+      attest: (body) => answerAttest(deps.keys, sessions.identity, body),
     },
   );
 
   const sessions = new SessionKeeper(
     deps,
     {
-      target: () => ({ config, trust: time.trust(anchors) }),
+      target: () => ({ config, trust: time.trust(trust.anchors) }),
       hasExpired: (identity) => hasExpired(identity, time),
       findPrevious: async (current) =>
         // Revoked is revoked: no other certificate is looked for to get around it.
@@ -80,8 +102,14 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     { identity: opened.identity, keepaliveSeconds: options.keepaliveSeconds ?? KEEPALIVE_SECONDS },
   );
 
+  const advisor = new RenewalAdvisor(deps, {
+    identity: () => sessions.identity,
+    target: () => ({ config, trust: time.trust(trust.anchors) }),
+    onAdvice: () => renewals.adviceChanged(),
+  });
+
   const renewals = new RenewalKeeper(
-    { ...deps, time, inbox },
+    { ...deps, time, inbox, advisor },
     {
       identity: () => sessions.identity,
       renew,
@@ -93,8 +121,13 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
         sessions.start();
         emit({ kind: 'renewal-failed', error });
         await facts.noteError(error, time.now());
+        if (error.code === 'GATEWAY_UNTRUSTED') await askGateway(sessions.identity);
       },
       onPlanned: () => void reportState(),
+      onClockDoubt: () => {
+        log.warn('the clock of this device was moved', { clock: new Date(clock.now()).toISOString() });
+        return askGateway(sessions.identity);
+      },
     },
     { interrupted: opened.interrupted || opened.candidate !== undefined },
   );
@@ -104,10 +137,18 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     log.info('connected', { gateway: formatAddress(config.mqtt), serial });
     session.onMessage((topic, payload) => {
       if (topic === topics.notice) void inbox.receive(payload);
+      else if (topic === FLEET_TOPICS.trust) void trust.receive(payload);
+      else if (topic === FLEET_TOPICS.revocations) void crl?.receive(payload);
       else if (topic === topics.certificate) ways.receive(payload);
       else desk.deliver(topic, payload);
     });
-    const filters = [topics.notice, topics.certificate, ...desk.attach(session)];
+    const filters = [
+      topics.notice,
+      topics.certificate,
+      FLEET_TOPICS.trust,
+      ...(crl ? [FLEET_TOPICS.revocations] : []),
+      ...desk.attach(session),
+    ];
     const denied = await session.subscribe(filters);
     if (denied.length > 0) log.error('the gateway denied subscriptions', { denied });
     ways.attach(session, config);
@@ -116,6 +157,14 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     await inbox.flush();
     emit({ kind: 'connected', serial });
     await removeSurplusGenerations(deps);
+  }
+
+  /** The root that was pinned at the enrollment may be dropped one day: then the first one in use stands for it. */
+  async function followPinnedRoot(): Promise<void> {
+    const [first = ''] = trust.fingerprints;
+    if (trust.fingerprints.includes(config.rootSha256)) return;
+    config = { ...config, rootSha256: first };
+    await store.writeRecord('agent', config);
   }
 
   /** The candidate works: one durable rename makes it the identity. */
@@ -129,6 +178,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     await store.switchTo(previous.generation);
     const [oldSerial, newSerial] = [refused.certificate.serial, previous.certificate.serial];
     log.warn('switched back to the certificate before', { refused: oldSerial, serial: newSerial });
+    await noteRolledBack(refused, 'the gateway does not let it in any more');
     renewals.renewSoon();
     void runHook({ oldSerial, newSerial });
   }
@@ -147,37 +197,67 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     await facts.noteError(error, time.now());
     // CONNACK 5 is an answer. Anything else may also mean that MQTT has moved, or that our clock is wrong.
     const mayBeElsewhere = outcome.kind !== 'refused' && outcome.kind !== 'key-unusable';
-    if (mayBeElsewhere && failures % ASK_AFTER_FAILURES === 0) await askGateway(identity);
+    const isDue = failures % ASK_AFTER_FAILURES === 0 || (outcome.kind === 'untrusted' && failures === 1);
+    if (mayBeElsewhere && isDue) await askGateway(identity);
   }
 
   /** The broker may have moved, and the clock may be wrong: the gateway says so over HTTPS, verified. */
   async function askGateway(identity: Identity): Promise<void> {
-    const found = await locateBroker(deps, { config, trust: time.trust(anchors), identity }, stopping.signal);
-    if (!found) return;
-    await time.learn(found.time, found.servedUntil);
-    if (found.mqtt.host === config.mqtt.host && found.mqtt.port === config.mqtt.port) return;
-    config = { ...config, mqtt: found.mqtt };
+    const mqtt = await locateBroker({ ...deps, time }, { config, anchors: trust.anchors, identity }, stopping.signal);
+    renewals.adviceChanged();
+    if (!mqtt || (mqtt.host === config.mqtt.host && mqtt.port === config.mqtt.port)) return;
+    config = { ...config, mqtt };
     await store.writeRecord('agent', config);
   }
 
   async function renew(signal: AbortSignal): Promise<Renewed> {
     const before = sessions.identity;
     const renewing = { ...deps, time, facts };
-    const asking = { config, anchors, identity: before };
-    const chosen = ways.choose({ ...asking, trust: time.trust(anchors) });
-    const candidate = await requestRenewal(renewing, { ...asking, ways: chosen }, signal);
+    const askAs = (identity: Identity) => {
+      const asking = { config, anchors: trust.anchors, identity, current: before };
+      const chosen = ways.choose({ ...asking, trust: time.trust(trust.anchors) });
+      return requestRenewal(renewing, { ...asking, ways: chosen }, signal);
+    };
+    const candidate = await askAs(before).catch(async (error: unknown) => {
+      const elder = await elderInstead(before, error);
+      if (!elder) throw error;
+      log.info('asking with the certificate before', { serial: elder.certificate.serial });
+      return askAs(elder);
+    });
     const proven = sessions.prove(candidate);
     // A candidate left by the run before is the first to connect.
     sessions.start();
     try {
       await proven;
     } catch (error) {
-      if (asAgentError(error, 'STATE_BROKEN').code === 'CANDIDATE_REFUSED') await rollBack(renewing, candidate);
+      const { code, message } = asAgentError(error, 'STATE_BROKEN');
+      if (code === 'CANDIDATE_REFUSED') {
+        await rollBack(renewing, candidate);
+        await noteRolledBack(candidate, message);
+      }
       throw error;
     }
+    await facts.update({ rolledBack: undefined });
     const { attemptId } = candidate.meta;
     const serials = { oldSerial: before.certificate.serial, newSerial: candidate.certificate.serial };
     return { ...serials, ...(attemptId === undefined ? {} : { attemptId }) };
+  }
+
+  /**
+   * Both certificates have expired, and the newer one is refused: a gateway that was restored from an older copy of its
+   * store does not know it, and may let the one before ask.
+   */
+  async function elderInstead(current: Identity, error: unknown): Promise<Identity | undefined> {
+    const isRefused = asAgentError(error, 'STATE_BROKEN').code === 'GATEWAY_REFUSED';
+    const isRevoked = facts.facts.revoked?.serial === current.certificate.serial;
+    return isRefused && !isRevoked && hasExpired(current, time) ? loadPrevious(deps, current) : undefined;
+  }
+
+  /** The gateway hears of it with the next report, which comes with the next session at the latest. */
+  async function noteRolledBack({ certificate: { serial } }: Identity, reason: string): Promise<void> {
+    log.warn('a new certificate does not work', { serial, reason });
+    await facts.update({ rolledBack: { serial, reason, at: time.now() } });
+    await reportState();
   }
 
   async function runHook({ oldSerial, newSerial }: Pick<Renewed, 'oldSerial' | 'newSerial'>): Promise<void> {
@@ -198,12 +278,22 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     return session.publish(topic, payload);
   }
 
-  async function reportState(): Promise<void> {
+  function reportState(): Promise<void> {
+    reporting = reporting.then(reportNow);
+    return reporting;
+  }
+
+  async function reportNow(): Promise<void> {
+    if (sessions.session === undefined) return;
     const state = formatAgentState(sessions.identity, {
       connected: true,
       clock: clock.now(),
       nextRenewalAt: renewals.nextRenewalAt(),
       hook: facts.facts.hook,
+      rolledBack: facts.facts.rolledBack,
+      run: counter.run,
+      count: await counter.next(),
+      anchors: trust.fingerprints,
     });
     try {
       await publishOnSession(topics.state, JSON.stringify(state));
@@ -212,13 +302,18 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     }
   }
 
+  const crlHooks = { anchors: () => trust.anchors, issuers: () => sessions.identity.certificates.slice(1) };
+  const crl =
+    deps.crl && (await CrlKeeper.open({ ...deps, crl: deps.crl, time, facts }, crlHooks, options.crlWithinMs));
   const stopping = new AbortController();
-  if (!time.isClockBelievable()) {
-    log.warn('the clock of this device is wrong', { clock: new Date(clock.now()).toISOString() });
+  // A certificate that has expired while the device was off, and a clock that is far ahead, look the same from here.
+  if (!time.isClockBelievable() || hasExpired(opened.identity, time)) {
+    log.warn('the clock of this device may be wrong', { clock: new Date(clock.now()).toISOString() });
     await askGateway(opened.identity);
   }
   if (!opened.candidate) sessions.start();
   renewals.start();
+  crl?.start();
   return {
     deviceId,
     status: () =>
@@ -234,12 +329,22 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
         { running: true, connected: sessions.session !== undefined },
       ),
     renewNow: () => renewals.renewNow(),
-    publish: (subtopic, payload) => desk.publish(subtopic, payload),
+    publish: async (subtopic, payload) => {
+      // It would be acknowledged and dropped.
+      if (facts.facts.quarantined?.serial === sessions.identity.certificate.serial) throw quarantined();
+      return desk.publish(subtopic, payload);
+    },
     listen: (filter, onMessage) => desk.listen(filter, onMessage),
     reconnect: () => sessions.reconnect(),
     stop: async () => {
       stopping.abort();
-      await Promise.all([renewals.stop(), sessions.stop()]);
+      await Promise.all([renewals.stop(), sessions.stop(), crl?.stop()]);
     },
   };
+}
+
+function quarantined(): AgentError {
+  return new AgentError('GATEWAY_REFUSED', 'this device is in quarantine: its telemetry is not passed on', {
+    advice: 'an operator of the gateway decides: `gatehouse alarm list`',
+  });
 }

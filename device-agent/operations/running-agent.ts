@@ -1,6 +1,7 @@
 import type { AgentError } from '#device-agent/domain/agent-error.ts';
 import type { AgentStatus } from '#device-agent/domain/agent-status.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
+import type { CrlFolder } from '#device-agent/ports/crl-folder.ts';
 import type { EstClient } from '#device-agent/ports/est-client.ts';
 import type { HookRunner } from '#device-agent/ports/hook-runner.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
@@ -19,6 +20,8 @@ export type AgentDeps = {
   randomness: Randomness;
   log: Log;
   hook?: HookRunner;
+  /** Left out: no CRL is kept. */
+  crl?: CrlFolder;
 };
 
 /** For those who run many agents and count: what happened, as it happens. */
@@ -33,6 +36,8 @@ export type AgentEvent =
 export type AgentOptions = {
   /** Seconds; 60 unless given. Longer means fewer packets and a later notice of a dead connection. */
   keepaliveSeconds?: number;
+  /** Longest random time before a newer CRL is fetched, milliseconds. */
+  crlWithinMs?: number;
   onEvent?: (event: AgentEvent) => void;
 };
 

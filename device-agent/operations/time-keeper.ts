@@ -1,3 +1,4 @@
+import { agrees, type ClockReading, hasJumped, signedNow } from '#device-agent/domain/signed-clock.ts';
 import { bestTime, isClockBelievable, parseTimeFloor } from '#device-agent/domain/time-floor.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { GatewayTrust } from '#device-agent/ports/est-client.ts';
@@ -6,20 +7,28 @@ import type { StateStore } from '#device-agent/ports/state-store.ts';
 export type TimeKeeperDeps = { store: StateStore; clock: Clock };
 
 /**
- * What time it is on a device whose clock may be wrong. The floor on the disk only rises, by what is verified: the own
- * certificate's notBefore, signed notices, the gateway's time over a verified session. Never by a Date header.
+ * What time it is on a device whose clock may be wrong.
+ *
+ * The floor on the disk only rises, by what is verified: the own certificate's notBefore, signed notices, the gateway's
+ * time over a verified session. Above the floor the wall clock is believed until the gateway has signed another time
+ * (see set); from then on that time runs with the uptime, and the wall clock counts only while it agrees. Never by a Date
+ * header, nor by anything else that anybody could have sent.
  */
 export class TimeKeeper {
   readonly #deps: TimeKeeperDeps;
   #floor: number;
   #learnedAt: number;
   #written: number;
+  #signed: ClockReading | undefined;
+  #lastLook: ClockReading;
+  #isInDoubt = false;
 
   private constructor(deps: TimeKeeperDeps, floor: number) {
     this.#deps = deps;
     this.#floor = floor;
     this.#written = floor;
     this.#learnedAt = deps.clock.monotonic();
+    this.#lastLook = this.#look();
   }
 
   static async open(deps: TimeKeeperDeps): Promise<TimeKeeper> {
@@ -28,21 +37,48 @@ export class TimeKeeper {
 
   /** The best known time, milliseconds UTC: never below the floor, and running also when the wall clock is wrong. */
   now(): number {
-    const { clock } = this.#deps;
-    return bestTime(clock.now(), this.#floor, clock.monotonic() - this.#learnedAt);
+    const { time: wall, monotonic } = this.#look();
+    const sinceFloor = monotonic - this.#learnedAt;
+    if (this.#signed === undefined) return bestTime(wall, this.#floor, sinceFloor);
+    const signed = signedNow(this.#signed, monotonic);
+    return agrees(wall, signed) ? wall : Math.max(signed, this.#floor + Math.max(0, Math.floor(sinceFloor)));
   }
 
+  /** Whether the wall clock may be used as it is. */
   isClockBelievable(): boolean {
-    return isClockBelievable(this.#deps.clock.now(), this.#floor);
+    const { time: wall, monotonic } = this.#look();
+    if (this.#signed === undefined) return isClockBelievable(wall, this.#floor);
+    return agrees(wall, signedNow(this.#signed, monotonic));
+  }
+
+  /** Whether the wall clock was moved since the last time from the gateway, or seems to be wrong otherwise. */
+  isInDoubt(): boolean {
+    const look = this.#look();
+    this.#isInDoubt ||= hasJumped(this.#lastLook, look);
+    this.#lastLook = look;
+    return this.#isInDoubt;
+  }
+
+  /** The gateway was reached and verified, dates included, so far as these go the clock is right. */
+  settle(): void {
+    this.#isInDoubt = false;
+    this.#lastLook = this.#look();
   }
 
   /** undefined when no clock can be trusted: dates are then not judged (RFC 8995 2.6.1). */
   trustedNow(): number | undefined {
-    return this.isClockBelievable() ? this.now() : undefined;
+    // Who has moved the wall clock is not known; and after a sleep the uptime lags behind.
+    if (this.isInDoubt()) return undefined;
+    return this.#signed !== undefined || this.isClockBelievable() ? this.now() : undefined;
   }
 
   trust(anchors: Buffer[]): GatewayTrust {
-    return this.isClockBelievable() ? { anchors } : { anchors, floor: this.#floor };
+    return this.isClockBelievable() ? { anchors } : { anchors, floor: this.#lowerBound() };
+  }
+
+  /** To ask for signed time and for nothing else: the wall clock, which is to be judged, does not judge. */
+  trustWithoutDates(anchors: Buffer[]): GatewayTrust {
+    return { anchors, floor: this.#floor };
   }
 
   /**
@@ -57,6 +93,29 @@ export class TimeKeeper {
     if (this.isClockBelievable() && time < this.#written + WORTH_WRITING_MS) return;
     this.#written = time;
     await this.#deps.store.writeRecord('time-floor', { version: 1, floor: time });
+  }
+
+  /**
+   * It is this time now: signed by the gateway, and known to be said just now. Moves the clock of the agent, forward and
+   * back, but never below the floor.
+   * @returns whether it was taken
+   */
+  async set(time: number, vouchedUntil: number): Promise<boolean> {
+    const isTold = Number.isSafeInteger(time) && time <= vouchedUntil && isClockBelievable(time, this.#floor);
+    if (!isTold) return false;
+    this.#signed = { time, monotonic: this.#deps.clock.monotonic() };
+    this.settle();
+    await this.learn(time, vouchedUntil);
+    return true;
+  }
+
+  #lowerBound(): number {
+    return this.#signed === undefined ? this.#floor : this.now();
+  }
+
+  #look(): ClockReading {
+    const { clock } = this.#deps;
+    return { time: clock.now(), monotonic: clock.monotonic() };
   }
 }
 

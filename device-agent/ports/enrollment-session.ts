@@ -1,4 +1,5 @@
 import type { EstOperation } from '#gateway/contract/est.ts';
+import type { SuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import type { TpmIdentity } from './key-provider.ts';
 
 export type EnrollmentRequest = {
@@ -11,8 +12,8 @@ export type EnrollmentRequest = {
 
 /** `attemptId` is the gateway's name for the attempt if it gave one, else ours. */
 export type EnrollmentAnswer =
-  /** In no order; the issued one and, over MQTT, its issuers up to the root. */
-  | { kind: 'issued'; attemptId: string; certificates: Buffer[] }
+  /** In no order; the issued one and, over MQTT, its issuers up to the root. `window`: when it is to be renewed. */
+  | { kind: 'issued'; attemptId: string; certificates: Buffer[]; window?: SuggestedWindow }
   /** `news` resolves when the gateway has told, unasked, that something has changed: then it is worth asking at once. */
   | { kind: 'pending'; attemptId: string; retryAfterMs: number; news?: Promise<void> }
   | {

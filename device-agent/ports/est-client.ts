@@ -1,4 +1,5 @@
 import type { Directory } from '#gateway/contract/est.ts';
+import type { CertificateName, SuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import type { EnrollmentSession } from './enrollment-session.ts';
 
 /** What to trust while talking to the gateway. */
@@ -24,11 +25,17 @@ export type EstTarget = {
 };
 
 /** `servedUntil`: notAfter of the certificate the gateway showed in TLS, milliseconds UTC: how far its time is believed. */
-type ServedDirectory = Directory & { servedUntil: number };
+export type ServedDirectory = Directory & { servedUntil: number };
 
 /** One verified TLS session, opened at the first request and kept for the next. */
 export interface EstSession extends EnrollmentSession {
-  fetchDirectory(signal?: AbortSignal): Promise<ServedDirectory>;
+  /** nonce: asks for signed time with it. */
+  fetchDirectory(signal?: AbortSignal, nonce?: string): Promise<ServedDirectory>;
+  /** RFC 9773 4.2, without credentials. `window` is undefined when the gateway has no advice about this certificate. */
+  fetchRenewalInfo(
+    name: CertificateName,
+    signal?: AbortSignal,
+  ): Promise<{ window: SuggestedWindow | undefined; retryAfterMs: number }>;
 }
 
 export interface EstClient {

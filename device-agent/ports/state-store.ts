@@ -1,5 +1,5 @@
 /** Small JSON documents, each replaced as a whole. */
-export type RecordName = 'agent' | 'notices' | 'status' | 'time-floor' | 'tpm';
+export type RecordName = 'agent' | 'notices' | 'reports' | 'status' | 'time-floor' | 'tpm' | 'trust';
 
 /** One key and, once issued, its certificate. */
 export type StoredGeneration = {

@@ -119,7 +119,7 @@ export function dialTls(target: TlsTarget, signal?: AbortSignal): Promise<TLSSoc
       if (code === 'TPM_UNUSABLE' && !socket.closed) socket.once('close', () => reject(error));
       else reject(error);
     };
-    const onClose = () => fail('GATEWAY_REFUSED', `${at} closed the connection during the TLS handshake`);
+    const onClose = () => fail('GATEWAY_UNREACHABLE', `${at} closed the connection during the TLS handshake`);
     const onError = (error: NodeJS.ErrnoException) => {
       const verification = socket.authorizationError as unknown;
       if (verification)
@@ -127,9 +127,11 @@ export function dialTls(target: TlsTarget, signal?: AbortSignal): Promise<TLSSoc
       if (!connected)
         return fail('GATEWAY_UNREACHABLE', `${at} cannot be reached: ${describeNetworkError(error)}`, error);
       if (isAboutOwnKey(error)) return fail('TPM_UNUSABLE', 'the key of this device could not sign in TLS', error);
-      if (error.code === 'ECONNRESET' || error.code === 'EPIPE' || /ALERT/.test(error.code ?? '')) {
+      if (/ALERT/.test(error.code ?? ''))
         return fail('GATEWAY_REFUSED', `${at} ended the TLS handshake: ${error.message}`, error);
-      }
+      // Without an alert it is no answer: a gateway with too many at its door, or something between, cut the connection.
+      if (error.code === 'ECONNRESET' || error.code === 'EPIPE')
+        return fail('GATEWAY_UNREACHABLE', `${at} cut the connection during the TLS handshake`, error);
       return fail('GATEWAY_UNTRUSTED', `${at} does not speak TLS as a gateway does: ${error.message}`, error);
     };
     socket.once('connect', () => {
@@ -190,6 +192,8 @@ function verifyWithoutClock(socket: TLSSocket, host: string, anchors: Buffer[], 
     intermediates,
     anchors: anchors.map((der) => parseCertificate(der)),
     extendedKeyUsage: OID.serverAuth,
+    // Room for the links between roots: an anchor may be two roots old.
+    maxCertificates: 6,
   });
   if (path.some((certificate) => certificate.notAfter < floor)) throw new Error('its certificate has expired');
   const mismatch = checkServerIdentity(host, peer);

@@ -1,6 +1,7 @@
 import type { RecordName } from '#device-agent/ports/state-store.ts';
 
-/** Names inside the state folder. Others' scripts rely on `current/certificate.pem`, `current/key.pem` and `trust.pem`. */
+/** Names inside the state folder. Others' scripts rely on `current/certificate.pem`, `current/key.pem`, `trust.pem`,
+ * `crl/current.crl` and `crl/revoked.json`. */
 export const LAYOUT = {
   trust: 'trust.pem',
   generations: 'generations',
@@ -9,6 +10,10 @@ export const LAYOUT = {
   key: 'key.pem',
   certificate: 'certificate.pem',
   meta: 'meta.json',
+  /** What local services check their peers by. */
+  crlFolder: 'crl',
+  crl: 'crl/current.crl',
+  revoked: 'crl/revoked.json',
   controlSocket: 'agent.sock',
   /** There only while the TPM is at work. */
   tpmWork: 'tpm-work',
@@ -19,7 +24,9 @@ export const LAYOUT = {
 export const RECORD_FILES = {
   agent: 'agent.json',
   notices: 'notices.json',
+  reports: 'reports.json',
   status: 'status.json',
   'time-floor': 'time-floor.json',
   tpm: 'tpm.json',
+  trust: 'trust.json',
 } as const satisfies Record<RecordName, string>;

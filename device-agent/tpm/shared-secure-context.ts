@@ -5,7 +5,7 @@ import type { KeyLoader } from './key-loader.ts';
 import type { TpmDevice } from './tpm-device.ts';
 import { TpmError } from './tpm-error.ts';
 
-type Shared = { identity: string; context: SecureContext };
+type Shared = { identity: string; anchors: string; context: SecureContext };
 
 /**
  * The one TLS context of this process. It holds one object in the TPM, of three: so the context of another identity
@@ -31,11 +31,13 @@ export class SharedSecureContext {
   /** @throws TpmError that says why the key cannot be used. */
   async contextFor(identity: TlsIdentity, options: SecureContextOptions): Promise<SecureContext> {
     const wanted = nameOfIdentity(identity);
-    if (this.#shared?.identity === wanted) return this.#shared.context;
+    // Anchors may change while the identity stays.
+    const anchors = String(options.ca ?? '');
+    if (this.#shared?.identity === wanted && this.#shared.anchors === anchors) return this.#shared.context;
     this.#release();
     if (this.#isInDoubt) await this.#settleDoubt(identity.key);
     const context = await this.#create(identity.key, { ...options, cert: identity.certificates });
-    this.#shared = { identity: wanted, context };
+    this.#shared = { identity: wanted, anchors, context };
     return context;
   }
 

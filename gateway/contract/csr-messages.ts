@@ -1,4 +1,5 @@
 import type { TpmChallengeAnswer, TpmChallengeRequest } from './attestation.ts';
+import type { SuggestedWindow } from './renewal-info.ts';
 
 /**
  * Enrollment and renewal over MQTT. A device with its own certificate asks on `v1/d/<id>/out/csr` and is answered on
@@ -27,6 +28,8 @@ export type CsrAnswer = {
   /** DER in base64: the issued one, and the CA certificates from its issuer to the root. */
   certificate?: string;
   chain?: string[];
+  /** When it is to be renewed; left out when it was given before: ask for it, see renewal-info.ts. */
+  suggestedWindow?: SuggestedWindow;
   tpmChallenge?: TpmChallengeAnswer;
 };
 

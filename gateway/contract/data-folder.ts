@@ -4,6 +4,12 @@ export const DATA_FOLDER = {
   ca: 'ca',
   rootCertificate: 'ca/root.pem',
   intermediateCertificate: 'ca/intermediate.pem',
+  /** Optional, DER: which intermediates the root has revoked. */
+  rootCrl: 'ca/root.crl',
+  /** The signed lists of revocations, for the time after a restart. */
+  statusLists: 'crl',
+  /** PEM: every root that is to be trusted now, for programs beside the gateway. */
+  trustAnchors: 'trust-anchors.pem',
   /** Keys and certificates of the gateway itself, 0700. */
   gatewayKeys: 'gateway',
   /** Optional: PEM, whom the policy webhooks' servers may be certified by beside the public CAs. */

@@ -45,4 +45,6 @@ export type Directory = {
   mqtt: { host?: string; port: number };
   /** Milliseconds UTC by the gateway's clock. */
   time: number;
+  /** For who has sent a nonce, see signed-time.ts. */
+  signedTime?: string;
 };

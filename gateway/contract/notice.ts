@@ -14,10 +14,30 @@ export type Notice = {
   expiresAt: number;
 } & NoticeBody;
 
+/**
+ * What a device is to trust from now on: what is not named any more is dropped. Per device, and for the fleet retained on
+ * `v1/fleet/trust`. Signed under an anchor that stays: whoever holds a dropped one alone cannot drop the others.
+ */
+export type TrustBody = {
+  /** Rises with every change, over both ways: a lower one than the highest obeyed is not obeyed. */
+  version: number;
+  /** Root certificates, base64 of the DER. */
+  anchors: string[];
+  /** CAs below them and links between them, base64 of the DER: to find paths, nothing is trusted by standing here. */
+  intermediates: string[];
+};
+
+const MAX_TRUST_ANCHORS = 8;
+const MAX_TRUST_INTERMEDIATES = 24;
+
 export type NoticeBody =
   | { kind: 'renew'; body: RenewBody }
   | { kind: 'revoked'; body: RevokedBody }
-  | { kind: 'revocations'; body: RevocationsBody };
+  | { kind: 'revocations'; body: RevocationsBody }
+  | { kind: 'attest'; body: AttestBody }
+  | { kind: 'quarantine'; body: QuarantineBody }
+  | { kind: 'trust'; body: TrustBody }
+  | { kind: 'time'; body: TimeBody };
 
 export type NoticeKind = NoticeBody['kind'];
 
@@ -31,19 +51,39 @@ type RenewBody = {
   rekey: boolean;
 };
 
+/** Milliseconds UTC by the gateway's clock: sent at once or not at all, over a session that is verified. */
+type TimeBody = { time: number };
+
 export type RevokedBody = { serials: string[]; reason: string; advice: string };
 
-/** Fleet notice, retained on `v1/fleet/revocations`: the newest revocations; the CRL holds them all. */
-type RevocationsBody = {
+/** The device is to prove again that its key lives in its TPM: the copy of its files cannot. Nonce: base64url. */
+export type AttestBody = { nonce: string; reason: string };
+
+/** `active`: only identity topics remain to this device, its telemetry is dropped; else: it is as before. */
+type QuarantineBody = { active: boolean; reason: string };
+
+/**
+ * Fleet notice, retained on `v1/fleet/revocations`: what was revoked and released, newest first. In the order of
+ * (`crlNumber`, `seq`) a later one takes the place of an earlier one, also across a restore of the gateway.
+ */
+export type RevocationsBody = {
+  /** Of the newest CRL behind `crlUrl`, which holds every revocation up to a moment shortly before. */
   crlNumber: number;
-  /** Newest first, at most MAX_LISTED_REVOCATIONS. */
-  revoked: { serial: string; reason: string; at: number }[];
-  /** True when older ones were left out: fetch the CRL. */
-  truncated: boolean;
+  /** Of the newest change told here; only rises while the CRL number stays. */
+  seq: number;
+  /** True: `entries` are all revocations in force, and what is not among them is not revoked. */
+  full: boolean;
+  /** `entries` hold every change after this one: whoever knows up to here, or later, needs no CRL. 0 when full. */
+  since: number;
+  entries: RevocationsEntry[];
+  crlUrl: string;
 };
 
-/** Keeps the fleet notice under 48 KiB, well below the 64 KiB packet limit. */
-export const MAX_LISTED_REVOCATIONS = 400;
+/** Serial (lower-case hexadecimal), reason code (RFC 5280 5.3.1; 8, removeFromCRL: released again), seconds UTC. */
+export type RevocationsEntry = [serial: string, reasonCode: number, at: number];
+
+/** Octets of a whole fleet notice as it goes over the wire, well below the 64 KiB of a packet: newest entries that fit. */
+export const MAX_FLEET_NOTICE_BYTES = 48 * 1024;
 
 /** JWS `typ`: a token made for another purpose by the same key is not a notice (RFC 8725 3.11). */
 export const NOTICE_JWS_TYPE = 'gatehouse-notice+jws';
@@ -67,22 +107,52 @@ export function parseNotice(value: unknown): Notice | undefined {
     if (!isListOf(serials, (s) => typeof s === 'string') || typeof reason !== 'string') return undefined;
     return { ...head, kind, body: { serials, reason, advice: typeof advice === 'string' ? advice : '' } };
   }
+  if (kind === 'attest') {
+    const { nonce, reason } = body;
+    if (typeof nonce !== 'string' || !/^[A-Za-z0-9_-]{22,86}$/.test(nonce)) return undefined;
+    return { ...head, kind, body: { nonce, reason: typeof reason === 'string' ? reason : '' } };
+  }
+  if (kind === 'quarantine') {
+    const { active, reason } = body;
+    if (typeof active !== 'boolean' || typeof reason !== 'string') return undefined;
+    return { ...head, kind, body: { active, reason } };
+  }
+  if (kind === 'trust') {
+    const trust = parseTrustBody(body);
+    return trust && { ...head, kind, body: trust };
+  }
+  if (kind === 'time') {
+    const { time } = body;
+    return isCount(time) ? { ...head, kind, body: { time } } : undefined;
+  }
   if (kind === 'revocations') {
-    const { crlNumber, revoked, truncated } = body;
-    if (!isCount(crlNumber) || !isListOf(revoked, isRevokedEntry)) return undefined;
-    const known = revoked.map(({ serial, reason, at }) => ({ serial, reason, at }));
-    return { ...head, kind, body: { crlNumber, revoked: known, truncated: truncated === true } };
+    const revocations = parseRevocationsBody(body);
+    return revocations && { ...head, kind, body: revocations };
   }
   return undefined;
 }
 
-function isRevokedEntry(value: unknown): value is RevocationsBody['revoked'][number] {
-  return (
-    isRecord(value) &&
-    typeof value['serial'] === 'string' &&
-    typeof value['reason'] === 'string' &&
-    isCount(value['at'])
-  );
+function parseRevocationsBody(body: Record<string, unknown>): RevocationsBody | undefined {
+  const { crlNumber, seq, full, since, entries, crlUrl } = body;
+  if (!isCount(crlNumber) || !isCount(seq) || typeof full !== 'boolean' || !isCount(since)) return undefined;
+  if (typeof crlUrl !== 'string' || crlUrl.length > 2048 || !isListOf(entries, isRevocationsEntry)) return undefined;
+  return { crlNumber, seq, full, since, entries: entries.map(([serial, code, at]) => [serial, code, at]), crlUrl };
+}
+
+function isRevocationsEntry(value: unknown): value is RevocationsEntry {
+  if (!Array.isArray(value)) return false;
+  const [serial, code, at] = value as unknown[];
+  return typeof serial === 'string' && /^[0-9a-f]{1,40}$/.test(serial) && isCount(code) && code <= 10 && isCount(at);
+}
+
+function parseTrustBody({ version, anchors, intermediates }: Record<string, unknown>): TrustBody | undefined {
+  if (!isCount(version) || !isListOf(anchors, isBase64) || !isListOf(intermediates, isBase64)) return undefined;
+  if (anchors.length === 0 || anchors.length > MAX_TRUST_ANCHORS) return undefined;
+  return intermediates.length > MAX_TRUST_INTERMEDIATES ? undefined : { version, anchors, intermediates };
+}
+
+function isBase64(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= 16_384 && /^[A-Za-z0-9+/]+={0,2}$/.test(value);
 }
 
 function isListOf<T>(value: unknown, isItem: (item: unknown) => item is T): value is T[] {

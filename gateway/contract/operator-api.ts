@@ -3,7 +3,8 @@
 export const PROOF_LEVELS = ['software', 'tpm', 'tpm-endorsed'] as const;
 export type ProofLevel = (typeof PROOF_LEVELS)[number];
 
-export const DEVICE_STATES = ['registered', 'enrolled', 'quarantined', 'revoked', 'retired'] as const;
+/** `held`: nothing of it is good until it is released, and then everything as before. */
+export const DEVICE_STATES = ['registered', 'enrolled', 'held', 'quarantined', 'revoked', 'retired'] as const;
 export type DeviceState = (typeof DEVICE_STATES)[number];
 
 export const CERTIFICATE_STATES = ['pending', 'active', 'superseded', 'expired', 'revoked'] as const;
@@ -34,6 +35,8 @@ export type CertificateSummary = {
   profile: string;
   notBefore: number;
   notAfter: number;
+  /** When its renewal is planned to begin; null when none is. */
+  renewFrom: number | null;
   /** SHA-256 of the DER, lower-case hexadecimal. */
   sha256: string;
 };
@@ -67,6 +70,8 @@ export type DeviceDetail = {
   /** The session before, or the one that just ended, and why. */
   lastSession: (SessionSummary & { endedAt: number; endReason: string }) | null;
   notices: NoticeSummary[];
+  /** The certificate of its last renewal that did not work: it went back to the one before, and says so. */
+  rolledBack: { serial: string; reason: string; at: number } | null;
 };
 
 export type DeviceTpm = {
@@ -156,7 +161,43 @@ export type GroupPolicy = {
   webhook: string | null;
   /** EST serverkeygen (RFC 7030 4.4). */
   serverKeygen: boolean;
+  /** Seconds after its end in which a certificate may still do one thing: re-enroll. 0: not at all. */
+  graceSeconds: number;
+  /** What happens to such a request; by its score it may be less, never more. */
+  graceDecision: GraceDecision;
+  /** Certificates that live shorter than this many seconds say that no status is published for them (RFC 9608); 0: none. */
+  noRevAvailBelowSeconds: number;
 };
+
+/** `running`: renewals are ordered slot by slot; `finished`: every device has ended one way or the other. */
+export const CAMPAIGN_STATES = ['running', 'paused', 'aborted', 'finished'] as const;
+export type CampaignState = (typeof CAMPAIGN_STATES)[number];
+export const CAMPAIGN_ITEM_STATES = ['waiting', 'ordered', 'renewed', 'failed', 'skipped'] as const;
+export type CampaignItemState = (typeof CAMPAIGN_ITEM_STATES)[number];
+
+export const REVOCATION_SCOPES = ['device', 'certificate', 'group', 'key', 'lineage', 'issuer'] as const;
+export type RevocationScope = (typeof REVOCATION_SCOPES)[number];
+export const REVOCATION_JOB_STATES = ['running', 'paused', 'cancelled', 'finished'] as const;
+export type RevocationJobState = (typeof REVOCATION_JOB_STATES)[number];
+export const REVOCATION_JOB_ITEM_STATES = ['waiting', 'revoked', 'unchanged', 'failed'] as const;
+export type RevocationJobItemState = (typeof REVOCATION_JOB_ITEM_STATES)[number];
+
+/** In this order, and no way back; `tainted`: what it issued is to be replaced. */
+export const CA_GENERATION_STATES = ['prepared', 'announced', 'active', 'superseded', 'tainted', 'retired'] as const;
+export type CaGenerationState = (typeof CA_GENERATION_STATES)[number];
+
+export const ALARM_KINDS = [
+  'two places',
+  'take-over ping-pong',
+  'superseded certificate used',
+  'count went back',
+] as const;
+export type AlarmKind = (typeof ALARM_KINDS)[number];
+export const ALARM_STATES = ['open', 'resolved'] as const;
+export type AlarmState = (typeof ALARM_STATES)[number];
+
+export const GRACE_DECISIONS = ['auto', 'approval', 'refuse'] as const;
+export type GraceDecision = (typeof GRACE_DECISIONS)[number];
 
 export const ENROLLMENT_REQUEST_STATES = ['waiting', 'approved', 'refused', 'expired', 'used'] as const;
 export type EnrollmentRequestState = (typeof ENROLLMENT_REQUEST_STATES)[number];

@@ -1,3 +1,5 @@
+import type { CloneRules, DeviceQuarantined, IdentityAlarmDetail, QuarantineReleased } from './alarm-api.ts';
+import type { CaRolloverStatus, CaRolloverStep, DeviceNotReady } from './ca-rollover-api.ts';
 import type {
   AllowedEkSummary,
   AttemptDetail,
@@ -26,6 +28,14 @@ import type {
   TicketSummary,
   TpmRootSummary,
 } from './operator-api.ts';
+import type { RenewalCampaignDetail, RenewalCampaignDevice, RenewalPlan } from './renewal-api.ts';
+import type {
+  DeviceHeld,
+  DeviceReleased,
+  RevocationJobDetail,
+  RevocationJobItemDetail,
+  RevocationPlanned,
+} from './revocation-api.ts';
 
 /** Devices in one import; a longer list comes in several. */
 export const MAX_IMPORT_ENTRIES = 1000;
@@ -72,6 +82,38 @@ export const OPERATOR_ROUTES = {
   allowEks: { method: 'POST', path: '/v1/tpm/allowed-eks' },
   listAllowedEks: { method: 'GET', path: '/v1/tpm/allowed-eks' },
   removeAllowedEk: { method: 'POST', path: '/v1/tpm/allowed-eks/:fingerprint/remove' },
+  orderRevocation: { method: 'POST', path: '/v1/revocations' },
+  planRevocation: { method: 'POST', path: '/v1/revocation-plans' },
+  listRevocations: { method: 'GET', path: '/v1/revocations' },
+  showRevocation: { method: 'GET', path: '/v1/revocations/:jobId' },
+  listRevocationItems: { method: 'GET', path: '/v1/revocations/:jobId/items' },
+  pauseRevocation: { method: 'POST', path: '/v1/revocations/:jobId/pause' },
+  resumeRevocation: { method: 'POST', path: '/v1/revocations/:jobId/resume' },
+  cancelRevocation: { method: 'POST', path: '/v1/revocations/:jobId/cancel' },
+  holdDevice: { method: 'POST', path: '/v1/devices/:deviceId/hold' },
+  releaseDevice: { method: 'POST', path: '/v1/devices/:deviceId/release' },
+  planRenewals: { method: 'GET', path: '/v1/renewal-plan' },
+  startRenewals: { method: 'POST', path: '/v1/renewals' },
+  listRenewals: { method: 'GET', path: '/v1/renewals' },
+  showRenewals: { method: 'GET', path: '/v1/renewals/:campaignId' },
+  listRenewalDevices: { method: 'GET', path: '/v1/renewals/:campaignId/devices' },
+  pauseRenewals: { method: 'POST', path: '/v1/renewals/:campaignId/pause' },
+  resumeRenewals: { method: 'POST', path: '/v1/renewals/:campaignId/resume' },
+  abortRenewals: { method: 'POST', path: '/v1/renewals/:campaignId/abort' },
+  retryRenewals: { method: 'POST', path: '/v1/renewals/:campaignId/retry' },
+  quarantineDevice: { method: 'POST', path: '/v1/devices/:deviceId/quarantine' },
+  releaseQuarantine: { method: 'POST', path: '/v1/devices/:deviceId/release-quarantine' },
+  listAlarms: { method: 'GET', path: '/v1/alarms' },
+  showAlarm: { method: 'GET', path: '/v1/alarms/:alarmId' },
+  resolveAlarm: { method: 'POST', path: '/v1/alarms/:alarmId/resolve' },
+  showCloneRules: { method: 'GET', path: '/v1/clone-rules' },
+  setCloneRules: { method: 'PATCH', path: '/v1/clone-rules' },
+  showCaRollover: { method: 'GET', path: '/v1/ca/rollover' },
+  listCaRolloverDevices: { method: 'GET', path: '/v1/ca/rollover/devices' },
+  announceCa: { method: 'POST', path: '/v1/ca/rollover/announce' },
+  activateCa: { method: 'POST', path: '/v1/ca/rollover/activate' },
+  taintCa: { method: 'POST', path: '/v1/ca/rollover/taint' },
+  retireCa: { method: 'POST', path: '/v1/ca/rollover/retire' },
   listAudit: { method: 'GET', path: '/v1/audit' },
   describeCa: { method: 'GET', path: '/v1/ca' },
   checkHealth: { method: 'GET', path: '/v1/health' },
@@ -119,6 +161,38 @@ export type OperatorResponses = {
   allowEks: EksAllowed;
   listAllowedEks: Page<AllowedEkSummary>;
   removeAllowedEk: AllowedEkSummary;
+  orderRevocation: RevocationJobDetail;
+  planRevocation: RevocationPlanned;
+  listRevocations: Page<RevocationJobDetail>;
+  showRevocation: RevocationJobDetail;
+  listRevocationItems: Page<RevocationJobItemDetail>;
+  pauseRevocation: RevocationJobDetail;
+  resumeRevocation: RevocationJobDetail;
+  cancelRevocation: RevocationJobDetail;
+  holdDevice: DeviceHeld;
+  releaseDevice: DeviceReleased;
+  showCaRollover: CaRolloverStatus;
+  listCaRolloverDevices: Page<DeviceNotReady>;
+  announceCa: CaRolloverStep;
+  activateCa: CaRolloverStep;
+  taintCa: CaRolloverStep;
+  retireCa: CaRolloverStep;
+  planRenewals: RenewalPlan;
+  startRenewals: RenewalCampaignDetail;
+  listRenewals: Page<RenewalCampaignDetail>;
+  showRenewals: RenewalCampaignDetail;
+  listRenewalDevices: Page<RenewalCampaignDevice>;
+  pauseRenewals: RenewalCampaignDetail;
+  resumeRenewals: RenewalCampaignDetail;
+  abortRenewals: RenewalCampaignDetail;
+  retryRenewals: RenewalCampaignDetail;
+  quarantineDevice: DeviceQuarantined;
+  releaseQuarantine: QuarantineReleased;
+  listAlarms: Page<IdentityAlarmDetail>;
+  showAlarm: IdentityAlarmDetail;
+  resolveAlarm: IdentityAlarmDetail;
+  showCloneRules: CloneRules;
+  setCloneRules: CloneRules;
   listAudit: Page<AuditEvent>;
   describeCa: CaDescription;
   checkHealth: { checks: HealthCheck[] };

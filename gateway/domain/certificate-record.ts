@@ -25,6 +25,11 @@ export type CertificateRecord = {
   revokedAt: number | null;
   revocationReason: string | null;
   enrollmentId: string | null;
+  /** Serial of the first certificate it was renewed from, over any number of renewals; null: it is the first. */
+  lineageId: string | null;
+  /** When the gateway suggests to renew it, milliseconds UTC. */
+  renewFrom: number | null;
+  renewUntil: number | null;
   der: Buffer;
 };
 

@@ -13,6 +13,11 @@ export class DenySet {
     for (const serial of serials) this.#until.set(serial, until);
   }
 
+  /** Those released from a hold; any other stays until it has expired. */
+  remove(serials: Iterable<SerialNumber>): void {
+    for (const serial of serials) this.#until.delete(serial);
+  }
+
   has(serial: SerialNumber): boolean {
     return this.#until.has(serial);
   }

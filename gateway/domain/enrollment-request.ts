@@ -11,7 +11,10 @@ export type EnrollmentRequest = {
   /** Of a registered device, or what an unknown one calls itself. */
   deviceId: DeviceId;
   group: string;
-  /** `ticket:<id>`, `claim:<serial>`, `manufacturer:<sha256 of the CA>` or `registrar:<name>`. */
+  /**
+   * `ticket:<id>`, `claim:<serial>`, `manufacturer:<sha256 of the CA>` or `registrar:<name>`; `expired:<serial>`: a
+   * device that re-enrolls with a certificate that has expired.
+   */
   grounds: string;
   door: 'est' | 'mqtt';
   address: string;

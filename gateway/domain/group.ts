@@ -27,4 +27,7 @@ export const DEFAULT_POLICY: GroupPolicy = {
   requireOwner: false,
   webhook: null,
   serverKeygen: false,
+  graceSeconds: 0,
+  graceDecision: 'approval',
+  noRevAvailBelowSeconds: 0,
 };

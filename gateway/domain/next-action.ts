@@ -90,7 +90,7 @@ const NEXT_ACTIONS = {
   RATE_LIMITED: 'Wait as Retry-After says, then correct the request.',
   ALREADY_EXISTS: 'Ask the operator.',
   NOT_FOUND:
-    'This gateway offers cacerts, csrattrs, simpleenroll, simplereenroll, serverkeygen, tpm-challenge and nonce.',
+    'This gateway offers cacerts, csrattrs, simpleenroll, simplereenroll, serverkeygen, tpm-challenge, nonce and renewal-info.',
   STATE_CONFLICT: 'Try again; if it stays, ask the operator.',
   OPERATOR_NOT_AUTHENTICATED: 'This door is for devices.',
   AUTHORITY_UNAVAILABLE: OUR_SIDE,

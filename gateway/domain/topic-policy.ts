@@ -17,6 +17,8 @@ export type DeviceIdentity = {
   readFrom: readonly string[];
   /** Its certificate was revoked while it is connected: it may acknowledge notices and nothing else. */
   revoked: boolean;
+  /** More than one may live by this identity: what it needs to be an identity goes on, its data does not. */
+  quarantined?: boolean;
   /** Of the certificate it came in with; left out: software. */
   proofLevel?: ProofLevel;
   /** What its group asks of those who publish telemetry; left out: nothing. */
@@ -34,7 +36,7 @@ export function mayPublish(identity: TopicIdentity, topic: string): boolean {
   if (parsed?.deviceId !== identity.deviceId || parsed.direction !== 'out') return false;
   const [first = '', ...more] = parsed.rest;
   if (identity.revoked) return first === 'ack' && more.length === 0;
-  if (first === 'data') return more.length > 0 && mayPublishData(identity);
+  if (first === 'data') return more.length > 0 && !identity.quarantined && mayPublishData(identity);
   return REPORTS.has(first) && more.length === 0;
 }
 
@@ -43,7 +45,8 @@ function mayPublishData({ proofLevel = 'software', publishProof = 'software' }: 
 }
 
 /**
- * A device reads its own `in` topics and the fleet's; a reader also the telemetry of the groups it is named for.
+ * Quarantined or not: what is delivered is decided for each message, and the session need not be made anew when the
+ * quarantine ends. A device reads its own `in` topics and the fleet's; a reader also the telemetry of the groups it is named for.
  * A reader's wildcard covers everybody: mayReceive decides each message. Who enrolls reads the answer to that.
  */
 export function maySubscribe(identity: TopicIdentity, filter: string): boolean {
@@ -71,9 +74,10 @@ export function mayReceive(
   }
   if (parsed.direction === 'in') {
     if (parsed.deviceId !== identity.deviceId) return false;
+    if (identity.quarantined && parsed.rest[0] === 'data') return false;
     return !identity.revoked || (parsed.rest.length === 1 && parsed.rest[0] === 'notice');
   }
-  if (identity.revoked || parsed.rest[0] !== 'data') return false;
+  if (identity.revoked || identity.quarantined || parsed.rest[0] !== 'data') return false;
   const group = groupOf(parsed.deviceId);
   return group !== undefined && identity.readFrom.includes(group);
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { formatCertsOnly } from '#ca/pkix/cms.ts';
 import { CONTENT_TYPE } from '#gateway/contract/est.ts';
+import { formatSuggestedWindow, RENEWAL_WINDOW_HEADER } from '#gateway/contract/renewal-info.ts';
 import type { CsrBinding } from '#gateway/domain/channel-binding.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { channelBindingOf } from './channel-binding.ts';
@@ -105,18 +106,22 @@ export function addEnrollmentRoutes(app: FastifyInstance<EstServer>, handling: R
     work: () => Promise<EnrollmentAnswer>,
   ): Promise<void> {
     return operate(request, reply, async () => {
-      const { certificate } = await work();
+      const { certificate, window } = await work();
       // RFC 7030 4.2.3: the answer holds the issued certificate only.
-      return derAnswer(formatCertsOnly([certificate]), CONTENT_TYPE.certsOnly, wantsLines(request, hadLines));
+      const answer = derAnswer(formatCertsOnly([certificate]), CONTENT_TYPE.certsOnly, wantsLines(request, hadLines));
+      if (window === undefined) return answer;
+      return { ...answer, headers: { [RENEWAL_WINDOW_HEADER]: formatSuggestedWindow(window) } };
     });
   }
 
   function readCsr(request: FastifyRequest): ReadCsr {
     const body = parseCsrBody(request.body);
     const { socket } = request.raw;
-    const isRegistrar = () =>
-      request.headers.authorization === undefined &&
-      peerCertificateOf(socket)?.isRegistrarBelow(deps.describeAuthority().intermediateCertificate) === true;
+    const isRegistrar = () => {
+      if (request.headers.authorization !== undefined) return false;
+      const { intermediateCertificate, otherIssuers = [] } = deps.describeAuthority();
+      return peerCertificateOf(socket)?.isRegistrarBelow([intermediateCertificate, ...otherIssuers]) === true;
+    };
     return { ...body, binding: channelBindingOf(body.csr, socket, isRegistrar) };
   }
 

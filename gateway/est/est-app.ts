@@ -16,6 +16,7 @@ import type { InFlightGate } from './in-flight-gate.ts';
 import { addInformationRoutes } from './information-routes.ts';
 import { asGatewayError, refusalAnswer } from './refusal-answer.ts';
 import { RefusalLog } from './refusal-log.ts';
+import { addRenewalInfoRoute } from './renewal-info-route.ts';
 import { type EstAnswer, sendAnswer } from './send-answer.ts';
 import { SessionNonces } from './session-nonce.ts';
 
@@ -73,6 +74,7 @@ export function buildEstApp(
   addInformationRoutes(app, handling);
   addEnrollmentRoutes(app, handling);
   addAttestationRoutes(app, handling);
+  addRenewalInfoRoute(app, handling, limits);
   return app;
 
   function checkCaller(request: FastifyRequest): void {

@@ -1,14 +1,15 @@
 import type { TlsOptions } from 'node:tls';
 import type { Directory } from '#gateway/contract/est.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
+import type { CertificateName, SuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import type { CsrBinding } from '#gateway/domain/channel-binding.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 
-/** DER of the certificate; `givenAgain` when the same key had asked before. */
-export type EnrollmentAnswer = { certificate: Buffer; givenAgain: boolean };
+/** DER of the certificate; `givenAgain` when the same key had asked before; `window`: when it is to be renewed. */
+export type EnrollmentAnswer = { certificate: Buffer; givenAgain: boolean; window?: SuggestedWindow };
 
 /** What a first enrollment rests on, as it was shown; whose it is and what it allows is for the operation to judge. */
 export type EstCredentials =
@@ -64,6 +65,8 @@ export type EstAuthority = {
   rootCertificate: Buffer;
   intermediateCertificate: Buffer;
   trustDomain: string;
+  /** Other issuing CAs of ours whose certificates are good, DER. */
+  otherIssuers?: readonly Buffer[];
   /** While a root is being replaced: OldWithOld, OldWithNew, NewWithOld (RFC 7030 4.1.3), DER. */
   rolloverCertificates?: readonly Buffer[];
 };
@@ -75,11 +78,15 @@ export type EstDeps = {
   reenrollDevice(order: ReenrollOrder): Promise<EnrollmentAnswer>;
   enrollWithServerKey(order: ServerKeyOrder): Promise<ServerKeyAnswer>;
   createTpmChallenge(order: TpmChallengeOrder): Promise<TpmChallengeMade>;
+  /** RFC 9773 4.2; `retryAfter` in seconds. @throws GatewayError NOT_FOUND */
+  showRenewalInfo(name: CertificateName): Promise<{ window: SuggestedWindow; retryAfter: number }>;
   /** Of the group with this name, or of the default group. @returns undefined when there is no such group. */
   findPolicy(label: string | undefined): Promise<GroupPolicy | undefined>;
   describeAuthority(): EstAuthority;
   /** Where the MQTT door listens; host is left out when it is the host of this door. */
   mqttAddress(): Directory['mqtt'];
+  /** The time now, signed with this nonce; see contract/signed-time.ts. */
+  signTime(nonce: string): string;
   clock: Clock;
   randomness: Pick<Randomness, 'id' | 'bytes'>;
   log: Log;
@@ -144,6 +151,12 @@ export type EstLimits = {
    */
   requestsPerAddress: number;
   addressRequestForgottenAfter: number;
+  /**
+   * Renewal information asked for from one address at once, and milliseconds until one is forgotten: it costs a look
+   * into the database and no credentials. A site of thousands behind one NAT address, each asking once a day, is far below.
+   */
+  renewalInfosPerAddress: number;
+  renewalInfoForgottenAfter: number;
   /** Milliseconds whose many refusals of one address become one line in the log. */
   refusalLogInterval: number;
 };
@@ -170,5 +183,7 @@ export const DEFAULT_EST_LIMITS: EstLimits = {
   ticketPrefixForgottenAfter: 2_000,
   requestsPerAddress: 2_000,
   addressRequestForgottenAfter: 10,
+  renewalInfosPerAddress: 1_000,
+  renewalInfoForgottenAfter: 10,
   refusalLogInterval: 10_000,
 };

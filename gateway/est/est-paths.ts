@@ -1,4 +1,5 @@
 import { DIRECTORY_PATH, EST_BASE_PATH, type EstOperation } from '#gateway/contract/est.ts';
+import { RENEWAL_INFO_PATH } from '#gateway/contract/renewal-info.ts';
 
 /** What is served below EST_BASE_PATH, with a label before it or without. */
 type ServedOperation = Exclude<EstOperation, 'fullcmc'> | 'tpm-challenge' | 'nonce';
@@ -16,7 +17,7 @@ const METHODS: Record<ServedOperation, Methods> = {
 };
 
 /** RFC 7030 3.2.2: a label must not be the name of an operation, of one that is not offered neither. */
-const NO_LABELS: ReadonlySet<string> = new Set([...Object.keys(METHODS), 'fullcmc']);
+const NO_LABELS: ReadonlySet<string> = new Set([...Object.keys(METHODS), 'fullcmc', 'renewal-info']);
 
 /** The path of an operation, and the same behind a label (RFC 7030 3.2.2), as the router takes them. */
 export function routesOf(operation: ServedOperation): string[] {
@@ -37,8 +38,13 @@ export function readEstPath(url: string): EstPath | undefined {
 
 /** @returns the methods that a path takes, undefined when nothing is served there */
 export function methodsOf(url: string): Methods | undefined {
-  const [path] = url.split('?', 1);
-  return path === DIRECTORY_PATH ? 'GET' : readEstPath(url)?.methods;
+  const [path = ''] = url.split('?', 1);
+  return path === DIRECTORY_PATH || isRenewalInfo(path) ? 'GET' : readEstPath(url)?.methods;
+}
+
+/** The name of a certificate follows; whether it is one is judged with the request. */
+function isRenewalInfo(path: string): boolean {
+  return path.startsWith(`${RENEWAL_INFO_PATH}/`) && !path.slice(RENEWAL_INFO_PATH.length + 1).includes('/');
 }
 
 function isServed(name: string): name is ServedOperation {

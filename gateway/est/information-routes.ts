@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { formatCertsOnly } from '#ca/pkix/cms.ts';
 import { CONTENT_TYPE, DIRECTORY_PATH, type Directory } from '#gateway/contract/est.ts';
+import { isTimeNonce, TIME_NONCE_HEADER } from '#gateway/contract/signed-time.ts';
 import { DEFAULT_POLICY } from '#gateway/domain/group.ts';
 import { routesOf } from './est-paths.ts';
 import type { EstServer } from './est-server.ts';
@@ -30,7 +31,15 @@ export function addInformationRoutes(app: FastifyInstance<EstServer>, { deps, an
 
   app.get(DIRECTORY_PATH, (request, reply) => {
     const { trustDomain } = deps.describeAuthority();
-    const directory: Directory = { version: 1, trustDomain, mqtt: deps.mqttAddress(), time: deps.clock.now() };
+    const nonce = request.headers[TIME_NONCE_HEADER.toLowerCase()];
+    const directory: Directory = {
+      version: 1,
+      trustDomain,
+      mqtt: deps.mqttAddress(),
+      time: deps.clock.now(),
+      // Whose clock is wrong cannot judge the dates of our certificates: the nonce tells that this was not said before.
+      ...(isTimeNonce(nonce) ? { signedTime: deps.signTime(nonce) } : {}),
+    };
     answer(request, reply, {
       status: 200,
       contentType: 'application/json',

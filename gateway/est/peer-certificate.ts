@@ -47,12 +47,10 @@ export class PeerCertificate {
   }
 
   /** RFC 7030 3.7: issued by our own CA, with the purpose id-kp-cmcRA. Whether it still counts the operations say. */
-  isRegistrarBelow(issuer: Buffer): boolean {
+  isRegistrarBelow(issuers: readonly Buffer[]): boolean {
     const certificate = this.#read();
-    return (
-      certificate?.extendedKeyUsage?.includes(OID.cmcRa) === true &&
-      verifyCertificateSignature(certificate, parseCertificate(issuer).publicKey)
-    );
+    if (certificate?.extendedKeyUsage?.includes(OID.cmcRa) !== true) return false;
+    return issuers.some((issuer) => verifyCertificateSignature(certificate, parseCertificate(issuer).publicKey));
   }
 
   #read(): Certificate | undefined {

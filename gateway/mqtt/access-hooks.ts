@@ -76,13 +76,17 @@ function isPublishAllowed({ sessionOf, table, log }: AccessDeps, client: Client,
   }
   // Only the gateway's own notices are retained: a device could fill the memory with as many topics as it likes.
   packet.retain = false;
-  // What a revoked session says is dropped later, not refused here: that would cut it before it has read why.
-  if (mayPublish(member.identity.revoked ? { ...member.identity, revoked: false } : member.identity, packet.topic))
-    return true;
+  // What a revoked or quarantined session says is dropped later, not refused here: that would cut it off.
+  if (mayPublish(withoutLimits(member.identity), packet.topic)) return true;
   const { deviceId, serial } = member.live;
   log.warn('publish refused', { deviceId, serial, topic: packet.topic.slice(0, 200), address: session.address });
   session.endReason ??= 'publish-refused';
   return false;
+}
+
+function withoutLimits(identity: TopicIdentity): TopicIdentity {
+  if (identity.kind === 'enrollment') return identity.revoked ? { ...identity, revoked: false } : identity;
+  return identity.revoked || identity.quarantined ? { ...identity, revoked: false, quarantined: false } : identity;
 }
 
 function isSubscribeAllowed({ sessionOf, limits, log }: AccessDeps, client: Client, filter: string): boolean {

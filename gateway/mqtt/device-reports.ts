@@ -4,7 +4,7 @@ import type { Log } from '#gateway/ports/log.ts';
 import type { CsrDesk } from './csr-desk.ts';
 import type { Intercept } from './device-broker.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
-import { type DeviceMember, endSession, type Session, type SessionOf } from './session.ts';
+import { type DeviceMember, endSession, type Member, type Session, type SessionOf } from './session.ts';
 import type { SessionOperations } from './session-operations.ts';
 import type { SessionTable } from './session-table.ts';
 
@@ -35,7 +35,7 @@ export function interceptReports(deps: ReportDeps): Intercept {
       member !== undefined &&
       !member.muted &&
       packet.topic.startsWith(member.outPrefix) &&
-      (!member.identity.revoked || mayPublish(member.identity, packet.topic));
+      (!isLimited(member) || mayPublish(member.identity, packet.topic));
     if (session === undefined || member === undefined || !mayPass) {
       done();
       return true;
@@ -72,12 +72,17 @@ async function receive(
   const { deviceId, serial } = member.live;
   member.pendingReports += 1;
   try {
-    await operations.receiveDeviceMessage({ deviceId, serial }, kind, payload);
+    await operations.receiveDeviceMessage(member.live, kind, payload);
   } catch (error) {
     log.error('device message failed', { deviceId, serial, kind, address: session.address, error });
   } finally {
     member.pendingReports -= 1;
   }
+}
+
+/** What it may not say any more is dropped here: a refusal would end the session, and what still has to be said with it. */
+function isLimited({ identity }: Member): boolean {
+  return identity.revoked || (identity.kind === 'device' && identity.quarantined === true);
 }
 
 function isReportKind(text: string): text is DeviceMessageKind {

@@ -86,13 +86,22 @@ function acceptDevice(
   }
   const { older, member } = table.register(session, grant, { now: clock.now(), monotonic: clock.monotonic() });
   if (older !== undefined) endSession(older, 'taken-over');
+  // As above: a quarantine changes the set first and looks into the table second.
+  member.identity.quarantined = operations.isQuarantined(deviceId);
   // The device has come with its own certificate: nobody needs to enroll it any more, and its claim is spent.
   for (const enrolling of table.enrolling(deviceId)) endSession(enrolling, 'enrolled');
   welcomeClient(client, deviceId, packet);
   session.socket.write(formatConnack(0));
   onAdmitted(session.address);
   const { address, since } = member.live;
-  operations.recordSessionOpened({ deviceId, serial, address, since });
+  const displaced = older?.member?.live;
+  operations.recordSessionOpened({
+    deviceId,
+    serial,
+    address,
+    since,
+    ...(displaced === undefined ? {} : { displaced }),
+  });
 }
 
 function acceptEnrollment(

@@ -43,6 +43,12 @@ export function sessionBroker({ table, aedes, desk, limits, clock }: SessionBrok
       }
       return marked;
     },
+    setQuarantined(deviceId: DeviceId, isQuarantined: boolean): LiveSession[] {
+      const member = table.ofDevice(deviceId)?.member;
+      if (member === undefined || member.identity.quarantined === isQuarantined) return [];
+      member.identity.quarantined = isQuarantined;
+      return [member.live];
+    },
     sendNotice(deviceId: DeviceId, token: string): boolean {
       const session = table.ofDevice(deviceId);
       if (session === undefined) return false;

@@ -5,12 +5,16 @@ import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { noteRenewed } from './campaign-results.ts';
 import { endClaim } from './end-claim.ts';
 import { isGroundStanding } from './enrollment-grounds.ts';
 import { hasNewcomerSince } from './queue-request.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
 export type ActivateDeps = { store: Store } & ShutOutDeps;
+
+/** Of one that has a successor in use: nothing is planned for it. */
+const NOT_TO_BE_RENEWED = { renewFrom: null, renewUntil: null };
 
 /**
  * The device has authenticated with a pending certificate: it works, so it becomes the active one, the device counts
@@ -43,6 +47,7 @@ export async function activateCertificate(
       activatedAt: now,
       lapseAt: null,
       supersedeAt: hasSuccessor ? endsAt : null,
+      ...(hasSuccessor && NOT_TO_BE_RENEWED),
     });
     const device = await tables.devices.find(deviceId);
     if (device !== undefined) {
@@ -54,7 +59,8 @@ export async function activateCertificate(
     }
     for (const older of others) {
       if (older.supersedeAt === null && older.issuedAt <= certificate.issuedAt) {
-        await tables.certificates.update(older.serial, { supersedeAt: endsAt });
+        await tables.certificates.update(older.serial, { supersedeAt: endsAt, ...NOT_TO_BE_RENEWED });
+        await noteRenewed(tables, { serial: older.serial, by: serial, now });
       }
     }
     const ended = enrollment === undefined ? [] : await confirmEnrollment(tables, enrollment, now);

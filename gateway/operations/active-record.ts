@@ -32,6 +32,9 @@ export function activeRecord(
     revokedAt: null,
     revocationReason: null,
     enrollmentId: null,
+    lineageId: null,
+    renewFrom: null,
+    renewUntil: null,
     der: certificate.der,
   };
 }

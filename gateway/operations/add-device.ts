@@ -3,6 +3,7 @@ import { formatJoinUrl } from '#gateway/contract/join-url.ts';
 import type { DeviceAdded } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { isBarred, newDevice } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { DEFAULT_GROUP, type Group } from '#gateway/domain/group.ts';
 import { formatTicket, hashTicket } from '#gateway/domain/ticket.ts';
@@ -48,16 +49,8 @@ export async function addDevice(deps: AddDeviceDeps, registration: DeviceRegistr
       );
     }
     const group = await requireGroup(tables, registration.group ?? DEFAULT_GROUP);
-    await tables.devices.insert({
-      deviceId,
-      group: group.name,
-      state: 'registered',
-      proofLevel: 'software',
-      hardwareSerial: registration.hardwareSerial ?? null,
-      owner: registration.owner ?? group.policy.owner,
-      createdAt: now,
-      noticeSeq: 0,
-    });
+    const { hardwareSerial = null, owner = group.policy.owner } = registration;
+    await tables.devices.insert(newDevice({ deviceId, group: group.name, hardwareSerial, owner }, now));
     await tables.audit.append(
       auditEntry({ at: now, actor, action: 'device.added', subject: deviceId, detail: `group ${group.name}` }),
     );
@@ -84,7 +77,7 @@ export async function addTicket(
       // A new key never displaces an accepted one by itself; revoking is the operator's explicit word.
       throw new GatewayError('STATE_CONFLICT', `"${deviceId}" is enrolled; revoke it first if it must enroll again`);
     }
-    if (device.state === 'retired' || device.state === 'quarantined') {
+    if (isBarred(device)) {
       throw new GatewayError('STATE_CONFLICT', `"${deviceId}" is ${device.state} and gets no ticket`);
     }
     const ended: CertificateRecord[] = [];

@@ -7,8 +7,9 @@ import { GatewayError, type RefusalSubject } from '#gateway/domain/gateway-error
 import { type ActivateDeps, activateCertificate } from './activate-certificate.ts';
 import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
 import { identifyRequester, type Requester } from './identify-requester.ts';
+import { forgetEndedQuarantine, type QuarantineDeps } from './quarantine-device.ts';
 
-export type AdmitDeps = ActivateDeps;
+export type AdmitDeps = ActivateDeps & Pick<QuarantineDeps, 'quarantined'>;
 
 export type SessionRequest = {
   /** The client certificate TLS verified, DER. */
@@ -84,7 +85,7 @@ export async function admitSession(deps: AdmitDeps, request: SessionRequest): Pr
 /** Nearly all who come are devices with their own certificate: the way to them is the short one. */
 async function identify(deps: AdmitDeps, { der, chain }: SessionRequest): Promise<Requester> {
   try {
-    return { kind: 'device', identity: await identifyPeer(deps, der) };
+    return { kind: 'device', identity: await identifyPeer(deps, der, { admitsQuarantined: true }) };
   } catch (notOwn) {
     if (!(notOwn instanceof GatewayError)) throw notOwn;
     return identifyRequester(deps, { der, chain: chain() }).catch((error: unknown) => {
@@ -101,6 +102,7 @@ async function admitDevice(deps: AdmitDeps, request: SessionRequest, identity: P
   if (certificate.state === 'pending') {
     await activateCertificate(deps, certificate.serial, identity.policy.overlapSeconds);
   }
+  await forgetEndedQuarantine(deps, deviceId);
   if (!isStillAdmitted(deps, certificate.serial)) {
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', { subject });
   }

@@ -13,7 +13,10 @@ import { type Arrival, type AttemptFacts, recordAttempt } from './record-attempt
 import { reenrollDevice } from './reenroll-device.ts';
 
 export type AnswerDeps = EnrollDeps &
-  ChallengeDeps & { describeAuthority: () => { rootCertificate: Buffer; intermediateCertificate: Buffer } };
+  ChallengeDeps & {
+    /** DER: what leads from this certificate to every root we ask devices to trust. */
+    caCertificatesFor: (certificate: Buffer) => Buffer[];
+  };
 
 /** Who sent it: a device renews the certificate it is connected with, the others enroll for the first time. */
 export type CsrSender = {
@@ -107,9 +110,8 @@ function issued(
   deps: AnswerDeps,
   requestId: string,
   attemptId: string,
-  { certificate, givenAgain }: Enrolled,
+  { certificate, givenAgain, window }: Enrolled,
 ): CsrAnswer {
-  const { intermediateCertificate, rootCertificate } = deps.describeAuthority();
   return {
     version: 1,
     requestId,
@@ -119,7 +121,8 @@ function issued(
     attemptId,
     transient: false,
     certificate: certificate.toString('base64'),
-    chain: [intermediateCertificate, rootCertificate].map((der) => der.toString('base64')),
+    chain: deps.caCertificatesFor(certificate).map((der) => der.toString('base64')),
+    ...(window === undefined ? {} : { suggestedWindow: window }),
   };
 }
 

@@ -6,7 +6,8 @@ import type { PolicyQuestion, PolicyVerdict, PolicyWebhook } from '#gateway/port
 
 export type PolicyDeps = { webhook: PolicyWebhook; log: Log };
 
-export type PolicyRequest = { policy: GroupPolicy; facts: PolicyFacts; question: PolicyQuestion };
+/** mayWait: a person can be asked; left out: only about a first enrollment. */
+export type PolicyRequest = { policy: GroupPolicy; facts: PolicyFacts; question: PolicyQuestion; mayWait?: boolean };
 
 /** Seconds: soon enough for a device that waits, seldom enough for a system that has to come up. */
 const WEBHOOK_RETRY = 60;
@@ -18,7 +19,7 @@ const WEBHOOK_RETRY = 60;
  * @throws GatewayError with the code of the first rule that refuses, POLICY_WEBHOOK_REFUSED, POLICY_WEBHOOK_UNAVAILABLE
  */
 export async function applyPolicy(deps: PolicyDeps, request: PolicyRequest): Promise<'approved' | { waits: string }> {
-  const { policy, facts, question } = request;
+  const { policy, facts, question, mayWait = facts.kind === 'enroll' } = request;
   const subject = { deviceId: facts.deviceId };
   const findings = judgePolicy(policy, facts);
   for (const finding of findings) {
@@ -34,8 +35,8 @@ export async function applyPolicy(deps: PolicyDeps, request: PolicyRequest): Pro
         subject,
       });
     }
-    // In renewals nobody waits for a person: whoever wants to stop one denies it.
-    if (decision === 'ask a person' && facts.kind === 'enroll') {
+    // In renewals of what is still good nobody waits for a person: whoever wants to stop one denies it.
+    if (decision === 'ask a person' && mayWait) {
       return { waits: waits ?? reason ?? 'another system wants a person to decide' };
     }
   }

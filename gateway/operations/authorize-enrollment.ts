@@ -5,7 +5,7 @@ import { readText } from '#ca/pkix/der-values.ts';
 import { parseName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { isDeviceId } from '#gateway/contract/device-id.ts';
-import type { Device } from '#gateway/domain/device.ts';
+import { type Device, isBarred, newDevice } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Group } from '#gateway/domain/group.ts';
 import type { Registrar } from '#gateway/domain/registrar.ts';
@@ -65,7 +65,8 @@ export async function authorizeEnrollment(deps: AuthorizeDeps, application: Appl
     }
     case 'manufacturer': {
       const { deviceId, group, ca, serialNumber } = requester;
-      const device = requester.device ?? newDevice({ deviceId, group, hardwareSerial: serialNumber }, deps.clock.now());
+      const device =
+        requester.device ?? strangerDevice({ deviceId, group, hardwareSerial: serialNumber }, deps.clock.now());
       return { device, isRegistered: requester.device !== undefined, group, grounds: { by: 'manufacturer', ca } };
     }
     case 'registrar':
@@ -119,10 +120,10 @@ async function authorizeRegistrar(
   const grounds = { by: 'registrar', registrar } as const;
   if (device === undefined) {
     const hardwareSerial = requireHardwareSerial(serials);
-    const unknown = newDevice({ deviceId, group, hardwareSerial }, deps.clock.now());
+    const unknown = strangerDevice({ deviceId, group, hardwareSerial }, deps.clock.now());
     return { device: unknown, isRegistered: false, group, grounds };
   }
-  if (device.state === 'retired' || device.state === 'quarantined') {
+  if (isBarred(device)) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject: { deviceId } });
   }
   return { device, isRegistered: true, group, grounds };
@@ -165,18 +166,9 @@ function requireHardwareSerial(serials: readonly (string | undefined)[]): string
   );
 }
 
-function newDevice(
+function strangerDevice(
   { deviceId, group, hardwareSerial }: Pick<Device, 'deviceId' | 'hardwareSerial'> & { group: Group },
   now: number,
 ): Device {
-  return {
-    deviceId,
-    group: group.name,
-    state: 'registered',
-    proofLevel: 'software',
-    hardwareSerial,
-    owner: group.policy.owner,
-    createdAt: now,
-    noticeSeq: 0,
-  };
+  return newDevice({ deviceId, group: group.name, hardwareSerial, owner: group.policy.owner }, now);
 }

@@ -1,6 +1,6 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { isDeviceId } from '#gateway/contract/device-id.ts';
-import type { Device } from '#gateway/domain/device.ts';
+import { type Device, isBarred } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Group } from '#gateway/domain/group.ts';
 import { hashTicket, isTicketSecret, type Ticket, ticketState } from '#gateway/domain/ticket.ts';
@@ -64,7 +64,7 @@ export async function findDevice(
 ): Promise<{ device: Device; group: Group }> {
   const device = await store.read.devices.find(deviceId);
   if (device === undefined) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered');
-  if (device.state === 'retired' || device.state === 'quarantined') {
+  if (isBarred(device)) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject: { deviceId } });
   }
   const group = await store.read.groups.find(device.group);

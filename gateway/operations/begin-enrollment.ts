@@ -1,6 +1,6 @@
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import type { Device } from '#gateway/domain/device.ts';
+import { type Device, isBarred } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import type { EnrollmentRequest } from '#gateway/domain/enrollment-request.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -101,6 +101,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
       requestId: decision === 'approved' ? (known?.id ?? null) : null,
       serverKeyFor: madeHere === undefined ? null : csr.spkiSha256,
       lifetimeSeconds: group.policy.lifetimeSeconds,
+      noRevAvailBelowSeconds: group.policy.noRevAvailBelowSeconds,
       now,
     });
     if (ticket !== undefined) {
@@ -120,7 +121,7 @@ async function findRegistered(tables: Tables, { device, isRegistered }: Applican
     if (isRegistered) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered', { subject });
     return undefined;
   }
-  if (stored.state === 'retired' || stored.state === 'quarantined') {
+  if (isBarred(stored)) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${stored.state}`, { subject });
   }
   if (stored.group !== device.group || stored.hardwareSerial !== device.hardwareSerial) {

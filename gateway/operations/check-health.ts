@@ -2,18 +2,20 @@ import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import type { RevocationPublisher } from './publish-revocations.ts';
 
 export type HealthDeps = {
   store: Store;
   authority: CertificateAuthority;
   clock: Clock;
+  revocations: Pick<RevocationPublisher, 'lists' | 'failure'>;
   /** Milliseconds UTC at which the gateway's own certificates end, by name. */
   ownCertificates: () => { name: string; notAfter: number }[];
 };
 
 /** A check that hangs is a check that failed. */
 const PATIENCE_MS = 1000;
-/** A revocation that is on no CRL after this long is a fault. */
+/** Lists that cannot be made for this long are a fault: what was revoked since is on none. */
 const LISTED_WITHIN_MS = 30_000;
 
 /** Can the gateway issue and authenticate at this moment? Every answer comes from trying, not from remembering. */
@@ -32,8 +34,8 @@ export async function checkHealth(deps: HealthDeps): Promise<HealthCheck[]> {
       'the certificate authority answers',
       'look for the authority process and its log; without it nobody can enroll or renew',
     ),
-    checkCrl(deps, now),
   ]);
+  checks.push(checkCrl(deps, now));
   for (const { name, notAfter } of deps.ownCertificates()) {
     const ok = notAfter > now;
     checks.push({
@@ -46,20 +48,25 @@ export async function checkHealth(deps: HealthDeps): Promise<HealthCheck[]> {
   return checks;
 }
 
-async function checkCrl({ store }: HealthDeps, now: number): Promise<HealthCheck> {
-  const crl = await store.read.crls.latest();
-  const advice = 'a new one is signed as soon as the authority answers';
-  if (crl === undefined) return { name: 'crl', ok: false, detail: 'none was ever signed', advice };
-  const [newest] = await store.read.revocations.listNewest(1);
-  // thisUpdate has whole seconds: what was revoked within that second is taken for listed.
-  const missing =
-    newest !== undefined && newest.revokedAt >= crl.thisUpdate + 1000 && now - newest.revokedAt > LISTED_WITHIN_MS;
-  if (missing) return { name: 'crl', ok: false, detail: `number ${crl.number} lacks the newest revocation`, advice };
-  const ok = crl.nextUpdate > now;
+/** Anything less than this share of its life left, and several attempts to replace it have failed. */
+const LEAST_LEFT = 1 / 4;
+
+function checkCrl({ revocations }: HealthDeps, now: number): HealthCheck {
+  const { full } = revocations.lists;
+  const { failure } = revocations;
+  const advice = `a new one is signed as soon as the authority answers${failure === undefined ? '' : `; it says: ${failure.error}`}`;
+  if (full === undefined) return { name: 'crl', ok: false, detail: 'none was ever signed', advice };
+  const next = new Date(full.nextUpdate).toISOString();
+  if (failure !== undefined && now - failure.since > LISTED_WITHIN_MS) {
+    const since = new Date(failure.since).toISOString();
+    return { name: 'crl', ok: false, detail: `number ${full.number} could not be replaced since ${since}`, advice };
+  }
+  const left = full.nextUpdate - now;
+  const ok = left > (full.nextUpdate - full.thisUpdate) * LEAST_LEFT;
   return {
     name: 'crl',
     ok,
-    detail: `number ${crl.number}, next update ${new Date(crl.nextUpdate).toISOString()}`,
+    detail: `number ${full.number}, next update ${next}`,
     ...(ok ? {} : { advice }),
   };
 }

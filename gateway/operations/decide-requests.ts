@@ -1,6 +1,7 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { EnrollmentRequestState, EnrollmentRequestSummary, Page } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import { isBarred, newDevice } from '#gateway/domain/device.ts';
 import { type EnrollmentRequest, REQUEST_LIFE_MS } from '#gateway/domain/enrollment-request.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Broker } from '#gateway/ports/broker.ts';
@@ -130,8 +131,7 @@ async function registerDevice(
 ): Promise<void> {
   const device = await tables.devices.find(deviceId);
   if (device !== undefined) {
-    if (device.state === 'retired' || device.state === 'quarantined')
-      throw conflict(`"${deviceId}" is ${device.state} and gets no certificate`);
+    if (isBarred(device)) throw conflict(`"${deviceId}" is ${device.state} and gets no certificate`);
     if (device.group === group && device.hardwareSerial === hardwareSerial) return;
     throw conflict(`another device was registered as "${deviceId}" since: group ${device.group}`);
   }
@@ -139,16 +139,7 @@ async function registerDevice(
   if (policy === undefined) throw conflict(`there is no group "${group}" any more`);
   const owner = await findHardwareOwner(tables, { deviceId, group, hardwareSerial });
   if (owner !== undefined) throw conflict(`"${owner}" has the hardware serial of this one`);
-  await tables.devices.insert({
-    deviceId,
-    group,
-    state: 'registered',
-    proofLevel: 'software',
-    hardwareSerial,
-    owner: policy.owner,
-    createdAt: now,
-    noticeSeq: 0,
-  });
+  await tables.devices.insert(newDevice({ deviceId, group, hardwareSerial, owner: policy.owner }, now));
   await tables.audit.append(
     auditEntry({
       at: now,

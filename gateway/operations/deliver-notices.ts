@@ -42,7 +42,11 @@ export async function deliverPendingNotices(deps: DeliverDeps, deviceId: DeviceI
 
 /** The same notice, id and seq, under a signature the device can still verify. */
 function currentToken({ signer }: DeliverDeps, { token, createdAt }: NoticeRecord, now: number): string {
-  if (now - createdAt < SIGNATURE_FRESH_MS) return token;
-  const notice = parseNotice(parseCompactJws(token).payload);
+  const jws = parseCompactJws(token);
+  const [signedWith] = jws.header.x5c;
+  const certificate = signer.certificate?.();
+  const isSameSigner = certificate === undefined || signedWith?.equals(certificate) === true;
+  if (isSameSigner && now - createdAt < SIGNATURE_FRESH_MS) return token;
+  const notice = parseNotice(jws.payload);
   return notice === undefined ? token : signer.sign(notice);
 }

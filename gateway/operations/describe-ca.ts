@@ -3,14 +3,14 @@ import { formatNameText } from '#ca/pkix/name.ts';
 import { classifyPublicKey } from '#ca/pkix/public-key.ts';
 import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { CaCertificateDetail, CaDescription } from '#gateway/contract/operator-api.ts';
-import type { Store } from '#gateway/ports/store.ts';
+import type { RevocationPublisher } from './publish-revocations.ts';
 
 export async function describeCa(deps: {
-  store: Pick<Store, 'read'>;
   authority: CertificateAuthority;
+  revocations: Pick<RevocationPublisher, 'lists'>;
 }): Promise<CaDescription> {
   const { trustDomain, rootCertificate, intermediateCertificate } = await deps.authority.describe();
-  const crl = await deps.store.read.crls.latest();
+  const crl = deps.revocations.lists.full;
   return {
     trustDomain,
     root: detail(parseCertificate(rootCertificate)),

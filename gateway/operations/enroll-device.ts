@@ -1,19 +1,19 @@
-import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import type { SuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import { admitApplicant, type FirstRequest } from './admit-applicant.ts';
 import type { PolicyDeps } from './apply-policy.ts';
 import { grantEnrollment } from './grant-enrollment.ts';
-import { issueRecorded } from './issue-recorded.ts';
+import { type IssueDeps, issueRecorded } from './issue-recorded.ts';
 import { readCsr } from './read-csr.ts';
 import { type AttemptDeps, type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
+import { suggestedWindow } from './renewal-planner.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
-export type EnrollDeps = AttemptDeps &
-  ShutOutDeps &
-  PolicyDeps & { authority: CertificateAuthority; trustDomain: string };
+export type EnrollDeps = AttemptDeps & ShutOutDeps & PolicyDeps & IssueDeps & { trustDomain: string };
 
 export type EnrollRequest = FirstRequest;
 
-export type Enrolled = { certificate: Buffer; givenAgain: boolean };
+/** `window`: when it is to be renewed; left out when it was given before. */
+export type Enrolled = { certificate: Buffer; givenAgain: boolean; window?: SuggestedWindow };
 
 /**
  * First enrollment: with a one-time ticket, a claim made of one, the certificate of the device's maker, or by a
@@ -29,8 +29,8 @@ export async function enrollDevice(deps: EnrollDeps, request: EnrollRequest): Pr
     await shutOut(deps, granted.ended, 'asked for again');
     const { pendingLapseSeconds } = admitted.applicant.group.policy;
     const issue = () => issueRecorded(deps, granted.enrollment, pendingLapseSeconds);
-    const { der } = await facts.steps.run('certificate', issue, ({ serial }) => `serial ${serial}`);
-    return { certificate: der, givenAgain: false };
+    const issued = await facts.steps.run('certificate', issue, ({ serial }) => `serial ${serial}`);
+    return { certificate: issued.der, givenAgain: false, ...suggestedWindow(issued) };
   };
   return recordAttempt(deps, { ...request, kind: 'enroll' }, enrolled, issuedOrAgain);
 }

@@ -55,13 +55,13 @@ export async function findKeyInUse(
   );
 }
 
-/** @throws GatewayError KEY_NOT_ALLOWED for a key of this device that was revoked as compromised */
+/** @throws GatewayError KEY_NOT_ALLOWED for a key that was revoked as compromised, of whatever device */
 export async function requireUncompromised(
   read: Read,
   { deviceId, spkiSha256 }: { deviceId: DeviceId; spkiSha256: string },
 ): Promise<void> {
-  const held = await read.certificates.listByDevice(deviceId);
-  if (!held.some((other) => other.spkiSha256 === spkiSha256 && other.revocationReason === 'keyCompromise')) return;
+  const same = await read.certificates.listByKey(spkiSha256);
+  if (!same.some(({ revocationReason }) => revocationReason === 'keyCompromise')) return;
   throw new GatewayError('KEY_NOT_ALLOWED', 'this key was revoked as compromised; make a new one', {
     subject: { deviceId },
   });

@@ -77,14 +77,14 @@ async function judge(deps: GrantDeps, { applicant, judged }: Admitted): Promise<
   return applyPolicy(deps, { policy: judged.group.policy, facts, question });
 }
 
-function pending({ id, deviceId, reason }: EnrollmentRequest): GatewayError {
+export function pending({ id, deviceId, reason }: EnrollmentRequest): GatewayError {
   return new GatewayError('APPROVAL_PENDING', `request ${id} waits for a person to decide: ${reason}`, {
     retryAfter: APPROVAL_RETRY_SECONDS,
     subject: { deviceId },
   });
 }
 
-function refused({ id, deviceId, note }: EnrollmentRequest): GatewayError {
+export function refused({ id, deviceId, note }: EnrollmentRequest): GatewayError {
   return new GatewayError('APPROVAL_REFUSED', `request ${id} was refused by a person: ${note ?? 'no reason given'}`, {
     subject: { deviceId },
   });

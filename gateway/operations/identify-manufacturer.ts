@@ -8,7 +8,7 @@ import { validatePath } from '#ca/pkix/path.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { spkiSha256 } from '#ca/pkix/public-key.ts';
 import { type DeviceId, isDeviceId } from '#gateway/contract/device-id.ts';
-import type { Device } from '#gateway/domain/device.ts';
+import { type Device, isBarred } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Group } from '#gateway/domain/group.ts';
 import type { ManufacturerCa } from '#gateway/domain/manufacturer-ca.ts';
@@ -190,7 +190,7 @@ async function findDevice(
       subject: { deviceId: elsewhere.deviceId },
     });
   }
-  if (device?.state === 'retired' || device?.state === 'quarantined') {
+  if (device !== undefined && isBarred(device)) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, {
       subject: { deviceId: device.deviceId },
     });

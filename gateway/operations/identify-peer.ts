@@ -9,6 +9,7 @@ import {
   judgeCertificate,
 } from '#gateway/domain/certificate-record.ts';
 import { type Device, meetsProof } from '#gateway/domain/device.ts';
+import { judgeExpired, requireLaneOf } from '#gateway/domain/expired-lane.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
@@ -22,7 +23,15 @@ export type PeerIdentity = {
   policy: GroupPolicy;
   proofLevel: ProofLevel;
   certificate: CertificateRecord;
+  /** Milliseconds since its certificate ended: it may ask for the next one, and nothing else. */
+  expiredFor?: number;
 };
+
+/**
+ * admitsQuarantined: for a session that will be limited to what an identity needs. admitsExpired: for a request to
+ * re-enroll, within the grace of the group.
+ */
+export type IdentifyOptions = { admitsQuarantined?: boolean; admitsExpired?: boolean };
 
 const REFUSALS = {
   CERTIFICATE_UNKNOWN: 'this certificate was not issued by this gateway; enroll the device with a ticket',
@@ -40,7 +49,11 @@ const REFUSALS = {
  * @param der the client certificate as TLS showed it
  * @throws GatewayError with a CERTIFICATE_* code, PROFILE_NOT_A_DEVICE, DEVICE_UNKNOWN, DEVICE_NOT_ALLOWED or PROOF_TOO_LOW
  */
-export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<PeerIdentity> {
+export async function identifyPeer(
+  deps: IdentifyDeps,
+  der: Buffer,
+  { admitsQuarantined = false, admitsExpired = false }: IdentifyOptions = {},
+): Promise<PeerIdentity> {
   const { certificate, serial } = await findOwnCertificate(deps.store, der);
   if (certificate === undefined) {
     throw new GatewayError('CERTIFICATE_UNKNOWN', REFUSALS.CERTIFICATE_UNKNOWN, {
@@ -51,16 +64,20 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
     serial: certificate.serial,
     ...(certificate.deviceId === null ? {} : { deviceId: certificate.deviceId }),
   };
-  const refusal = judgeCertificate(certificate, deps.clock.now());
+  const now = deps.clock.now();
+  const refusal = judgeCertificate(certificate, now);
   if (refusal === 'PROFILE_NOT_A_DEVICE' && certificate.profile === 'device-bootstrap') {
     throw new GatewayError('CLAIM_ONLY_ENROLLS', 'this certificate of a claim opens a first enrollment only', {
       subject,
     });
   }
-  if (refusal !== undefined) throw refuseCertificate(refusal, certificate);
+  const isExpired = refusal === 'CERTIFICATE_EXPIRED' && admitsExpired;
+  if (refusal !== undefined && !isExpired) throw refuseCertificate(refusal, certificate);
   const device = certificate.deviceId === null ? undefined : await deps.store.read.devices.find(certificate.deviceId);
   if (device === undefined) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered', { subject });
-  if (device.state === 'retired' || device.state === 'quarantined') {
+  // It keeps the certificate it has in use and gets no other.
+  const isLetIn = admitsQuarantined && device.state === 'quarantined' && certificate.state === 'active';
+  if (!isLetIn && (device.state === 'retired' || device.state === 'quarantined')) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject });
   }
   const proofLevel = certificate.proofLevel ?? 'software';
@@ -78,6 +95,7 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
       subject,
     });
   }
+  if (isExpired) await requireGrace(deps, { certificate, device, policy: group.policy }, now);
   return {
     deviceId: device.deviceId,
     device,
@@ -85,7 +103,19 @@ export async function identifyPeer(deps: IdentifyDeps, der: Buffer): Promise<Pee
     policy: group.policy,
     proofLevel,
     certificate,
+    ...(isExpired && { expiredFor: Math.max(0, now - certificate.notAfter) }),
   };
+}
+
+async function requireGrace(
+  { store }: IdentifyDeps,
+  { certificate, device, policy }: Pick<PeerIdentity, 'certificate' | 'device' | 'policy'>,
+  now: number,
+): Promise<void> {
+  const held = await store.read.certificates.listByDevice(device.deviceId);
+  const refusal = judgeExpired(certificate, held, policy, now);
+  if (refusal !== undefined) throw refuseCertificate(refusal, certificate);
+  requireLaneOf(device);
 }
 
 export function refuseCertificate(

@@ -2,7 +2,7 @@ import { isPrintable } from '#ca/pkix/der.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { DevicesImported } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import type { Device } from '#gateway/domain/device.ts';
+import { type Device, newDevice } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { DEFAULT_GROUP, type Group } from '#gateway/domain/group.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -67,16 +67,17 @@ async function importOne(
   if (known !== undefined) {
     return { deviceId, outcome: isAllowed ? 'unchanged' : 'added', detail: isAllowed ? null : 'its endorsement key' };
   }
-  await tables.devices.insert({
-    deviceId,
-    group: group.name,
-    state: 'registered',
-    proofLevel: 'software',
-    hardwareSerial: entry.hardwareSerial ?? null,
-    owner: entry.owner ?? group.policy.owner,
-    createdAt: now,
-    noticeSeq: 0,
-  });
+  await tables.devices.insert(
+    newDevice(
+      {
+        deviceId,
+        group: group.name,
+        hardwareSerial: entry.hardwareSerial ?? null,
+        owner: entry.owner ?? group.policy.owner,
+      },
+      now,
+    ),
+  );
   const detail = `group ${group.name}, hardware serial ${entry.hardwareSerial ?? 'unknown'}, imported`;
   await tables.audit.append(auditEntry({ at: now, actor, action: 'device.added', subject: deviceId, detail }));
   return { deviceId, outcome: 'added', detail: null };

@@ -10,15 +10,17 @@ export type OwnCertificateDeps = { store: Store; authority: CertificateAuthority
 
 export type OwnCertificateOrder =
   | { profile: 'gateway-server'; publicKey: Buffer; dnsNames: string[]; ipAddresses: string[] }
-  | { profile: 'notice-signer'; publicKey: Buffer };
+  | { profile: 'notice-signer'; publicKey: Buffer }
+  | { profile: 'ocsp-responder'; publicKey: Buffer; issuerKeyId: string };
 
-/** 30 days: replaced at two thirds, without a restart. */
-const LIFETIME_SECONDS = 30 * 24 * 3600;
+const DAY = 24 * 3600;
+/** Seconds; replaced long before, without a restart. A responder's cannot be taken back, and so lives a week. */
+const LIFETIMES = { 'gateway-server': 30 * DAY, 'notice-signer': 30 * DAY, 'ocsp-responder': 7 * DAY } as const;
 
 /** A certificate for one of the gateway's own keys, recorded like every other. @returns DER. @throws AuthorityError */
 export async function issueOwnCertificate(deps: OwnCertificateDeps, order: OwnCertificateOrder): Promise<Buffer> {
   const serial = deps.random.serialNumber();
-  const whole: IssuanceOrder = { ...order, serial, lifetimeSeconds: LIFETIME_SECONDS };
+  const whole: IssuanceOrder = { ...order, serial, lifetimeSeconds: LIFETIMES[order.profile] };
   const der = await deps.authority.issue(whole);
   const now = deps.clock.now();
   const record = activeRecord(der, whole, { deviceId: null, now });

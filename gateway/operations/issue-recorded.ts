@@ -6,15 +6,21 @@ import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
 import type { ProofLevel } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import type { Device } from '#gateway/domain/device.ts';
+import { type Device, isBarred } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { isGroundStanding } from './enrollment-grounds.ts';
 import { markRevoked } from './mark-revoked.ts';
+import type { RenewalPlanner } from './renewal-planner.ts';
 
-export type IssueDeps = { store: Store; authority: CertificateAuthority; clock: Clock };
+export type IssueDeps = {
+  store: Store;
+  authority: CertificateAuthority;
+  clock: Clock;
+  renewals: Pick<RenewalPlanner, 'plan' | 'release' | 'measure'>;
+};
 
 type DeviceOrder = Extract<IssuanceOrder, { profile: 'device' }>;
 
@@ -38,7 +44,15 @@ export function proofLevelOf(enrollment: Pick<Enrollment, 'order'>): ProofLevel 
  * with its audit event in one transaction. Only then does anybody see it. Safe to do again at any point.
  * @throws GatewayError AUTHORITY_UNAVAILABLE (nothing is lost: the same request asked again goes on from here)
  */
-export async function issueRecorded(
+export function issueRecorded(
+  deps: IssueDeps,
+  enrollment: Enrollment,
+  lapseSeconds: number,
+): Promise<CertificateRecord> {
+  return deps.renewals.measure(() => issueAndRecord(deps, enrollment, lapseSeconds));
+}
+
+async function issueAndRecord(
   deps: IssueDeps,
   enrollment: Enrollment,
   lapseSeconds: number,
@@ -114,18 +128,24 @@ export async function reopenRequest(tables: Tables, enrollment: Enrollment, now:
 
 /** Records a certificate the authority has signed for this enrollment. Doing it twice changes nothing. */
 export async function recordIssued(
-  deps: Pick<IssueDeps, 'store' | 'clock'>,
+  deps: Pick<IssueDeps, 'store' | 'clock' | 'renewals'>,
   enrollment: Enrollment,
   der: Buffer,
   lapseSeconds: number,
 ): Promise<CertificateRecord> {
   const now = deps.clock.now();
-  const record = recordOf(der, enrollment, now, lapseSeconds);
+  const unplanned = recordOf(der, enrollment, now, lapseSeconds);
+  const record = { ...unplanned, ...deps.renewals.plan(unplanned) };
+  let replaced: CertificateRecord | undefined;
   const outcome = await deps.store.write(async (tables) => {
     const existing = await tables.certificates.find(record.serial);
     if (existing !== undefined) return existing;
     if (!(await isStillWanted(tables, enrollment))) return takeBack(tables, enrollment, record, now);
-    await tables.certificates.insert(record);
+    replaced =
+      enrollment.replacesSerial === null ? undefined : await tables.certificates.find(enrollment.replacesSerial);
+    // The first certificate that this one goes back to, over any number of renewals; null when it is the first.
+    const lineageId = replaced?.lineageId ?? enrollment.replacesSerial;
+    await tables.certificates.insert({ ...record, lineageId });
     await tables.enrollments.update(enrollment.id, { state: 'issued', updatedAt: now });
     await tables.audit.append(
       auditEntry({
@@ -139,6 +159,9 @@ export async function recordIssued(
     );
     return record;
   });
+  // Whichever of the two is not to be renewed any more has no place in the calendar.
+  const superfluous = outcome === record ? replaced : record;
+  if (superfluous !== undefined) deps.renewals.release(superfluous);
   if (outcome.state === 'revoked') {
     throw new GatewayError('DEVICE_NOT_ALLOWED', 'this device was revoked while its certificate was being made', {
       subject: { deviceId: enrollment.deviceId },
@@ -156,7 +179,7 @@ function actorOf({ kind, ticketId, deviceId }: Enrollment): string {
 async function isStillWanted(tables: Tables, enrollment: Enrollment): Promise<boolean> {
   if ((await tables.enrollments.find(enrollment.id))?.state !== 'approved') return false;
   const device = await tables.devices.find(enrollment.deviceId);
-  if (device === undefined || device.state === 'retired' || device.state === 'quarantined') return false;
+  if (device === undefined || isBarred(device)) return false;
   if (enrollment.kind === 'enroll') return isApprovalStanding(tables, enrollment, device);
   if (enrollment.replacesSerial === null || device.state === 'revoked') return false;
   const replaced = await tables.certificates.find(enrollment.replacesSerial);
@@ -222,6 +245,9 @@ function recordOf(der: Buffer, enrollment: Enrollment, now: number, lapseSeconds
     revokedAt: null,
     revocationReason: null,
     enrollmentId: enrollment.id,
+    lineageId: null,
+    renewFrom: null,
+    renewUntil: null,
     der: certificate.der,
   };
 }

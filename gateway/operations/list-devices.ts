@@ -12,6 +12,7 @@ import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Broker } from '#gateway/ports/broker.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import { lastRolledBack } from './note-rolled-back.ts';
 
 export type ReadDeps = { store: Pick<Store, 'read'>; broker: Broker };
 
@@ -58,6 +59,7 @@ export async function showDevice(deps: ReadDeps, deviceId: DeviceId): Promise<De
     session: live === undefined ? null : { since: live.since, address: live.address, serial: live.serial },
     lastSession: record?.last ?? null,
     notices: notices.map(({ id, kind, seq, state }) => ({ id, kind, seq, state })),
+    rolledBack: lastRolledBack(device) ?? null,
   };
 }
 
@@ -68,8 +70,8 @@ function summariseTpm(endorsement: Endorsement): DeviceTpm {
 }
 
 export function summarise(certificate: CertificateRecord): CertificateSummary {
-  const { serial, state, profile, notBefore, notAfter, sha256 } = certificate;
-  return { serial, state, profile, notBefore, notAfter, sha256 };
+  const { serial, state, profile, notBefore, notAfter, renewFrom, sha256 } = certificate;
+  return { serial, state, profile, notBefore, notAfter, renewFrom, sha256 };
 }
 
 /** A full page may have more behind it: its last key is where the next one starts. */

@@ -108,6 +108,11 @@ async function requirePolicy(tables: Tables, policy: GroupPolicy, name: string):
   if (policy.overlapSeconds >= policy.lifetimeSeconds) {
     throw new GatewayError('REQUEST_INVALID', 'the overlap must be shorter than the lifetime of a certificate');
   }
+  const { mostWithoutStatus } = PROFILES.device;
+  if (policy.noRevAvailBelowSeconds > mostWithoutStatus) {
+    const days = mostWithoutStatus / (24 * 3600);
+    throw new GatewayError('REQUEST_INVALID', `certificates go without CRL and OCSP up to lives of ${days} days`);
+  }
   requireRules(policy);
   for (const other of policy.readFrom) {
     if (other !== name && (await tables.groups.find(other)) === undefined) {

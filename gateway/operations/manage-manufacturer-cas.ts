@@ -83,8 +83,13 @@ async function requireForeignCa(deps: ManufacturerDeps, certificate: Certificate
     throw new GatewayError('REQUEST_INVALID', 'this is not the certificate of a CA');
   if (notAfter < now) throw new GatewayError('REQUEST_INVALID', 'this certificate has expired');
   // Our own certificates are judged by their rows. Trusted as a maker's, our CA would bring revoked devices back in.
-  const { rootCertificate, intermediateCertificate } = await askAuthority(deps.authority, (own) => own.describe());
-  if ([rootCertificate, intermediateCertificate].some((own) => parseCertificate(own).publicKey.equals(publicKey)))
+  const {
+    rootCertificate,
+    intermediateCertificate,
+    issuers = [],
+  } = await askAuthority(deps.authority, (own) => own.describe());
+  const ours = [rootCertificate, intermediateCertificate, ...issuers.flatMap((one) => [one.root, one.certificate])];
+  if (ours.some((own) => parseCertificate(own).publicKey.equals(publicKey)))
     throw new GatewayError('REQUEST_INVALID', 'this is the CA of this gateway; a maker has its own');
 }
 

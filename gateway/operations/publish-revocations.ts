@@ -1,25 +1,24 @@
-import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
-import { formatRevokedEntry } from '#ca/revocation/crl.ts';
-import { parseRevocationReason } from '#ca/revocation/reasons.ts';
-import { MAX_LISTED_REVOCATIONS } from '#gateway/contract/notice.ts';
-import { FLEET_TOPICS } from '#gateway/contract/topics.ts';
+import type { AuthorityDescription, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import type { CrlRecord } from '#gateway/domain/revocation-record.ts';
-import type { Broker } from '#gateway/ports/broker.ts';
+import type { IssuerRevocations } from '#gateway/domain/issuer-revocations.ts';
+import type { PublishedList } from '#gateway/domain/status-change.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
-import type { NoticeSigner } from '#gateway/ports/notice-signer.ts';
-import type { Randomness } from '#gateway/ports/randomness.ts';
+import type { StatusListArchive } from '#gateway/ports/status-list-archive.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import { type ListIssuer, listIssuers } from './list-issuers.ts';
+import { PublishedLists } from './published-lists.ts';
+import { recordLists, restoreLists } from './record-lists.ts';
+import { RevocationIndex, saveDeltaBase } from './revocation-index.ts';
+import { dueScopes, type ListRound, signDelta, signList } from './sign-lists.ts';
+import { type TellFleetDeps, tellFleet } from './tell-fleet.ts';
 
-export type PublishDeps = {
+export type PublishDeps = TellFleetDeps & {
   store: Store;
   authority: CertificateAuthority;
-  broker: Broker;
-  signer: NoticeSigner;
+  archive: StatusListArchive;
   clock: Clock;
-  random: Randomness;
   metrics: Metrics;
   log: Log;
   /** Milliseconds a CRL is good for; it is replaced long before (see CRL_PERIODS_VALID). */
@@ -28,30 +27,44 @@ export type PublishDeps = {
 
 /** A CRL is replaced after this share of its life, so that relying parties survive several failed builds. */
 const CRL_PERIODS_VALID = 8;
-const PAGE = 5000;
 const WAIT_FOR_CRL_MS = 1500;
 /** Further ahead than this a CRL was made by a clock that was wrong. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000;
 /** X.509 times are whole seconds: two lists in one second could not be told apart (thisUpdate must rise). */
 const SECOND = 1000;
+/** The next lists come so many times later than these took: in a long series of revocations a tenth is spent on lists. */
+const PACE = 10;
+const LONGEST_INTERVAL_MS = 5_000;
 
 /**
- * Publishes what was revoked: one signed CRL for all revocations that came in meanwhile, never two at a time, and the
- * retained fleet notice. When a build fails the last good CRL stays served and the next attempt follows.
+ * Publishes what was revoked: signed lists for all that came in meanwhile, never two rounds at a time, and the retained
+ * fleet notice. What is revoked stays in memory, and a round costs what changed (see RevocationIndex and CrlEntries).
+ * When a build fails the last good lists stay served, the next attempt follows, and health says so.
  */
 export class RevocationPublisher {
+  readonly lists = new PublishedLists();
+  /** Told which certificates have another status now. */
+  onChanged: (serials: readonly string[]) => void = () => undefined;
   readonly #deps: PublishDeps;
+  readonly #index: RevocationIndex;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
+  readonly #restored = new Set<string>();
   #lastThisUpdate = 0;
-  /** When the entries of the last CRL of this process were read: what came later is not on it. */
-  #collectedAt = 0;
+  #lastRoundMs = 0;
+  #failure: { since: number; error: string } | undefined;
 
   constructor(deps: PublishDeps) {
     this.#deps = deps;
+    this.#index = new RevocationIndex(deps.store);
   }
 
-  /** Publishes, sharing the work of those who ask at the same time. Rejects when the CRL could not be built. */
+  /** Since when lists have failed to be made, and why at last; undefined: the last one succeeded. */
+  get failure(): { since: number; error: string } | undefined {
+    return this.#failure;
+  }
+
+  /** Publishes, sharing the work of those who ask at the same time. Rejects when a list could not be built. */
   publish(): Promise<void> {
     if (this.#running === undefined) {
       this.#running = this.#run().finally(() => {
@@ -71,7 +84,7 @@ export class RevocationPublisher {
 
   /**
    * Publishes what was just committed, and waits for the CRL when it can be made at once: whoever revokes one device
-   * finds it listed. In a series of revocations the next CRL comes a second after the last, and nobody waits for that.
+   * finds it listed. In a series of revocations the next CRL comes a while after the last, and nobody waits for that.
    * A failure is logged and tried again by the sweep.
    */
   async published(): Promise<void> {
@@ -79,7 +92,7 @@ export class RevocationPublisher {
       this.#deps.log.error('CRL not rebuilt, the last one stays in force', { error: String(error) });
     });
     const sinceLast = this.#deps.clock.now() - this.#lastThisUpdate;
-    if (sinceLast >= 0 && sinceLast < SECOND) return;
+    if (sinceLast >= 0 && sinceLast < this.#interval) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, WAIT_FOR_CRL_MS);
@@ -88,101 +101,146 @@ export class RevocationPublisher {
     clearTimeout(timer);
   }
 
-  /** True when the CRL in force is missing, old enough to be replaced, from the future, or lacks a revocation. */
+  /** True when a list in force is missing, old enough to be replaced, from the future, or lacks a change. */
   async isDue(): Promise<boolean> {
-    const { store, clock, crlValidity } = this.#deps;
-    const latest = await store.read.crls.latest();
-    if (latest === undefined) return true;
-    const age = clock.now() - latest.thisUpdate;
-    if (age >= crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS) return true;
-    const [newest] = await store.read.revocations.listNewest(1);
-    return newest !== undefined && newest.revokedAt > this.#collectedAt;
+    // After a failure more may have been read than any list has.
+    if (this.#failure !== undefined || this.lists.full === undefined) return true;
+    if (this.lists.all().some((list) => this.#isOld(list))) return true;
+    return (await this.#deps.store.read.statusChanges.newestSeq()) > this.#index.seq;
+  }
+
+  get #interval(): number {
+    return Math.min(LONGEST_INTERVAL_MS, Math.max(SECOND, PACE * this.#lastRoundMs));
+  }
+
+  #isOld(list: PublishedList): boolean {
+    // A shard of a number that is not in use any more, and whatever else nobody makes anew, ends where it ends.
+    const age = this.#deps.clock.now() - list.thisUpdate;
+    return age >= this.#deps.crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS;
   }
 
   async #run(): Promise<void> {
-    const { store, clock, log } = this.#deps;
-    const latest = await store.read.crls.latest();
-    const wait = (latest?.thisUpdate ?? 0) + SECOND - clock.now();
-    if (wait > 0 && wait <= SECOND) await new Promise((resolve) => setTimeout(resolve, wait));
-    const crl = await this.#sign(latest);
-    await this.#tellFleet(crl.number);
+    const { clock, metrics } = this.#deps;
+    const wait = this.#lastThisUpdate + this.#interval - clock.now();
+    if (wait > 0 && wait <= this.#interval) await new Promise((resolve) => setTimeout(resolve, wait));
+    try {
+      await this.#publishAll();
+      this.#failure = undefined;
+    } catch (error) {
+      this.#failure = { since: this.#failure?.since ?? clock.now(), error: String(error) };
+      metrics.crlFailed();
+      // The notice says what the lists in force do not.
+      const { full } = this.lists;
+      if (full !== undefined) await tellFleet(this.#deps, full.number).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #publishAll(): Promise<void> {
+    const { authority, clock, log } = this.#deps;
+    const started = clock.monotonic();
+    const description = await authority.describe();
+    const issuers = listIssuers(description, clock.now());
+    await this.#index.useShards(description.crlShards ?? 1, clock.now());
+    await this.#restore(issuers, description.issuers?.[0]?.keyId);
+    this.onChanged(await this.#index.catchUp());
+    const round = await this.#beginRound(description);
+    const signed: PublishedList[] = [];
+    try {
+      for (const { keyId } of issuers) await this.#signAll(await this.#index.of(keyId), round, signed);
+    } finally {
+      // What was signed is in force whether or not it can be recorded, and whatever failed after it.
+      if (signed.length > 0) await this.#record(signed, round, started);
+    }
+    const { full } = this.lists;
+    if (full === undefined) return;
+    await tellFleet(this.#deps, full.number);
     log.info('CRL published', {
-      number: crl.number,
-      entries: crl.entries,
-      nextUpdate: new Date(crl.nextUpdate).toISOString(),
+      number: full.number,
+      entries: full.entries,
+      lists: signed.length,
+      nextUpdate: new Date(full.nextUpdate).toISOString(),
     });
   }
 
-  async #sign(latest: CrlRecord | undefined): Promise<CrlRecord> {
-    const { store, authority, clock, metrics, crlValidity } = this.#deps;
-    const started = clock.monotonic();
-    const { lastCrlNumber } = await authority.describe();
-    const collectedAt = clock.now();
-    // A CRL from a wrong clock's future has listed nothing after the end of anything.
-    const { entries, count } = await this.#collectEntries(Math.min(latest?.thisUpdate ?? collectedAt, collectedAt));
-    // The authority remembers its last number: after a restore from an older backup numbers still only rise.
-    const number = Math.max(lastCrlNumber, latest?.number ?? 0) + 1;
+  /** After a restart the lists of before are in force until there are newer ones. */
+  async #restore(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {
+    for (const issuer of issuers) {
+      if (this.#restored.has(issuer.keyId)) continue;
+      const scopes = (await this.#index.of(issuer.keyId)).shardScopes();
+      await restoreLists(this.#deps, this.lists, issuer, scopes);
+      this.#restored.add(issuer.keyId);
+    }
+    const [inUse] = issuers;
+    if (inUse !== undefined) this.lists.issuers = { first: first ?? inUse.keyId, inUse: inUse.keyId };
+    // Not one from a wrong clock's future: nobody would wait for that.
+    const times = this.lists.all().map(({ thisUpdate }) => thisUpdate);
+    this.#lastThisUpdate = Math.max(this.#lastThisUpdate, ...times.filter((time) => time <= this.#deps.clock.now()));
+  }
+
+  async #beginRound({ lastCrlNumber }: AuthorityDescription): Promise<ListRound> {
+    const { store, clock, crlValidity } = this.#deps;
+    const known = this.lists.all().map(({ number }) => number);
     const thisUpdate = Math.floor(clock.now() / SECOND) * SECOND;
-    const nextUpdate = thisUpdate + crlValidity;
     this.#lastThisUpdate = thisUpdate;
-    const der = await authority.signCrl({ number, thisUpdate, nextUpdate, entries });
-    const crl = { number, thisUpdate, nextUpdate, entries: count, der };
+    return {
+      // The authority remembers its last number: after a restore from an older backup numbers still only rise.
+      number: Math.max(lastCrlNumber, await store.read.statusLists.highestNumber(), ...known) + 1,
+      thisUpdate,
+      nextUpdate: thisUpdate + crlValidity,
+      seq: this.#index.seq,
+    };
+  }
+
+  async #signAll(revocations: IssuerRevocations, round: ListRound, signed: PublishedList[]): Promise<void> {
+    const { authority } = this.#deps;
+    const { lists } = this;
+    const put = (list: PublishedList) => {
+      lists.put(list);
+      signed.push(list);
+    };
+    for (const scope of dueScopes(revocations, lists, (list) => this.#isOld(list))) {
+      // First, so that it is there when the complete list names it.
+      const delta = scope.kind === 'full' ? await signDelta(authority, revocations, round) : undefined;
+      if (delta !== undefined) put(delta);
+      const previous = lists.find(scope, revocations.issuerKeyId);
+      put(await signList(authority, revocations, scope, round, { previous, hasDelta: delta !== undefined }));
+      if (scope.kind === 'full') {
+        const { number, seq, thisUpdate } = round;
+        revocations.moveBase({ number, seq, at: thisUpdate }, thisUpdate - this.#deps.crlValidity);
+      }
+    }
+  }
+
+  async #record(signed: readonly PublishedList[], round: ListRound, started: number): Promise<void> {
+    const { clock, metrics, store } = this.#deps;
+    const full = this.lists.full;
+    this.#lastRoundMs = clock.monotonic() - started;
+    metrics.crlSigned(full?.entries ?? 0, this.#lastRoundMs / 1000);
+    const issuers = await Promise.all(
+      [...new Set(signed.map(({ scope }) => scope.slice(scope.indexOf('@') + 1)))].map((id) => this.#index.of(id)),
+    );
     await store.write(async (tables) => {
-      await tables.crls.insert(crl);
-      await tables.crls.prune(3);
+      await recordLists(tables, signed, this.#endedBefore(issuers));
+      for (const issuer of issuers) await saveDeltaBase(tables, issuer);
       await tables.audit.append(
         auditEntry({
           at: clock.now(),
           actor: 'gateway',
           action: 'crl.signed',
-          subject: `crl ${number}`,
-          detail: `${count} entries`,
+          subject: `crl ${round.number}`,
+          detail: `${full?.entries ?? 0} entries, ${signed.length} ${signed.length === 1 ? 'list' : 'lists'}`,
         }),
       );
     });
-    this.#collectedAt = collectedAt;
-    metrics.crlSigned(count, (clock.monotonic() - started) / 1000);
-    return crl;
+    for (const list of signed) await this.#deps.archive.save(list.scope, list.der);
   }
 
-  /** An entry stays until a CRL made after the certificate's end has listed it (RFC 5280 3.3). */
-  async #collectEntries(expiredBefore: number): Promise<{ entries: Buffer; count: number }> {
-    const parts: Buffer[] = [];
-    let after: string | undefined;
-    for (;;) {
-      const page = await this.#deps.store.read.revocations.listForCrl(expiredBefore, { after, limit: PAGE });
-      for (const { serial, revokedAt, reason } of page) {
-        parts.push(formatRevokedEntry({ serial, revokedAt, reason: parseRevocationReason(reason) ?? 'unspecified' }));
-      }
-      const last = page.at(-1);
-      if (last === undefined || page.length < PAGE) return { entries: Buffer.concat(parts), count: parts.length };
-      after = last.serial;
-      // Between pages the doors get their turn.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-
-  async #tellFleet(crlNumber: number): Promise<void> {
-    const { store, broker, signer, clock, random, crlValidity } = this.#deps;
-    const newest = await store.read.revocations.listNewest(MAX_LISTED_REVOCATIONS + 1);
-    const now = clock.now();
-    const token = signer.sign({
-      version: 1,
-      id: random.id('n'),
-      deviceId: '*',
-      // The CRL number only rises, also across restores: it is the fleet's sequence.
-      seq: crlNumber,
-      issuedAt: now,
-      expiresAt: now + crlValidity,
-      kind: 'revocations',
-      body: {
-        crlNumber,
-        revoked: newest
-          .slice(0, MAX_LISTED_REVOCATIONS)
-          .map(({ serial, reason, revokedAt }) => ({ serial, reason, at: revokedAt })),
-        truncated: newest.length > MAX_LISTED_REVOCATIONS,
-      },
-    });
-    broker.publishFleet(FLEET_TOPICS.revocations, token);
+  /** Status changes that no list needs any more: of certificates that every list in force was made after the end of. */
+  #endedBefore(issuers: readonly IssuerRevocations[]): { endedBefore: number; before: number } {
+    return {
+      endedBefore: Math.min(...this.lists.all().map(({ thisUpdate }) => thisUpdate)),
+      before: Math.min(...issuers.map(({ base }) => base?.seq ?? 0)),
+    };
   }
 }

@@ -19,7 +19,8 @@ export async function queueNotice(
   order: { deviceId: DeviceId; notice: NoticeBody; now: number; life: number; actor: string },
 ): Promise<NoticeRecord> {
   const { deviceId, notice, now, life } = order;
-  const seq = await tables.devices.takeNoticeSeq(deviceId);
+  // The time is its floor: a gateway restored from an older copy of its store goes on above what it has sent since.
+  const seq = await tables.devices.takeNoticeSeq(deviceId, now);
   const id = deps.random.id('n');
   const expiresAt = now + life;
   const record: NoticeRecord = {

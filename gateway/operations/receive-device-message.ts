@@ -1,21 +1,32 @@
-import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { parseBoundedJson } from '#gateway/contract/parse-bounded-json.ts';
-import { type NoticeAck, parseAgentState, parseNoticeAck } from '#gateway/contract/reports.ts';
+import { type AttestEvidence, type NoticeAck, parseAgentState, parseNoticeAck } from '#gateway/contract/reports.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { LiveSession } from '#gateway/ports/broker.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
+import { judgeAttestation, nameOriginal } from './accept-attestation.ts';
 import { type ActivateDeps, supersedeOlder } from './activate-certificate.ts';
+import { noteFailed } from './campaign-results.ts';
+import { type DetectDeps, watchReport } from './detect-clones.ts';
+import { noteRolledBack } from './note-rolled-back.ts';
 import type { NoticeAcks } from './notice-acks.ts';
+import { type SendTimeDeps, sendTime } from './send-time.ts';
+import type { TrustReports } from './tell-trust.ts';
 
-export type ReceiveDeps = ActivateDeps & { log: Log; metrics: Metrics; acks: NoticeAcks };
+export type ReceiveDeps = ActivateDeps &
+  DetectDeps &
+  SendTimeDeps & { log: Log; metrics: Metrics; acks: NoticeAcks; trustReports?: Pick<TrustReports, 'note'> };
 
 export type DeviceMessageKind = 'ack' | 'state';
+
+/** since: when it began, milliseconds UTC. */
+export type ReportingSession = Pick<LiveSession, 'deviceId' | 'serial' | 'address' | 'since'>;
 
 /** What a device reports about itself. A report that makes no sense is dropped and said in the log; it never ends a session. */
 export async function receiveDeviceMessage(
   deps: ReceiveDeps,
-  session: { deviceId: DeviceId; serial: SerialNumber },
+  session: ReportingSession,
   kind: DeviceMessageKind,
   payload: Buffer,
 ): Promise<void> {
@@ -25,17 +36,33 @@ export async function receiveDeviceMessage(
     case 'ack': {
       const ack = parseNoticeAck(value);
       if (ack === undefined) return deps.log.warn('acknowledgement not understood', { deviceId });
+      if (ack.evidence !== undefined) return receiveProof(deps, session, { ...ack, evidence: ack.evidence });
       return recordAck(deps, deviceId, ack);
     }
     case 'state': {
       const state = parseAgentState(value);
       if (state === undefined) return deps.log.warn('state report not understood', { deviceId });
       deps.log.debug('state reported', { deviceId, ...state });
+      if (state.connected && state.rolledBack !== undefined) noteRolledBack(deps, deviceId, state.rolledBack);
+      // Its will is sent by the broker, in words it wrote when it connected.
+      if (state.connected) watchReport(deps, session, value as object, state);
+      if (state.connected && state.anchors !== undefined) await deps.trustReports?.note(deviceId, state.anchors);
       // Only the certificate it is connected with: a report cannot supersede on behalf of another one.
       if (state.connected && state.serial === serial) await supersedeOlder(deps, serial);
+      if (state.connected && state.clock !== undefined) await sendTime(deps, deviceId, state.clock);
       return;
     }
   }
+}
+
+async function receiveProof(
+  deps: ReceiveDeps,
+  session: ReportingSession,
+  proof: NoticeAck & { evidence: AttestEvidence },
+): Promise<void> {
+  const { ack, isProven } = await judgeAttestation(deps, session, proof);
+  await recordAck(deps, session.deviceId, ack);
+  if (isProven) await nameOriginal(deps, session);
 }
 
 const RANK = { outbox: 0, sent: 1, received: 2, done: 3, failed: 3, expired: 3 } as const;
@@ -49,6 +76,8 @@ async function recordAck(deps: ReceiveDeps, deviceId: DeviceId, ack: NoticeAck):
     // Somebody else's notice, an unknown one, or an older word about it.
     if (notice?.deviceId !== deviceId || RANK[ack.outcome] <= RANK[notice.state]) return false;
     await tables.notices.update(notice.id, { state: ack.outcome, ackedAt: now, detail: ack.detail ?? null });
+    if (ack.outcome === 'failed' && notice.kind === 'renew')
+      await noteFailed(tables, notice, { detail: ack.detail ?? null, now });
     if (ack.outcome !== 'received') {
       await tables.audit.append(
         auditEntry({

@@ -17,6 +17,8 @@ export type Intent = {
   csr: AcceptedCsr;
   proof: KeyProof;
   lifetimeSeconds: number;
+  /** Of the group's policy: a certificate with a shorter life goes without CRL and OCSP. */
+  noRevAvailBelowSeconds: number;
   now: number;
 } & (
   | {
@@ -28,7 +30,12 @@ export type Intent = {
       /** SHA-256 of the key in the CSR, when the key to be certified was made here instead. */
       serverKeyFor: string | null;
     }
-  | { kind: 'reenroll'; replacesSerial: string }
+  | {
+      kind: 'reenroll';
+      replacesSerial: string;
+      /** What was replaced has expired: why it was granted all the same, and the request that a person approved. */
+      lane?: { detail: string; requestId: string | null };
+    }
 );
 
 /**
@@ -53,7 +60,7 @@ export async function recordIntent(tables: Tables, random: Randomness, intent: I
     spkiSha256: csr.spkiSha256,
     ticketId: first?.ticketId ?? null,
     grounds: first?.grounds ?? null,
-    requestId: first?.requestId ?? null,
+    requestId: requestIdOf(intent),
     serverKeyFor: first?.serverKeyFor ?? null,
     replacesSerial: kind === 'reenroll' ? intent.replacesSerial : null,
     serial,
@@ -67,6 +74,7 @@ export async function recordIntent(tables: Tables, random: Randomness, intent: I
       // Makers write serial numbers that a PrintableString cannot hold: then the certificate goes without.
       ...(hardwareSerial === null || !isPrintable(hardwareSerial) ? {} : { hardwareSerial }),
       ...(proof.level === 'software' ? {} : { proofLevel: proof.level }),
+      ...(intent.lifetimeSeconds < intent.noRevAvailBelowSeconds ? { noRevAvail: true } : {}),
     }),
     state: 'approved',
     createdAt: now,
@@ -90,8 +98,14 @@ function describe(intent: Intent): string {
   const { csr, arrival, proof } = intent;
   const what = intent.kind === 'reenroll' ? `renewal of ${intent.replacesSerial}, ` : '';
   const where = intent.kind === 'enroll' && intent.serverKeyFor !== null ? ' made here' : '';
-  const approval = intent.kind === 'enroll' && intent.requestId !== null ? `, approved as ${intent.requestId}` : '';
-  return `${what}${csr.keyKind} key${where} from ${arrival.address}, proof ${describeProof(proof)}${approval}`;
+  const requestId = requestIdOf(intent);
+  const approval = requestId === null ? '' : `, approved as ${requestId}`;
+  const lane = intent.kind === 'reenroll' && intent.lane !== undefined ? `; ${intent.lane.detail}` : '';
+  return `${what}${csr.keyKind} key${where} from ${arrival.address}, proof ${describeProof(proof)}${approval}${lane}`;
+}
+
+function requestIdOf(intent: Intent): string | null {
+  return intent.kind === 'enroll' ? intent.requestId : (intent.lane?.requestId ?? null);
 }
 
 function describeProof(proof: KeyProof): string {

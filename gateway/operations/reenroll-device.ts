@@ -2,7 +2,7 @@ import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { CertificateRequest } from '#ca/pkix/csr.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import { meetsProof } from '#gateway/domain/device.ts';
+import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Tables } from '#gateway/ports/store.ts';
@@ -10,12 +10,14 @@ import { acceptProof } from './accept-proof.ts';
 import { activateCertificate } from './activate-certificate.ts';
 import { applyPolicy } from './apply-policy.ts';
 import { type EnrollDeps, type Enrolled } from './enroll-device.ts';
-import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
+import { identifyPeer, type PeerIdentity, refuseCertificate } from './identify-peer.ts';
 import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
 import { gatherFacts, type JudgedRequest, questionOf } from './judge-enrollment.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
 import { type Arrival, type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
 import { recordIntent } from './record-intent.ts';
+import { decideLane, judgeExpiredRenewal, requireLane } from './reenroll-expired.ts';
+import { suggestedWindow } from './renewal-planner.ts';
 import { type KeyProof, proveKey } from './verify-attestation.ts';
 
 export type ReenrollRequest = Arrival & {
@@ -39,7 +41,8 @@ const HOUR_MS = 3_600_000;
 
 /**
  * Renewal (RFC 7030 4.2.2) with the current certificate: the same name, usually a new key. Policy is evaluated again.
- * The same key asked again while its certificate is unused gets the same certificate.
+ * The same key asked again while its certificate is unused gets the same certificate. Within the grace of its group a
+ * certificate that has expired will do, over EST alone: by its score at once, by a person's word, or not at all.
  * @throws GatewayError with the code of the step that refused
  */
 export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest): Promise<Enrolled> {
@@ -60,19 +63,27 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
       () => proveKey(deps, { device, group, csr, askedBy, nonce: request.nonce }),
       ({ level }) => level,
     );
-    await steps.run('policy', () => requirePolicy(deps, request, identity, { csr, proof }));
+    const judged = judgedRequest(request, identity, { csr, proof });
+    const lane = await steps.run('policy', () => requirePolicy(deps, judged, identity), describeLane);
     if (certificate.state === 'pending') await activateCertificate(deps, certificate.serial, policy.overlapSeconds);
-    const { enrollment, again } = await steps.run('key', () => beginRenewal(deps, request, identity, { csr, proof }));
+    const begun = await steps.run('key', () => beginRenewal(deps, judged, identity, lane));
+    if ('undecided' in begun) {
+      return steps.run('approval', () => {
+        throw begun.undecided;
+      });
+    }
+    const { enrollment, again } = begun;
+    if (enrollment.requestId !== null) await steps.run('approval', () => 'by a person', String);
     if (again !== undefined) return { certificate: again, givenAgain: true };
     const issue = () => issueRecorded(deps, enrollment, policy.pendingLapseSeconds);
-    const { der } = await steps.run('certificate', issue, ({ serial }) => `serial ${serial}`);
-    return { certificate: der, givenAgain: false };
+    const issued = await steps.run('certificate', issue, ({ serial }) => `serial ${serial}`);
+    return { certificate: issued.der, givenAgain: false, ...suggestedWindow(issued) };
   };
   return recordAttempt(deps, { ...request, kind: 'reenroll' }, renewed, issuedOrAgain);
 }
 
-async function identifyRenewal(deps: EnrollDeps, { peer, label }: ReenrollRequest): Promise<PeerIdentity> {
-  const identity = await identifyPeer(deps, peer);
+async function identifyRenewal(deps: EnrollDeps, { peer, label, door }: ReenrollRequest): Promise<PeerIdentity> {
+  const identity = await identifyPeer(deps, peer, { admitsExpired: door === 'est' });
   if (label === undefined || label === identity.group) return identity;
   const subject = { deviceId: identity.deviceId };
   if ((await deps.store.read.groups.find(label)) === undefined)
@@ -80,42 +91,68 @@ async function identifyRenewal(deps: EnrollDeps, { peer, label }: ReenrollReques
   throw new GatewayError('LABEL_OF_ANOTHER_GROUP', 'this device is in another group than the label names', { subject });
 }
 
-function describeIdentity({ certificate, group }: PeerIdentity): string {
-  return `certificate:${certificate.serial}, group ${group}`;
+function describeIdentity({ certificate, group, expiredFor }: PeerIdentity): string {
+  return `certificate:${certificate.serial}${expiredFor === undefined ? '' : ', expired'}, group ${group}`;
+}
+
+function judgedRequest(
+  request: ReenrollRequest,
+  { device, group, policy }: PeerIdentity,
+  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
+): JudgedRequest {
+  return {
+    kind: 'reenroll',
+    arrival: request,
+    binding: request.binding,
+    device,
+    isRegistered: true,
+    group: { name: group, version: 0, policy, updatedAt: 0 },
+    csr,
+    proof,
+  };
+}
+
+/** Of one whose certificate has expired. waits: why a person has to decide, when one has to. */
+type Lane = { detail: string; waits: string | undefined };
+
+function describeLane(lane: Lane | undefined): string | null {
+  return lane?.detail ?? null;
 }
 
 /** Evaluated at every renewal; an answer that was lost asks nobody a second time. */
 async function requirePolicy(
   deps: EnrollDeps,
-  arrival: ReenrollRequest,
+  judged: JudgedRequest,
   identity: PeerIdentity,
-  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
-): Promise<void> {
-  const { device, policy, certificate } = identity;
-  const { webhook } = policy;
-  const isAgain = webhook !== null && (await findBegunRenewal(deps.store.read, identity, { csr, proof })) !== undefined;
-  const group = {
-    name: identity.group,
-    version: 0,
+): Promise<Lane | undefined> {
+  const { policy, certificate } = identity;
+  const { read } = deps.store;
+  const mayBeAgain = policy.webhook !== null || identity.expiredFor !== undefined;
+  const isAgain = mayBeAgain && (await findBegunRenewal(read, identity, judged)) !== undefined;
+  const expired = isAgain ? undefined : await judgeExpiredRenewal(read, identity, judged);
+  const facts = await gatherFacts(read, judged, deps.clock.now());
+  const question = questionOf(judged, groundsOf(identity));
+  const verdict = await applyPolicy(deps, {
     policy: isAgain ? { ...policy, webhook: null } : policy,
-    updatedAt: 0,
-  };
-  const judged: JudgedRequest = {
-    kind: 'reenroll',
-    arrival,
-    binding: arrival.binding,
-    device,
-    isRegistered: true,
-    group,
-    csr,
-    proof,
-  };
-  const facts = await gatherFacts(deps.store.read, judged, deps.clock.now());
-  const question = questionOf(judged, `certificate:${certificate.serial}`);
-  await applyPolicy(deps, { policy: group.policy, facts, question });
+    facts,
+    question,
+    mayWait: expired !== undefined,
+  });
+  if (expired === undefined) return undefined;
+  const said = verdict === 'approved' ? undefined : verdict.waits;
+  const waits = expired.outcome === 'approval' || said !== undefined;
+  const detail = said === undefined ? expired.detail : `${expired.detail}; ${said}`;
+  return { detail, waits: waits ? `${detail}; serial ${certificate.serial}` : undefined };
+}
+
+function groundsOf({ certificate, expiredFor }: PeerIdentity): string {
+  return `${expiredFor === undefined ? 'certificate' : 'expired'}:${certificate.serial}`;
 }
 
 type Begun = { enrollment: Enrollment; again: Buffer | undefined };
+
+/** undecided: a person has to decide, or has refused. */
+type BegunOrUndecided = Begun | { undecided: GatewayError };
 
 /** The same key asked again while its certificate is on its way or unused. */
 async function findBegunRenewal(
@@ -154,11 +191,12 @@ function requireSameName(csr: CertificateRequest, certificate: CertificateRecord
 
 async function beginRenewal(
   deps: EnrollDeps,
-  request: ReenrollRequest,
+  judged: JudgedRequest,
   identity: PeerIdentity,
-  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
-): Promise<Begun> {
+  lane: Lane | undefined,
+): Promise<BegunOrUndecided> {
   const { deviceId, policy, certificate } = identity;
+  const { csr, proof, arrival } = judged;
   const now = deps.clock.now();
   return deps.store.write(async (tables) => {
     const begun = await findBegunRenewal(tables, identity, { csr, proof });
@@ -166,23 +204,10 @@ async function beginRenewal(
       await acceptProof(tables, { proof, begun: begun.enrollment, device: identity.device, now });
       return begun;
     }
-    const device = await tables.devices.find(deviceId);
-    const held = await tables.certificates.listByDevice(deviceId);
-    // Read again inside: a revocation may have been committed since the certificate was looked at.
-    const current = held.find((candidate) => candidate.serial === certificate.serial);
-    if (current?.state === 'revoked' || device === undefined) {
-      throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', {
-        subject: { deviceId },
-      });
-    }
-    // Its successor is in use: whoever still has this one is not the one to go on from here.
-    if (current?.state !== 'active' || current.supersedeAt !== null) {
-      throw new GatewayError(
-        'CERTIFICATE_SUPERSEDED',
-        'this certificate has a successor that is in use; renew with that one',
-        { subject: { deviceId, serial: certificate.serial } },
-      );
-    }
+    const { device, held } =
+      identity.expiredFor === undefined
+        ? await requireCurrent(tables, identity)
+        : await requireLane(tables, identity, now);
     requireBudget(held, policy.lifetimeSeconds, deviceId, now);
     if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
       throw new GatewayError(
@@ -194,20 +219,51 @@ async function beginRenewal(
         },
       );
     }
+    // What was begun for it has lapsed between policy and here.
+    if (identity.expiredFor !== undefined && lane === undefined)
+      throw refuseCertificate('CERTIFICATE_EXPIRED', certificate);
+    const decided = lane && (await decideLane(tables, judged, { why: lane.waits, grounds: groundsOf(identity), now }));
+    if (decided?.undecided !== undefined) return { undecided: decided.undecided };
     await acceptProof(tables, { proof, begun: undefined, device, now });
     const enrollment = await recordIntent(tables, deps.random, {
       kind: 'reenroll',
-      arrival: request,
+      ...(lane && { lane: { detail: lane.detail, requestId: decided?.request?.id ?? null } }),
+      arrival,
       actor: `device:${deviceId}`,
       device,
       csr,
       proof,
       replacesSerial: certificate.serial,
       lifetimeSeconds: policy.lifetimeSeconds,
+      noRevAvailBelowSeconds: policy.noRevAvailBelowSeconds,
       now,
     });
     return { enrollment, again: undefined };
   });
+}
+
+/** Read again inside: a revocation may have been committed since the certificate was looked at. */
+async function requireCurrent(
+  tables: Tables,
+  { deviceId, certificate: { serial } }: PeerIdentity,
+): Promise<{ device: Device; held: CertificateRecord[] }> {
+  const device = await tables.devices.find(deviceId);
+  const held = await tables.certificates.listByDevice(deviceId);
+  const current = held.find((candidate) => candidate.serial === serial);
+  if (current?.state === 'revoked' || device === undefined) {
+    throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', {
+      subject: { deviceId },
+    });
+  }
+  // Its successor is in use: whoever still has this one is not the one to go on from here.
+  if (current?.state !== 'active' || current.supersedeAt !== null) {
+    throw new GatewayError(
+      'CERTIFICATE_SUPERSEDED',
+      'this certificate has a successor that is in use; renew with that one',
+      { subject: { deviceId, serial } },
+    );
+  }
+  return { device, held };
 }
 
 /** A device that renews in a loop fills database, journal and CRL at its own pace; one that works needs far less. */

@@ -1,6 +1,7 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { HardwareReplaced } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import { isBarred } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { type AddDeviceDeps, addTicket } from './add-device.ts';
 import { type RevokeDeps, revokeDevice } from './revoke-device.ts';
@@ -19,7 +20,7 @@ export async function replaceHardware(
   const { deviceId, actor } = order;
   const device = await deps.store.read.devices.find(deviceId);
   if (device === undefined) throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
-  if (device.state === 'retired' || device.state === 'quarantined') {
+  if (isBarred(device)) {
     throw new GatewayError('STATE_CONFLICT', `"${deviceId}" is ${device.state}; its hardware is not replaced`);
   }
   const { serials, sessionsClosed } = await revokeDevice(deps, { ...order, reason: 'superseded', becomes: 'revoked' });

@@ -19,7 +19,14 @@ export type SessionRecordDeps = {
   sessionRows: AuditBudget;
 };
 
-export type OpenedSession = { deviceId: DeviceId; serial: SerialNumber; address: string; since: number };
+export type OpenedSession = {
+  deviceId: DeviceId;
+  serial: SerialNumber;
+  address: string;
+  since: number;
+  /** The living session whose place it took. */
+  displaced?: { address: string; since: number };
+};
 
 /** Written behind the session's back: a slow disk must not hold up CONNACK, and the record is not what admits it. */
 export function recordSessionOpened(deps: SessionRecordDeps, session: OpenedSession): void {
@@ -44,7 +51,7 @@ export function recordSessionOpened(deps: SessionRecordDeps, session: OpenedSess
 
 export function recordSessionClosed(
   deps: SessionRecordDeps,
-  session: Omit<OpenedSession, 'address'>,
+  session: Pick<OpenedSession, 'deviceId' | 'serial' | 'since'>,
   reason: string,
 ): void {
   const { deviceId, serial, since } = session;

@@ -45,7 +45,6 @@ export async function sweep(deps: SweepDeps): Promise<void> {
     await expireRequests(tables, now);
     await tables.challenges.removeExpired(now - KEEP_EXPIRED_CHALLENGES_MS);
   });
-  deps.denySet.prune(now);
   if (revoked > 0 || (await deps.revocations.isDue())) {
     deps.log.debug('sweep publishes a CRL', { revoked });
     await deps.revocations.publish();

@@ -1,5 +1,9 @@
+import { ALARM_ROUTES } from './alarm-routes.ts';
+import { CA_ROLLOVER_ROUTES } from './ca-rollover-routes.ts';
 import { ENROLLMENT_ROUTES } from './enrollment-routes.ts';
+import { RENEWAL_ROUTES } from './renewal-routes.ts';
 import { REQUEST } from './request-schemas.ts';
+import { REVOCATION_ROUTES } from './revocation-routes.ts';
 import { type RouteDefinition, route } from './route-definition.ts';
 
 const { deviceParams, groupParams, serialParams, ticketParams } = REQUEST;
@@ -157,6 +161,10 @@ export const ROUTES: readonly RouteDefinition[] = [
     answer: (operations, { params }, { actor }) => operations.removeAllowedEk({ ekSha256: params.fingerprint, actor }),
   }),
   ...ENROLLMENT_ROUTES,
+  ...REVOCATION_ROUTES,
+  ...ALARM_ROUTES,
+  ...RENEWAL_ROUTES,
+  ...CA_ROLLOVER_ROUTES,
   route('listAudit', {
     summary: 'Audit events, newest first',
     response: 'AuditPage',

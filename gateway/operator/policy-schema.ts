@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { APPROVAL_RULES, KEY_KINDS, PROOF_LEVELS } from '#gateway/contract/operator-api.ts';
+import { APPROVAL_RULES, GRACE_DECISIONS, KEY_KINDS, PROOF_LEVELS } from '#gateway/contract/operator-api.ts';
 import { groupName, seconds, words } from './request-fields.ts';
 
 /** Shapes and sizes; what a range, a window or a pattern means is judged where policies are. */
@@ -23,4 +23,7 @@ export const policyChange = z.strictObject({
   requireOwner: z.boolean().exactOptional(),
   webhook: words(2000).nullable().exactOptional().describe('an https URL'),
   serverKeygen: z.boolean().exactOptional(),
+  graceSeconds: seconds.min(0).exactOptional(),
+  graceDecision: z.enum(GRACE_DECISIONS).exactOptional(),
+  noRevAvailBelowSeconds: seconds.min(0).exactOptional(),
 });

@@ -4,12 +4,17 @@ import {
   APPROVAL_RULES,
   CERTIFICATE_STATES,
   DEVICE_STATES,
+  GRACE_DECISIONS,
   KEY_KINDS,
   NOTICE_STATES,
   PROOF_LEVELS,
 } from '#gateway/contract/operator-api.ts';
+import { ALARM_RESPONSE } from './alarm-responses.ts';
+import { CA_ROLLOVER_RESPONSE } from './ca-rollover-responses.ts';
 import { ENROLLMENT_RESPONSE } from './enrollment-responses.ts';
+import { RENEWAL_RESPONSE } from './renewal-responses.ts';
 import { pageOf, time } from './response-fields.ts';
+import { REVOCATION_RESPONSE } from './revocation-responses.ts';
 
 /** What operators get, for the OpenAPI document and the tests; each is checked by the compiler against the contract. */
 
@@ -21,6 +26,7 @@ const certificateSummary = z.object({
   profile: z.string(),
   notBefore: time,
   notAfter: time,
+  renewFrom: time.nullable().describe('when its renewal is planned to begin, milliseconds UTC'),
   sha256: z.string().describe('SHA-256 of the DER, lower-case hexadecimal'),
 }) satisfies z.ZodType<api.CertificateSummary>;
 
@@ -108,6 +114,9 @@ const group = z.object({
     requireOwner: z.boolean(),
     webhook: z.string().nullable(),
     serverKeygen: z.boolean(),
+    graceSeconds: z.int(),
+    graceDecision: z.enum(GRACE_DECISIONS),
+    noRevAvailBelowSeconds: z.int(),
   }),
   devices: z.int(),
 }) satisfies z.ZodType<api.GroupDetail>;
@@ -143,6 +152,7 @@ export const RESPONSE = {
     session: session.nullable(),
     lastSession: session.extend({ endedAt: time, endReason: z.string() }).nullable(),
     notices: z.array(z.object({ id: z.string(), kind: z.string(), seq: z.int(), state: z.enum(NOTICE_STATES) })),
+    rolledBack: z.object({ serial: z.string(), reason: z.string(), at: time }).nullable(),
   }) satisfies z.ZodType<api.DeviceDetail>,
   DeviceRevoked: z.object({
     deviceId,
@@ -195,6 +205,10 @@ export const RESPONSE = {
   GroupPage: pageOf(group),
   Group: group,
   ...ENROLLMENT_RESPONSE,
+  ...REVOCATION_RESPONSE,
+  ...ALARM_RESPONSE,
+  ...RENEWAL_RESPONSE,
+  ...CA_ROLLOVER_RESPONSE,
   TicketPage: pageOf(ticket),
   Ticket: ticket,
   AuditPage: pageOf(auditEvent),

@@ -13,6 +13,11 @@ export interface Broker {
    * @returns the live sessions that were marked.
    */
   markRevoked(serials: readonly SerialNumber[]): LiveSession[];
+  /**
+   * From now on the sessions of this device are limited to what an identity needs, or no longer.
+   * @returns the live sessions that it changed.
+   */
+  setQuarantined(deviceId: DeviceId, isQuarantined: boolean): LiveSession[];
   /** Hands a signed notice to the device's session. @returns false when it has none that listens. */
   sendNotice(deviceId: DeviceId, token: string): boolean;
   /**

@@ -13,4 +13,10 @@ export interface Metrics {
   revocation(seconds: number, sessionsClosed: number): void;
   notice(event: 'queued' | 'sent' | 'received' | 'done' | 'failed'): void;
   crlSigned(entries: number, seconds: number): void;
+  /** A CRL could not be made; the last one stays in force. */
+  crlFailed(): void;
+  /** `outcome`: good, revoked, unknown, several, or the name of an OCSP error. */
+  ocspAnswered(outcome: string, isKept: boolean): void;
+  /** A sign that an identity is in two places; `kind` as in its alarm. */
+  identityAlarm(kind: string): void;
 }

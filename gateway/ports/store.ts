@@ -1,6 +1,7 @@
 import type {
   AttemptTable,
   AuditTable,
+  CaGenerationTable,
   CertificateTable,
   ChallengeTable,
   CrlTable,
@@ -10,13 +11,18 @@ import type {
   EnrollmentRequestTable,
   EnrollmentTable,
   GroupTable,
+  IdentityAlarmTable,
   LeaseTable,
   ManufacturerCaTable,
   NoticeTable,
   RegistrarTable,
+  RenewalCampaignTable,
+  RevocationJobTable,
   RevocationTable,
   SessionTable,
   SettingTable,
+  StatusChangeTable,
+  StatusListTable,
   TicketTable,
   TpmRootTable,
 } from './tables.ts';
@@ -40,6 +46,12 @@ export type Tables = {
   ekAllowList: EkAllowListTable;
   tpmRoots: TpmRootTable;
   audit: AuditTable;
+  statusChanges: StatusChangeTable;
+  statusLists: StatusListTable;
+  renewalCampaigns: RenewalCampaignTable;
+  revocationJobs: RevocationJobTable;
+  caGenerations: CaGenerationTable;
+  identityAlarms: IdentityAlarmTable;
   leases: LeaseTable;
   settings: SettingTable;
 };

@@ -76,6 +76,25 @@ export function createPrometheusMetrics(): PrometheusMetrics {
     registers,
   });
 
+  const crlFailures = new Counter({
+    name: 'gatehouse_crl_failures_total',
+    help: 'CRLs that could not be built or signed: alarm when it rises',
+    registers,
+  });
+  const ocspAnswers = new Counter({
+    name: 'gatehouse_ocsp_answers_total',
+    help: 'OCSP answers by outcome, and whether they were kept from before or signed for it',
+    labelNames: ['outcome', 'kept'] as const,
+    registers,
+  });
+
+  const identityAlarms = new Counter({
+    name: 'gatehouse_identity_alarms_total',
+    help: 'Signs that an identity is in more than one place, by kind',
+    labelNames: ['kind'] as const,
+    registers,
+  });
+
   return {
     enrollment: (kind, outcome, seconds) => {
       enrollments.inc({ kind, outcome });
@@ -90,6 +109,9 @@ export function createPrometheusMetrics(): PrometheusMetrics {
     },
     notice: (event) => notices.inc({ event }),
     crlSigned: (_entries, seconds) => crlSeconds.observe(seconds),
+    crlFailed: () => crlFailures.inc(),
+    ocspAnswered: (outcome, isKept) => ocspAnswers.inc({ outcome, kept: String(isKept) }),
+    identityAlarm: (kind) => identityAlarms.inc({ kind }),
     observe: (sources) => addGauges(registry, sources),
     text: () => registry.metrics(),
     contentType: registry.contentType,

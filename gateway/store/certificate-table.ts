@@ -1,5 +1,7 @@
+import { sql } from 'kysely';
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { CertificateState } from '#gateway/contract/operator-api.ts';
 import { type CertificateRecord, nextDueAt } from '#gateway/domain/certificate-record.ts';
 import type { CertificateTable, PageOrder } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
@@ -24,6 +26,9 @@ const COLUMNS = {
   revokedAt: 'revoked_at',
   revocationReason: 'revocation_reason',
   enrollmentId: 'enrollment_id',
+  lineageId: 'lineage_id',
+  renewFrom: 'renew_from',
+  renewUntil: 'renew_until',
   der: 'der',
 } as const satisfies RecordColumns<CertificateRecord, CertificateColumns>;
 
@@ -57,6 +62,50 @@ const LIST_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceId }>) =>
     .where('profile', '=', 'device')
     .orderBy('issued_at', 'desc')
     .orderBy('serial', 'desc'),
+);
+
+const LIST_BY_KEY = prepared((db, p: Parameter<{ spkiSha256: string }>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where('spki_sha256', '=', p('spkiSha256'))
+    .where('profile', '=', 'device')
+    .orderBy('serial'),
+);
+
+// The first of a lineage carries no name of it: its own serial is the name.
+const LIST_BY_LINEAGE = prepared((db, p: Parameter<{ lineageId: string }>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where((eb) => eb.or([eb('lineage_id', '=', p('lineageId')), eb('serial', '=', p('lineageId') as SerialNumber)]))
+    .orderBy('issued_at')
+    .orderBy('serial'),
+);
+
+const LIST_BY_ISSUER = prepared((db, p: Parameter<{ issuerKeyId: string; after: string; limit: number }>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where('issuer_key_id', '=', p('issuerKeyId'))
+    .where('serial', '>', p('after') as SerialNumber)
+    .where('profile', '=', 'device')
+    .orderBy('serial')
+    .limit(p('limit')),
+);
+
+type RenewalRange = { from: number; until: number; limit: number; after: SerialNumber };
+
+const LIST_BY_RENEWAL = prepared((db, p: Parameter<RenewalRange>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where('state', '=', sql.lit<CertificateState>('active'))
+    .where((eb) => eb(eb.refTuple('renew_from', 'serial'), '>', eb.tuple(p('from'), p('after'))))
+    .where('renew_from', '<', p('until'))
+    .orderBy('renew_from')
+    .orderBy('serial')
+    .limit(p('limit')),
 );
 
 const LIST_DUE = prepared((db, p: Parameter<{ now: number; limit: number }>) =>
@@ -94,6 +143,31 @@ export function certificateTable(scope: QueryScope): CertificateTable {
       if (page.state !== undefined) query = query.where('state', '=', page.state);
       if (page.deviceId !== undefined) query = query.where('device_id', '=', page.deviceId);
       return query.orderBy('issued_at', 'desc').orderBy('serial', 'desc').limit(page.limit).execute();
+    },
+    listByKey: (spkiSha256: string) => scope.all(LIST_BY_KEY, { spkiSha256 }),
+    listByLineage: (lineageId: string) => scope.all(LIST_BY_LINEAGE, { lineageId }),
+    listByIssuer: (issuerKeyId: string, { after, limit }: PageOrder) =>
+      scope.all(LIST_BY_ISSUER, { issuerKeyId, after: after ?? '', limit }),
+    listByRenewal: (from: number, until: number, limit: number, after?: string) =>
+      scope.all(LIST_BY_RENEWAL, { from, until, limit, after: (after ?? '') as SerialNumber }),
+    async countByRenewal(from: number, until: number, width: number, group?: string): Promise<Map<number, number>> {
+      let query = scope.db
+        .selectFrom('certificates')
+        .select(({ fn }) => [
+          // A number of ours reaches SQLite as a real: without this every row would be a span of its own.
+          sql<number | bigint | string>`cast(floor((renew_from - ${from}) / ${width}) as integer)`.as('span'),
+          fn.countAll<number | bigint | string>().as('certificates'),
+        ])
+        .where('certificates.state', '=', sql.lit<CertificateState>('active'))
+        .where('renew_from', '>=', from)
+        .where('renew_from', '<', until);
+      if (group !== undefined) {
+        query = query
+          .innerJoin('devices', 'devices.device_id', 'certificates.device_id')
+          .where('devices.group_name', '=', group);
+      }
+      const rows = await query.groupBy('span').execute();
+      return new Map(rows.map(({ span, certificates }) => [Number(span), Number(certificates)]));
     },
     listDue: (now: number, limit: number) => scope.all(LIST_DUE, { now, limit }),
   };

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateState, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Device } from '#gateway/domain/device.ts';
+import type { DeviceTrust } from '#gateway/domain/device-trust.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import type { DeviceTable, PageOrder } from '#gateway/ports/tables.ts';
@@ -18,6 +19,10 @@ const COLUMNS = {
   owner: 'owner',
   createdAt: 'created_at',
   noticeSeq: 'notice_seq',
+  trustSeen: 'trust_seen',
+  trustSeenAt: 'trust_seen_at',
+  reportCount: 'report_count',
+  lastReport: 'last_report',
 } as const satisfies RecordColumns<Device, DeviceColumns>;
 
 type Key = { deviceId: DeviceId };
@@ -28,10 +33,17 @@ const FIND = prepared((db, p: Parameter<Key>) =>
   db.selectFrom('devices').select(selected(COLUMNS)).where('device_id', '=', p('deviceId')),
 );
 
-const TAKE_NOTICE_SEQ = prepared((db, p: Parameter<Key>) =>
+const TAKE_NOTICE_SEQ = prepared((db, p: Parameter<Key & { atLeast: number }>) =>
   db
     .updateTable('devices')
-    .set((eb) => ({ notice_seq: eb('notice_seq', '+', 1) }))
+    .set((eb) => ({
+      notice_seq: eb
+        .case()
+        .when('notice_seq', '<', p('atLeast'))
+        .then(p('atLeast'))
+        .else(eb('notice_seq', '+', 1))
+        .end(),
+    }))
     .where('device_id', '=', p('deviceId'))
     .returning('notice_seq as noticeSeq'),
 );
@@ -42,6 +54,30 @@ const LIST_BY_HARDWARE_SERIAL = prepared((db, p: Parameter<{ hardwareSerial: str
     .select(selected(COLUMNS))
     .where('hardware_serial', '=', p('hardwareSerial'))
     .orderBy('device_id'),
+);
+
+const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; limit: number }>) =>
+  db
+    .selectFrom('devices as d')
+    .innerJoin('certificates as c', 'c.device_id', 'd.device_id')
+    .select([
+      'd.device_id as deviceId',
+      'd.group_name as group',
+      'd.trust_seen as trustSeen',
+      'd.trust_seen_at as trustSeenAt',
+      'c.serial',
+      'c.issuer_key_id as issuerKeyId',
+      'c.not_after as notAfter',
+    ])
+    .where('d.device_id', '>', p('after'))
+    .where('d.state', 'in', [sql.lit<DeviceState>('enrolled'), sql.lit<DeviceState>('quarantined')])
+    .where('c.state', '=', sql.lit<CertificateState>('active'))
+    .where('c.profile', '=', 'device')
+    .where('c.not_after', '>', p('now'))
+    .orderBy('d.device_id')
+    .orderBy('c.issued_at', 'desc')
+    .orderBy('c.serial', 'desc')
+    .limit(p('limit')),
 );
 
 type InGroup = { group: string; except: DeviceId };
@@ -86,8 +122,8 @@ export function deviceTable(scope: QueryScope): DeviceTable {
     find: (deviceId: DeviceId) => scope.first(FIND, { deviceId }),
     update: (deviceId, change) =>
       scope.change('devices', { key: 'device_id', is: deviceId }, changed<Partial<Device>>(COLUMNS, change)),
-    async takeNoticeSeq(deviceId: DeviceId): Promise<number> {
-      const row = await scope.first(TAKE_NOTICE_SEQ, { deviceId });
+    async takeNoticeSeq(deviceId: DeviceId, atLeast: number): Promise<number> {
+      const row = await scope.first(TAKE_NOTICE_SEQ, { deviceId, atLeast });
       if (row === undefined) throw new StoreError('CONFLICT', `there is no device ${deviceId} to number a notice for`);
       return row.noticeSeq;
     },
@@ -97,6 +133,11 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       if (group !== undefined) query = query.where('group_name', '=', group);
       if (state !== undefined) query = query.where('state', '=', state);
       return query.orderBy('device_id').limit(limit).execute();
+    },
+    async listTrust({ after, limit, now }: PageOrder & { now: number }): Promise<DeviceTrust[]> {
+      const rows = await scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, now });
+      // Two are in use while one takes the other's place: the newest comes first.
+      return rows.filter((row, place) => row.deviceId !== rows[place - 1]?.deviceId);
     },
     listByHardwareSerial: (hardwareSerial: string) => scope.all(LIST_BY_HARDWARE_SERIAL, { hardwareSerial }),
     async countEnrolled(group: string, exception?: DeviceId): Promise<number> {

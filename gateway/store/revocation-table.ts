@@ -26,6 +26,10 @@ const FIND = prepared((db, p: Parameter<{ serial: SerialNumber }>) =>
   db.selectFrom('revocations').select(selected(COLUMNS)).where('serial', '=', p('serial')),
 );
 
+const REMOVE = prepared((db, p: Parameter<{ serial: SerialNumber }>) =>
+  db.deleteFrom('revocations').where('serial', '=', p('serial')),
+);
+
 const SET_CLOSED_AFTER = prepared((db, p: Parameter<{ serial: SerialNumber; milliseconds: number }>) =>
   db
     .updateTable('revocations')
@@ -77,6 +81,9 @@ export function revocationTable(scope: QueryScope): RevocationTable {
   return {
     insert: async (revocation: RevocationRecord) => (await scope.run(INSERT, revocation)) > 0,
     find: (serial: SerialNumber) => scope.first(FIND, { serial }),
+    async remove(serial: SerialNumber): Promise<void> {
+      await scope.run(REMOVE, { serial });
+    },
     async setClosedAfter(serials: readonly SerialNumber[], milliseconds: number): Promise<void> {
       for (const serial of serials) await scope.run(SET_CLOSED_AFTER, { serial, milliseconds });
     },

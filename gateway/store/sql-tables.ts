@@ -1,6 +1,7 @@
 import type { Tables } from '#gateway/ports/store.ts';
 import { attemptTable } from './attempt-table.ts';
 import { auditTable } from './audit-table.ts';
+import { caGenerationTable } from './ca-generation-table.ts';
 import { certificateTable } from './certificate-table.ts';
 import { challengeTable } from './challenge-table.ts';
 import { crlTable } from './crl-table.ts';
@@ -10,14 +11,19 @@ import { endorsementTable } from './endorsement-table.ts';
 import { enrollmentRequestTable } from './enrollment-request-table.ts';
 import { enrollmentTable } from './enrollment-table.ts';
 import { groupTable } from './group-table.ts';
+import { identityAlarmTable } from './identity-alarm-table.ts';
 import { leaseTable } from './lease-table.ts';
 import { manufacturerCaTable } from './manufacturer-ca-table.ts';
 import { noticeTable } from './notice-table.ts';
 import type { QueryScope } from './query-scope.ts';
 import { registrarTable } from './registrar-table.ts';
+import { renewalCampaignTable } from './renewal-campaign-table.ts';
+import { revocationJobTable } from './revocation-job-table.ts';
 import { revocationTable } from './revocation-table.ts';
 import { sessionTable } from './session-table.ts';
 import { settingTable } from './setting-table.ts';
+import { statusChangeTable } from './status-change-table.ts';
+import { statusListTable } from './status-list-table.ts';
 import { ticketTable } from './ticket-table.ts';
 import { tpmRootTable } from './tpm-root-table.ts';
 
@@ -87,6 +93,24 @@ class SqlTables implements Tables {
   }
   get audit() {
     return (this.#made.audit ??= auditTable(this.#scope));
+  }
+  get statusChanges() {
+    return (this.#made.statusChanges ??= statusChangeTable(this.#scope));
+  }
+  get statusLists() {
+    return (this.#made.statusLists ??= statusListTable(this.#scope));
+  }
+  get renewalCampaigns() {
+    return (this.#made.renewalCampaigns ??= renewalCampaignTable(this.#scope));
+  }
+  get revocationJobs() {
+    return (this.#made.revocationJobs ??= revocationJobTable(this.#scope));
+  }
+  get caGenerations() {
+    return (this.#made.caGenerations ??= caGenerationTable(this.#scope));
+  }
+  get identityAlarms() {
+    return (this.#made.identityAlarms ??= identityAlarmTable(this.#scope));
   }
   get leases() {
     return (this.#made.leases ??= leaseTable(this.#scope));

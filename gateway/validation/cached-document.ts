@@ -15,18 +15,22 @@ export function strongEtag(body: Uint8Array): string {
   return `"${createHash('sha256').update(body).digest('base64url')}"`;
 }
 
-/** 200 with the body, or 304 when the client has it already (RFC 9110 13.1.2, 13.1.3). */
+/**
+ * 200 with the body, or 304 when the client has it already (RFC 9110 13.1.2, 13.1.3).
+ * @param cacheRules what Cache-Control says beside the age
+ */
 export function sendDocument(
   request: FastifyRequest,
   reply: FastifyReply,
   document: CachedDocument,
   now: number,
+  cacheRules = '',
 ): FastifyReply {
   const maxAge = Math.max(0, Math.floor((document.expires - now) / 1000));
   reply.headers({
     ETag: document.etag,
     'Last-Modified': new Date(document.lastModified).toUTCString(),
-    'Cache-Control': `public, max-age=${maxAge}`,
+    'Cache-Control': `public, max-age=${maxAge}${cacheRules}`,
     // For caches of HTTP/1.0, which know nothing else.
     Expires: new Date(now + maxAge * 1000).toUTCString(),
   });

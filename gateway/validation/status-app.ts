@@ -1,19 +1,19 @@
 import type { Server } from 'node:http';
-import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import Fastify, { type FastifyInstance } from 'fastify';
 import { formatPem } from '#ca/pkix/pem.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import { STATUS_CONTENT_TYPE, STATUS_PATHS } from '#gateway/contract/status-paths.ts';
-import { type CachedDocument, sendDocument, strongEtag } from './cached-document.ts';
+import { sendDocument, strongEtag } from './cached-document.ts';
+import { addListRoutes } from './list-routes.ts';
+import { addOcspRoutes } from './ocsp-routes.ts';
+import { RETRY_AFTER, sendText } from './plain-text.ts';
 import { recentValue } from './recent-value.ts';
 import type { StatusDeps, StatusOptions, StatusSources } from './status-deps.ts';
 
-/** Milliseconds a health report, and a CRL, is given out again before it is looked up anew. */
+/** Milliseconds a health report is given out again before it is looked up anew. */
 const HEALTH_LIFETIME = 1_000;
-const CRL_LIFETIME = 200;
 /** Seconds a cache may keep a CA certificate: it changes with years, and its successor has another key. */
 const CA_CERTIFICATE_AGE = 3600;
-const DEFAULT_MAX_CRL_AGE = 300;
-const RETRY_AFTER = '5';
 const STARTING: HealthCheck[] = [{ name: 'start', ok: false, detail: 'the gateway is starting' }];
 
 /** What stands behind the door: nothing until the gateway can serve. */
@@ -32,35 +32,21 @@ export function buildStatusApp(
     bodyLimit: 1024,
     return503OnClosing: false,
     requestIdHeader: false,
+    // An OCSP request in a path is one long parameter.
+    routerOptions: { maxParamLength: 4096 },
   });
-  app.setNotFoundHandler((_request, reply) => text(reply, 404, 'there is nothing at this path\n'));
+  app.setNotFoundHandler((_request, reply) => sendText(reply, 404, 'there is nothing at this path\n'));
   app.setErrorHandler((error, request, reply) => {
     const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
-    if (status < 500) return text(reply, status, 'this is not a request that this door answers\n');
+    if (status < 500) return sendText(reply, status, 'this is not a request that this door answers\n');
     log.error('status request failed', { path: request.url.slice(0, 100), address: request.ip, error });
-    return text(reply, 503, 'this cannot be told now; try again later\n');
+    return sendText(reply, 503, 'this cannot be told now; try again later\n');
   });
 
-  const latestCrl = recentValue(clock, CRL_LIFETIME, async (): Promise<CachedDocument | undefined> => {
-    const crl = await state.sources?.latestCrl();
-    if (crl === undefined) return undefined;
-    return {
-      body: crl.der,
-      contentType: STATUS_CONTENT_TYPE.crl,
-      etag: strongEtag(crl.der),
-      lastModified: crl.thisUpdate,
-      expires: crl.nextUpdate,
-    };
-  });
   const health = recentValue(clock, HEALTH_LIFETIME, async () => (await state.sources?.checkHealth()) ?? STARTING);
 
-  app.get(STATUS_PATHS.crl, async (request, reply) => {
-    const crl = state.sources === undefined ? undefined : await latestCrl();
-    if (crl === undefined) return text(reply, 503, 'there is no CRL yet\n');
-    const now = clock.now();
-    const mostlyFresh = now + (options.maxCrlAge ?? DEFAULT_MAX_CRL_AGE) * 1000;
-    return sendDocument(request, reply, { ...crl, expires: Math.min(crl.expires, mostlyFresh) }, now);
-  });
+  addListRoutes(app, deps, options, state);
+  addOcspRoutes(app, deps, options, state);
 
   const certificates = [
     [STATUS_PATHS.intermediate, 'intermediateCertificate', 'cer'],
@@ -71,7 +57,7 @@ export function buildStatusApp(
   for (const [path, which, form] of certificates) {
     app.get(path, (request, reply) => {
       const der = state.sources?.describeAuthority()[which];
-      if (der === undefined) return text(reply, 503, 'the gateway is starting\n');
+      if (der === undefined) return sendText(reply, 503, 'the gateway is starting\n');
       const body = form === 'pem' ? Buffer.from(formatPem('CERTIFICATE', der)) : der;
       const now = clock.now();
       const contentType = form === 'pem' ? STATUS_CONTENT_TYPE.pem : STATUS_CONTENT_TYPE.certificate;
@@ -85,6 +71,28 @@ export function buildStatusApp(
     });
   }
 
+  // Of the issuers that came after the first, by their key id.
+  app.get<{ Params: { keyId: string } }>('/ca/:keyId.cer', (request, reply) => {
+    const { keyId } = request.params;
+    const issuer = state.sources?.describeAuthority().issuers?.find((one) => one.keyId === keyId);
+    if (issuer === undefined) return sendText(reply, 404, 'there is nothing at this path\n');
+    const body = issuer.certificate;
+    const now = clock.now();
+    const expires = now + CA_CERTIFICATE_AGE * 1000;
+    return sendDocument(
+      request,
+      reply,
+      {
+        body,
+        contentType: STATUS_CONTENT_TYPE.certificate,
+        etag: strongEtag(body),
+        lastModified: startedAt,
+        expires,
+      },
+      now,
+    );
+  });
+
   app.get(STATUS_PATHS.metrics, async (_request, reply) =>
     reply
       .header('Cache-Control', 'no-store')
@@ -93,7 +101,7 @@ export function buildStatusApp(
   );
 
   // Alive: this process answers. Nothing else, or a sick database would have a healthy process restarted for ever.
-  app.get(STATUS_PATHS.healthz, (_request, reply) => text(reply, 200, 'ok\n'));
+  app.get(STATUS_PATHS.healthz, (_request, reply) => sendText(reply, 200, 'ok\n'));
 
   // Ready: can issue and authenticate now.
   app.get(STATUS_PATHS.readyz, async (_request, reply) => {
@@ -107,9 +115,4 @@ export function buildStatusApp(
       .send({ ready, checks });
   });
   return app;
-}
-
-function text(reply: FastifyReply, status: number, body: string): FastifyReply {
-  if (status === 503) reply.header('Retry-After', RETRY_AFTER);
-  return reply.code(status).header('Cache-Control', 'no-store').type('text/plain; charset=utf-8').send(body);
 }

@@ -1,5 +1,7 @@
+import type { AuthorityDescription } from '#ca/ports/certificate-authority.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
-import type { CrlRecord } from '#gateway/domain/revocation-record.ts';
+import type { PublishedList } from '#gateway/domain/status-change.ts';
+import type { OcspReply } from '#gateway/operations/answer-ocsp.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 
@@ -13,15 +15,25 @@ export type StatusDeps = {
 
 /** There once the gateway can serve. */
 export type StatusSources = {
-  describeAuthority(): { rootCertificate: Buffer; intermediateCertificate: Buffer };
-  latestCrl(): Promise<CrlRecord | undefined>;
+  describeAuthority(): Pick<AuthorityDescription, 'rootCertificate' | 'intermediateCertificate' | 'issuers'>;
+  /** A list in force. @param scopeName `full`, `delta`, `shard-<count>-<index>` @param issuerKeyId left out: the first issuer */
+  findList(scopeName: string, issuerKeyId?: string): PublishedList | undefined;
+  /** The list of revoked intermediates, DER, when there is one. */
+  readRootCrl(): Promise<RootCrl | undefined>;
+  /** @param request DER, and whatever else strangers send */
+  answerOcsp(request: Buffer): Promise<OcspReply>;
   checkHealth(): Promise<HealthCheck[]>;
 };
+
+/** Times in milliseconds UTC. */
+export type RootCrl = { der: Buffer; number: number; thisUpdate: number; nextUpdate: number };
 
 export type StatusOptions = {
   host: string;
   /** 0 picks a free one. */
   port: number;
-  /** Seconds a cache may keep a CRL: a longer time spares the gateway, and hides fresh revocations as long. */
+  /** Seconds a cache may keep a CRL or an OCSP answer: longer spares the gateway, and hides fresh revocations as long. */
   maxCrlAge?: number;
 };
+
+export const DEFAULT_MAX_STATUS_AGE = 300;

@@ -10,6 +10,7 @@ export type StatusDoor = {
   close(): Promise<void>;
 };
 
+const STALLED_MS = 30_000;
 const LIMITS = { connections: 1024, headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 10_000 };
 
 /**
@@ -22,6 +23,8 @@ export async function startStatusDoor(deps: StatusDeps, options: StatusOptions):
   const { connections, ...timeouts } = LIMITS;
   const server = createServer({ ...timeouts, connectionsCheckingInterval: 1_000, maxHeaderSize: 8 * 1024 });
   server.maxConnections = connections;
+  // Whoever stops reading in the middle of a long list does not hold it for ever.
+  server.timeout = STALLED_MS;
   const app = buildStatusApp(deps, options, state, server);
   await app.ready();
   await new Promise<void>((resolve, reject) => {

@@ -86,8 +86,9 @@ export class BenchStage {
     return join(this.ready.dataDir, DATA_FOLDER.intermediateCertificate);
   }
 
-  /** Registers devices and has the load process make their keys. @returns their ids */
-  async register(count: number): Promise<string[]> {
+  /** Registers devices, in a new group if one is named, and has the load process make their keys. @returns their ids */
+  async register(count: number, group?: string): Promise<string[]> {
+    if (group !== undefined) await this.operator.call('addGroup', { body: { name: group, policy: {} } });
     const ids = Array.from(
       { length: count },
       (_, index) => `bench-${String(this.#named + index + 1).padStart(5, '0')}`,
@@ -97,7 +98,7 @@ export class BenchStage {
     const rest = [...ids];
     const lane = async () => {
       for (let deviceId = rest.pop(); deviceId !== undefined; deviceId = rest.pop()) {
-        const { ticket } = await this.operator.call<DeviceAdded>('addDevice', { body: { deviceId } });
+        const { ticket } = await this.operator.call<DeviceAdded>('addDevice', { body: { deviceId, group } });
         tickets.push({ deviceId, ticket });
       }
     };

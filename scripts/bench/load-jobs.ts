@@ -39,6 +39,8 @@ export type LoadJob =
   | { kind: 'hold'; target: Target; deviceIds: string[]; subscribe: boolean; concurrency: number }
   /** When the held sessions of these devices were closed by the other side; waits until they are. */
   | { kind: 'closed'; deviceIds: string[] }
+  /** The status door, over plain HTTP: `request` is a whole HTTP request in base64. */
+  | { kind: 'ocsp'; host: string; port: number; request: string; count: number; concurrency: number }
   /** Leaves all held sessions. */
   | { kind: 'release' };
 

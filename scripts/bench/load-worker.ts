@@ -4,6 +4,7 @@ import { enroll, reenroll } from './load/est-load.ts';
 import { HeldSessions } from './load/held-sessions.ts';
 import { LoadIdentities } from './load/identities.ts';
 import { renewOverMqtt } from './load/mqtt-renewals.ts';
+import { askOcsp } from './load/ocsp-load.ts';
 import type { LoadAnswer, LoadJob, LoadRequest, LoadResult } from './load-jobs.ts';
 
 // The process that makes the load, so that it does not share an event loop with what is measured.
@@ -44,6 +45,8 @@ function run(job: LoadJob): Promise<LoadResult> {
       return held.open(job);
     case 'closed':
       return held.waitUntilClosed(job.deviceIds);
+    case 'ocsp':
+      return askOcsp(job);
     case 'release':
       return held.release();
   }

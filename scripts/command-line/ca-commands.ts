@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { DATA_FOLDER } from '#gateway/contract/data-folder.ts';
 import type { CaCertificateDetail, CaDescription } from '#gateway/contract/operator-api.ts';
+import { addCaCrlCommand } from './ca-crl-command.ts';
+import { caRolloverCommands } from './ca-rollover-commands.ts';
 import { CommandError } from './command-error.ts';
 import { commandGroup, type GlobalOptions, oneOf, withExamples } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
@@ -84,6 +86,9 @@ export function caCommands(): Command {
     else print(pem.trimEnd());
   });
 
+  addCaCrlCommand(ca);
+
+  ca.addCommand(caRolloverCommands());
   return ca;
 }
 

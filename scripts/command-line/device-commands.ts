@@ -10,9 +10,11 @@ import type {
 } from '#gateway/contract/operator-api.ts';
 import { commandGroup, deviceIdArgument, type GlobalOptions, withExamples } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
+import { holdCommand, releaseCommand } from './hold-commands.ts';
 import { importCommand } from './import-command.ts';
 import { connectOperator } from './operator-client.ts';
 import { printJson, printTable, say } from './output.ts';
+import { quarantineCommand, releaseQuarantineCommand } from './quarantine-commands.ts';
 import { REVOCATION_REASONS, type RevocationReason, revocationReasonOption } from './revocation-reason.ts';
 import { printDevice, printDeviceAdded, showCertificateEnd } from './show-device.ts';
 
@@ -180,6 +182,10 @@ export function deviceCommands(): Command {
     printDeviceAdded(replaced, Date.now());
   });
 
+  device.addCommand(holdCommand());
+  device.addCommand(releaseCommand());
+  device.addCommand(quarantineCommand());
+  device.addCommand(releaseQuarantineCommand());
   device.addCommand(importCommand());
 
   return device;

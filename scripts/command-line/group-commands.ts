@@ -65,6 +65,7 @@ export function groupCommands(): Command {
     'gatehouse group set default --lifetime 3d --keys ec-p256,ed25519',
     'gatehouse group set line-3 --proof tpm --publish-proof tpm-endorsed',
     'gatehouse group set monitors --read-from ""',
+    'gatehouse group set pumps --grace 7d --grace-decision auto',
     'gatehouse group set line-3 --approval manual --network 10.1.0.0/16 --hours "Mon-Fri 06:00-22:00"',
   ).action(async (name: string, _: unknown, command: Command) => {
     const options = command.optsWithGlobals<PolicyOptions>();

@@ -3,7 +3,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   DEVICE_UNKNOWN: 'list the devices with: gatehouse device list',
   ALREADY_EXISTS: 'for another ticket of a known device: gatehouse device add ID --new-ticket',
   NOT_FOUND:
-    'check the name; list with: gatehouse device list, group list, certificate list, ticket list or enrollment list',
+    'check the name; list with: gatehouse device list, group list, certificate list, ticket list or enrollment list, revoke status',
   STATE_CONFLICT: 'look at its state with: gatehouse device show ID',
   DEVICE_NOT_ALLOWED:
     'look at its state with: gatehouse device show ID; a new ticket: gatehouse device add ID --new-ticket',
@@ -58,5 +58,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
  */
 export function nextStepFor(code: string | null | undefined, deviceId?: string): string | undefined {
   if (code == null || !Object.hasOwn(NEXT_STEP, code)) return undefined;
+  // Of something else than a device: its own words say what to do.
+  if (code === 'STATE_CONFLICT' && deviceId === undefined) return undefined;
   return deviceId === undefined ? NEXT_STEP[code] : NEXT_STEP[code]?.replaceAll(/\bID\b/g, deviceId);
 }

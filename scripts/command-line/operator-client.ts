@@ -16,7 +16,12 @@ export type OperatorClient = {
   /** @throws CommandError: what the gateway refused and why, or NOT_RUNNING. */
   call<T>(route: OperatorRoute, call?: OperatorCall): Promise<T>;
   /** All pages of a list, or the first `limit` items. */
-  list<T>(route: OperatorRoute, query?: OperatorCall['query'], limit?: number): Promise<T[]>;
+  list<T>(
+    route: OperatorRoute,
+    query?: OperatorCall['query'],
+    limit?: number,
+    params?: readonly string[],
+  ): Promise<T[]>;
 };
 
 /** Revoking waits for sockets to close (1 s); everything else answers at once. */
@@ -39,11 +44,12 @@ export async function connectOperator(dataDir: string): Promise<OperatorClient> 
     route: OperatorRoute,
     query: OperatorCall['query'] = {},
     limit = Number.POSITIVE_INFINITY,
+    params: readonly string[] = [],
   ): Promise<T[]> => {
     const items: T[] = [];
     for (let after: string | null | undefined; after !== null && items.length < limit; ) {
       const size = Math.min(PAGE, limit - items.length);
-      const page: Page<T> = await call(route, { query: { ...query, limit: size, after } });
+      const page: Page<T> = await call(route, { params, query: { ...query, limit: size, after } });
       items.push(...page.items);
       after = page.nextCursor;
     }

@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import {
   APPROVAL_RULES,
   type ApprovalRule,
+  GRACE_DECISIONS,
+  type GraceDecision,
   type GroupPolicy,
   KEY_KINDS,
   type KeyKind,
@@ -39,6 +41,9 @@ export type PolicyOptions = GlobalOptions & {
   requireOwner?: boolean;
   webhook?: string;
   serverKeygen?: boolean;
+  withoutStatusBelow?: number | 'none';
+  grace?: number | 'none';
+  graceDecision?: GraceDecision;
 };
 
 const BINDINGS = ['optional', 'required'] as const;
@@ -47,6 +52,8 @@ const keysOption = usage((text: string): KeyKind[] => listOption(text).map(oneOf
 
 /** A whole number from 1, or `none`: commander would take null for a missing value. */
 const countOrNone = (text: string): number | 'none' => (text === 'none' ? text : countOption(text));
+
+const durationOrNone = (text: string): number | 'none' => (text === 'none' ? text : durationOption(text));
 
 export function withPolicy(command: Command): Command {
   return command
@@ -98,7 +105,22 @@ export function withPolicy(command: Command): Command {
     .option('--no-require-owner', 'an owner is not needed')
     .option('--webhook <url>', 'https URL that is asked before each issue and can say no; or none')
     .option('--server-keygen', 'keys may be made by the gateway (EST serverkeygen)')
-    .option('--no-server-keygen', 'keys are made by devices only');
+    .option('--no-server-keygen', 'keys are made by devices only')
+    .option(
+      '--without-status-below <duration>',
+      'certificates that live shorter than this say that no CRL and OCSP tells of them (noRevAvail), such as 1d; or none',
+      durationOrNone,
+    )
+    .option(
+      '--grace <duration>',
+      'how long after its end a certificate may still ask for the next one, over EST, such as 7d; or none',
+      durationOrNone,
+    )
+    .option(
+      '--grace-decision <how>',
+      'what happens then: auto (a person is asked when there is doubt), approval (a person decides), or refuse',
+      oneOf(GRACE_DECISIONS, 'a grace decision'),
+    );
 }
 
 /** The fields that were given, in the words of the API. */
@@ -123,6 +145,11 @@ export function policyOf(options: PolicyOptions): Partial<GroupPolicy> {
     ...(options.requireOwner === undefined ? {} : { requireOwner: options.requireOwner }),
     ...(options.webhook === undefined ? {} : { webhook: wordOrNull(options.webhook) }),
     ...(options.serverKeygen === undefined ? {} : { serverKeygen: options.serverKeygen }),
+    ...(options.withoutStatusBelow === undefined
+      ? {}
+      : { noRevAvailBelowSeconds: numberOrNull(options.withoutStatusBelow) ?? 0 }),
+    ...(options.grace === undefined ? {} : { graceSeconds: numberOrNull(options.grace) ?? 0 }),
+    ...(options.graceDecision === undefined ? {} : { graceDecision: options.graceDecision }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { alarmCommands } from './alarm-commands.ts';
 import { attemptCommands } from './attempt-commands.ts';
 import { auditCommands } from './audit-commands.ts';
 import { caCommands } from './ca-commands.ts';
@@ -10,6 +11,8 @@ import { groupCommands } from './group-commands.ts';
 import { manufacturerCommands } from './manufacturer-commands.ts';
 import { packageVersion } from './package-version.ts';
 import { registrarCommands } from './registrar-commands.ts';
+import { renewalCommands } from './renewal-commands.ts';
+import { revokeCommands } from './revoke-commands.ts';
 import { serveCommand } from './serve-command.ts';
 import { ticketCommands } from './ticket-commands.ts';
 import { tpmCommands } from './tpm-commands.ts';
@@ -40,12 +43,15 @@ Examples:
     deviceCommands(),
     certificateCommands(),
     groupCommands(),
+    revokeCommands(),
+    alarmCommands(),
     ticketCommands(),
     enrollmentCommands(),
     attemptCommands(),
     manufacturerCommands(),
     registrarCommands(),
     tpmCommands(),
+    renewalCommands(),
     auditCommands(),
     doctorCommand(),
   ]) {

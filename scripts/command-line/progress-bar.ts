@@ -1,6 +1,8 @@
 import cliProgress from 'cli-progress';
 
-export type ProgressBar = Disposable & { advance(done: number): void };
+export type ProgressBar = Disposable & {
+  /** `total`: when more has turned up. */ advance(done: number, total?: number): void;
+};
 
 /** On a terminal a bar on stderr, so that stdout stays the result; elsewhere nothing. */
 export function startProgressBar(total: number, unit: string): ProgressBar {
@@ -17,5 +19,11 @@ export function startProgressBar(total: number, unit: string): ProgressBar {
     cliProgress.Presets.rect,
   );
   bar.start(total, 0);
-  return { advance: (done) => bar.update(done), [Symbol.dispose]: () => bar.stop() };
+  return {
+    advance: (done, now) => {
+      if (now !== undefined) bar.setTotal(now);
+      bar.update(done);
+    },
+    [Symbol.dispose]: () => bar.stop(),
+  };
 }

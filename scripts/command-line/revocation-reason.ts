@@ -11,10 +11,17 @@ export const REVOCATION_REASONS = [
 ] as const;
 export type RevocationReason = (typeof REVOCATION_REASONS)[number];
 
+/** Of an issuer also what only authorities can suffer. */
+export const ISSUER_REVOCATION_REASONS = [...REVOCATION_REASONS, 'cACompromise', 'aACompromise'] as const;
+
+export const revocationReasonOption = reasonOption(REVOCATION_REASONS);
+
 /** Takes `keyCompromise` and, because people type it so, `key-compromise`. */
-export const revocationReasonOption = usage((text: string): RevocationReason => {
-  const plain = text.replaceAll(/[-_ ]/g, '').toLowerCase();
-  const found = REVOCATION_REASONS.find((reason) => reason.toLowerCase() === plain);
-  if (found === undefined) throw new RangeError(`a reason is one of: ${REVOCATION_REASONS.join(', ')}`);
-  return found;
-});
+export function reasonOption<Reason extends string>(reasons: readonly Reason[]): (text: string) => Reason {
+  return usage((text: string): Reason => {
+    const plain = text.replaceAll(/[-_ ]/g, '').toLowerCase();
+    const found = reasons.find((reason) => reason.toLowerCase() === plain);
+    if (found === undefined) throw new RangeError(`a reason is one of: ${reasons.join(', ')}`);
+    return found;
+  });
+}

@@ -27,6 +27,11 @@ export function serveCommand(): Command {
       .option('--trust-domain <domain>', 'SPIFFE trust domain of a new authority (default: gatehouse.internal)')
       .option('--ca-socket <path>', 'use an authority that runs already, instead of starting one')
       .option('--crl-hours <hours>', 'how long a CRL is good for (default: 24)', countOption)
+      .option(
+        '--crl-shards <n>',
+        'lists that revocations are spread over, 1 to 256 (default: 1, the whole list)',
+        countOption,
+      )
       .option('--log-level <level>', 'debug, info, warn or error (default: info)'),
     'gatehouse serve --data /var/lib/gatehouse --public-host gateway.plant.example',
     'gatehouse serve --host 127.0.0.1 --est-port 0 --mqtt-port 0 --status-port 0 --operator-port 0 --ready-file ready.json',

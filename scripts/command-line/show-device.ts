@@ -37,17 +37,19 @@ export function printDevice(device: DeviceDetail, now: number): void {
     session: session
       ? `${colour('green', 'connected')} since ${formatTime(session.since, now)} from ${session.address}, certificate ${session.serial}`
       : 'not connected',
+    'renewal failed': describeRolledBack(device.rolledBack, now),
     'last session': lastSession ? `ended ${formatTime(lastSession.endedAt, now)}: ${lastSession.endReason}` : undefined,
   });
   print('');
   printTable(
-    ['certificate', 'state', 'profile', 'from', 'until'],
+    ['certificate', 'state', 'profile', 'from', 'until', 'renewed'],
     device.certificates.map((certificate) => [
       certificate.serial,
       certificate.state,
       certificate.profile,
       formatTime(certificate.notBefore, now),
       formatTime(certificate.notAfter, now),
+      certificate.renewFrom === null ? '-' : formatTime(certificate.renewFrom, now),
     ]),
     'no certificates yet',
   );
@@ -58,6 +60,12 @@ export function printDevice(device: DeviceDetail, now: number): void {
     device.notices.map((notice) => [notice.id, notice.kind, String(notice.seq), notice.state]),
     '',
   );
+}
+
+function describeRolledBack(rolledBack: DeviceDetail['rolledBack'], now: number): string | undefined {
+  if (rolledBack === null) return undefined;
+  const { serial, reason, at } = rolledBack;
+  return colour('yellow', `went back from certificate ${serial} ${formatTime(at, now)}: ${reason}`);
 }
 
 function describeTpm({ ekSha256, maker, proofLevel, firstSeen }: DeviceTpm, now: number): string {

@@ -1,4 +1,4 @@
-import type { ApprovalRule, GroupDetail } from '#gateway/contract/operator-api.ts';
+import type { ApprovalRule, GraceDecision, GroupDetail } from '#gateway/contract/operator-api.ts';
 import { formatDuration } from './duration.ts';
 import { printFields, printJson } from './output.ts';
 
@@ -7,6 +7,12 @@ const APPROVAL = {
   auto: 'registered devices, and unknown ones of a trusted maker or from a registrar',
   manual: 'a person decides each (gatehouse enrollment list)',
 } as const satisfies Record<ApprovalRule, string>;
+
+const GRACE = {
+  auto: 're-enrolls; a person is asked when there is doubt',
+  approval: 're-enrolls when a person has approved',
+  refuse: 'is refused all the same',
+} as const satisfies Record<GraceDecision, string>;
 
 /** A group and its policy in words. */
 export function showGroup(group: GroupDetail, json: boolean | undefined): void {
@@ -37,6 +43,14 @@ export function showGroup(group: GroupDetail, json: boolean | undefined): void {
     'most an hour': policy.maxPerHour === null ? 'no limit' : String(policy.maxPerHour),
     'CSR bound to its TLS session': policy.binding === 'required' ? 'required' : 'checked when it claims to be',
     'asked before each issue': policy.webhook ?? 'nobody else',
+    'without CRL and OCSP':
+      policy.noRevAvailBelowSeconds === 0
+        ? 'never'
+        : `when they live shorter than ${formatDuration(policy.noRevAvailBelowSeconds)}`,
+    'expired certificate':
+      policy.graceSeconds === 0
+        ? 'needs a new ticket'
+        : `for ${formatDuration(policy.graceSeconds)} it ${GRACE[policy.graceDecision]}`,
     'keys made by the gateway': policy.serverKeygen ? 'on request (serverkeygen)' : 'never',
   });
 }

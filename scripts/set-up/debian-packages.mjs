@@ -16,6 +16,8 @@ export const DEBIAN_PACKAGES = [
   { package: 'strongswan-pki', command: 'pki', reason: 'is an EST client that keeps to every byte of RFC 7030' },
   { package: 'mosquitto', command: 'mosquitto', reason: 'is the broker that ours is measured beside' },
   { package: 'mosquitto-clients', command: 'mosquitto_pub', reason: 'is an MQTT client written by others' },
+  { package: 'gnutls-bin', command: 'certtool', reason: 'reads CRLs and OCSP answers, written by others' },
+  { package: 'faketime', command: 'faketime', reason: 'gives devices a wrong clock' },
   { package: 'swtpm', command: 'swtpm', reason: 'is the TPM that devices of the tests have' },
   { package: 'swtpm-tools', command: 'swtpm_setup', reason: 'makes such TPMs, with endorsement certificates' },
   { package: 'tpm2-abrmd', command: 'tpm2-abrmd', reason: 'shares a TPM between programs, as a kernel does' },

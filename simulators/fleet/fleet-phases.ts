@@ -8,7 +8,7 @@ import { createSimulatedTpmKeys } from '#simulators/tpm/simulated-tpm-keys.ts';
 import type { PhaseName } from './plan-phases.ts';
 import type { SimulatedDevice } from './simulated-device.ts';
 
-export const RENEW_BY = ['notice', 'agent'] as const;
+export const RENEW_BY = ['notice', 'agent', 'campaign'] as const;
 export type RenewBy = (typeof RENEW_BY)[number];
 
 export type FleetSettings = {
@@ -16,6 +16,8 @@ export type FleetSettings = {
   keyKind: KeyKind;
   renewBy: RenewBy;
   holdMs: number;
+  /** Milliseconds that a campaign is spread over. */
+  withinMs: number;
   /** Whose TPMs the devices get; undefined: none, keys are software. */
   tpms: { maker: SimulatedMaker; endorsementKey: EndorsementKind } | undefined;
 };
@@ -74,17 +76,7 @@ export function workOf(
     case 'reconnect':
       return { devices: connected, together: true, run: (device, signal) => device.reconnect(signal) };
     case 'renew':
-      return {
-        devices: connected,
-        together: false,
-        run: (device, signal) =>
-          settings.renewBy === 'agent'
-            ? device.renewByItself(signal)
-            : device.renewByNotice(
-                async () => void (await operator.call('renewDevice', [device.deviceId], {}, signal)),
-                signal,
-              ),
-      };
+      return renewalWork(connected, operator, settings);
     case 'end':
       return { devices: fleet.filter(({ isStarted }) => isStarted), together: false, run: (device) => device.stop() };
     case 'retire':
@@ -93,5 +85,35 @@ export function workOf(
         together: false,
         run: async (device, signal) => void (await operator.call('retireDevice', [device.deviceId], {}, signal)),
       };
+  }
+}
+
+function renewalWork(devices: SimulatedDevice[], operator: OperatorClient, settings: FleetSettings): PhaseWork {
+  const { renewBy, withinMs, group = 'default' } = settings;
+  switch (renewBy) {
+    case 'agent':
+      return { devices, together: false, run: (device, signal) => device.renewByItself(signal) };
+    case 'notice':
+      return {
+        devices,
+        together: false,
+        run: (device, signal) => {
+          const order = async () => void (await operator.call('renewDevice', [device.deviceId], {}, signal));
+          return device.renewByNotice(order, signal);
+        },
+      };
+    case 'campaign': {
+      // One for all, started by the first when every device waits for its turn.
+      const withinSeconds = Math.ceil(withinMs / 1000);
+      const perMinute = Math.ceil((2 * 60 * devices.length) / withinSeconds);
+      const campaign = { group, reason: 'simulated', withinSeconds, perMinute, abortPercent: 100 };
+      let started: Promise<unknown> | undefined;
+      const start = async () => {
+        await turn();
+        started ??= operator.call('startRenewals', [], campaign);
+        await started;
+      };
+      return { devices, together: true, run: (device, signal) => device.renewByNotice(start, signal) };
+    }
   }
 }

@@ -22,6 +22,8 @@ export type PhaseResult = {
   repeated: number;
   seconds: number;
   perSecond: number;
+  /** Most devices done within one second of the phase. */
+  peakPerSecond: number;
   /** Milliseconds per device; null when nothing was timed. */
   latencyMs: Latency | null;
   /** Milliseconds of processor time per device: who was the bottleneck. null where it is not known. */
@@ -39,12 +41,15 @@ export class PhaseRecorder {
   readonly #startedAt: number;
   readonly #histogram: RecordableHistogram = createHistogram({ lowest: 1, highest: LONGEST_US, figures: 3 });
   readonly #failures = new Map<string, Failure>();
+  readonly #bySecond = new Map<number, number>();
+  readonly #now: () => number;
   #done = 0;
   #timed = 0;
   #failed = 0;
   #repeated = 0;
 
-  constructor(name: PhaseName, total: number, startedAt: number) {
+  constructor(name: PhaseName, total: number, startedAt: number, now: () => number = () => performance.now()) {
+    this.#now = now;
     this.name = name;
     this.total = total;
     this.#startedAt = startedAt;
@@ -61,6 +66,8 @@ export class PhaseRecorder {
   /** @param latencyMs left out when there is nothing to time, as for devices that only stay. */
   recordDone(latencyMs?: number): void {
     this.#done += 1;
+    const second = Math.floor((this.#now() - this.#startedAt) / 1000);
+    this.#bySecond.set(second, (this.#bySecond.get(second) ?? 0) + 1);
     if (latencyMs === undefined) return;
     this.#timed += 1;
     this.#histogram.record(Math.min(LONGEST_US, Math.max(1, Math.round(latencyMs * 1000))));
@@ -89,6 +96,7 @@ export class PhaseRecorder {
       repeated: this.#repeated,
       seconds: round(seconds),
       perSecond: round(this.#done / seconds),
+      peakPerSecond: Math.max(0, ...this.#bySecond.values()),
       latencyMs: this.#timed === 0 ? null : this.#latency(),
       processorMs: processor === undefined || this.#timed === 0 ? null : this.#processor(processor),
       failures: [...this.#failures.values()].toSorted((a, b) => b.count - a.count),

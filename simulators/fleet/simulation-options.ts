@@ -26,6 +26,8 @@ export type SimulationOptions = {
   maker: string;
   renewBy: RenewBy;
   holdMs: number;
+  /** How long a campaign of renewals takes. */
+  withinMs: number;
   timeLimitMs: number;
   stepMs: number;
   retire: boolean;
@@ -48,7 +50,8 @@ Devices with keys of their own, running the real agent in this one process, agai
   --endorsement-key K  of these TPMs: ${EK_KINDS.join(', ')}  (ec-p256)
   --maker DIR          their maker, for --gateway and --ready-file; made when there is none  (./simulated-tpm-maker)
   --hold TIME          how long sessions are held                    (10s)
-  --renew-by WHO       notice: ordered by the gateway; agent: by the device itself  (notice)
+  --renew-by WHO       notice: ordered by the gateway; agent: by the device itself; campaign: all, spread  (notice)
+  --within TIME        how long such a campaign takes; an hour of a fleet, compressed  (60s)
   --retire             retire the devices at the end, for a gateway that lives on
   --step-limit TIME    what one device may take for one phase        (60s)
   --time-limit TIME    the whole run ends then, with what it has     (10m)
@@ -72,6 +75,8 @@ export function parseSimulationOptions(args: readonly string[]): SimulationOptio
     throw usage(`keys in a TPM are of kind ec-p256, not ${values.algorithm}: leave --algorithm out`);
   if (values.key !== 'tpm' && (values['endorsement-key'] ?? values.maker) !== undefined)
     throw usage('--endorsement-key and --maker are about TPMs: add --key tpm');
+  const renewBy = choice('--renew-by', values['renew-by'] ?? 'notice', RENEW_BY);
+  const withinMs = duration('--within', values.within ?? '60s');
   return {
     devices: count('--devices', values.devices ?? '500', 20_000),
     scenario: choice('--scenario', values.scenario ?? 'all', SCENARIOS),
@@ -83,9 +88,11 @@ export function parseSimulationOptions(args: readonly string[]): SimulationOptio
     key: choice('--key', values.key ?? 'software', KEY_PLACES),
     endorsementKey: choice('--endorsement-key', values['endorsement-key'] ?? 'ec-p256', EK_KINDS),
     maker: values.maker ?? './simulated-tpm-maker',
-    renewBy: choice('--renew-by', values['renew-by'] ?? 'notice', RENEW_BY),
+    renewBy,
     holdMs: duration('--hold', values.hold ?? '10s'),
-    stepMs: duration('--step-limit', values['step-limit'] ?? '60s'),
+    withinMs,
+    // The last device of a campaign has its turn at the end of it.
+    stepMs: duration('--step-limit', values['step-limit'] ?? '60s') + (renewBy === 'campaign' ? withinMs : 0),
     timeLimitMs: duration('--time-limit', values['time-limit'] ?? '10m'),
     retire: values.retire === true,
     keep: values.keep === true,
@@ -112,6 +119,7 @@ function readArguments(args: readonly string[]) {
         maker: text,
         hold: text,
         'renew-by': text,
+        within: text,
         retire: flag,
         'step-limit': text,
         'time-limit': text,

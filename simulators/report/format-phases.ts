@@ -45,6 +45,15 @@ export function formatFailures(phases: readonly PhaseResult[]): string {
     .join('\n');
 }
 
+/** How even the load of a planned renewal was; empty when there was none. */
+export function formatEvenness(phases: readonly PhaseResult[]): string {
+  const renewed = phases.find(({ name, count }) => name === 'renew' && count > 0);
+  if (renewed === undefined) return '';
+  const { perSecond, peakPerSecond } = renewed;
+  const ratio = (peakPerSecond / perSecond).toFixed(2);
+  return `renew: ${peakPerSecond} in the fullest second, ${perSecond.toFixed(1)} in the mean: peak over mean ${ratio}`;
+}
+
 /** Attempts that agents made again by themselves; empty when there were none. */
 export function formatRepeats(phases: readonly PhaseResult[]): string {
   return phases

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { kibPerDevice, type MemoryUse } from '#simulators/fleet/memory-use.ts';
 import type { PhaseResult } from '#simulators/fleet/phase-recorder.ts';
 import type { SimulationOptions } from '#simulators/fleet/simulation-options.ts';
-import { formatFailures, formatPhases, formatRepeats } from './format-phases.ts';
+import { formatEvenness, formatFailures, formatPhases, formatRepeats } from './format-phases.ts';
 
 /** Why a run ended before its last phase. */
 export type Interruption = 'signal' | 'time-limit';
@@ -72,6 +72,7 @@ export function formatReport(report: SimulationReport): string {
     formatPhases(phases),
     'p50 to max: milliseconds per device; cpu: processor milliseconds per device, here\nin the simulator and in the gateway',
     ...(formatRepeats(phases) === '' ? [] : [formatRepeats(phases)]),
+    ...(formatEvenness(phases) === '' ? [] : [formatEvenness(phases)]),
     '',
     `${devices} devices, ${algorithm}, ${concurrency} at a time, ${seconds.toFixed(1)} s in all; ${machine.cores} cores, Node ${machine.node}`,
     ...(attested === null ? [] : [formatAttested(attested)]),

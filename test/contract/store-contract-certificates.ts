@@ -37,6 +37,38 @@ export function describeCertificateTables(name: string, open: OpenStore): void {
       expect(await store.read.certificates.find(own.serial)).toEqual(own);
     });
 
+    it('lists and counts the active ones by when their window begins, also of one group', async () => {
+      const [a, b] = await addDevices(store, 'a', 'b');
+      await store.write(async (tables) => {
+        const group = await tables.groups.find('default');
+        if (group !== undefined) await tables.groups.put({ ...group, name: 'line-3', version: 1 }, 'test');
+        await tables.devices.update(b!, { group: 'line-3' });
+      });
+      const active = (n: number, minutes: number, device = a!) =>
+        certificateOf(device, n, { state: 'active', renewFrom: T0 + minutes * 60_000, renewUntil: T0 + DAY });
+      await insert(
+        active(1, 0),
+        active(2, 0, b),
+        active(3, 0.5),
+        active(4, 2),
+        active(5, 90),
+        certificateOf(a!, 6, { state: 'active' }),
+        certificateOf(a!, 7, { state: 'superseded', renewFrom: T0, renewUntil: T0 + DAY }),
+      );
+      const { certificates } = store.read;
+      expect(numbers(await certificates.listByRenewal(T0, T0 + 60_000, 9))).toEqual([1, 2, 3]);
+      expect(numbers(await certificates.listByRenewal(T0, T0 + DAY, 2, serialOf(1)))).toEqual([2, 3]);
+      expect(numbers(await certificates.listByRenewal(T0 + 1, T0 + DAY, 9))).toEqual([3, 4, 5]);
+      const perMinute = await certificates.countByRenewal(T0, T0 + 3_600_000, 60_000);
+      expect([...perMinute].toSorted(([left], [right]) => left - right)).toEqual([
+        [0, 3],
+        [2, 1],
+      ]);
+      expect(await certificates.countByRenewal(T0, T0 + DAY, DAY)).toEqual(new Map([[0, 5]]));
+      expect(await certificates.countByRenewal(T0, T0 + DAY, DAY, 'line-3')).toEqual(new Map([[0, 1]]));
+      expect(await certificates.countByRenewal(T0, T0 + DAY, DAY, 'no such group')).toEqual(new Map());
+    });
+
     it('lists certificates newest first, by device and by state, page after page', async () => {
       const [a, b] = await addDevices(store, 'a', 'b');
       await insert(

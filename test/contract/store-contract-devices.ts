@@ -62,14 +62,27 @@ export function describeDeviceTables(name: string, open: OpenStore): void {
     it('counts the notices of each device up by one', async () => {
       const [a, b] = await addDevices(store, 'a', 'b');
       const taken = await store.write(async ({ devices }) => [
-        await devices.takeNoticeSeq(a!),
-        await devices.takeNoticeSeq(a!),
-        await devices.takeNoticeSeq(b!),
+        await devices.takeNoticeSeq(a!, 0),
+        await devices.takeNoticeSeq(a!, 0),
+        await devices.takeNoticeSeq(b!, 0),
       ]);
       expect(taken).toEqual([1, 2, 1]);
-      await expect(store.write(({ devices }) => devices.takeNoticeSeq(parseDeviceId('nobody')))).rejects.toThrow(
+      await expect(store.write(({ devices }) => devices.takeNoticeSeq(parseDeviceId('nobody'), 0))).rejects.toThrow(
         /nobody/,
       );
+    });
+
+    it('numbers notices from a floor on, and never back when the floor falls', async () => {
+      const [a] = await addDevices(store, 'a');
+      const floor = 1_800_000_000_000;
+      const taken = await store.write(async ({ devices }) => [
+        await devices.takeNoticeSeq(a!, floor),
+        await devices.takeNoticeSeq(a!, floor),
+        await devices.takeNoticeSeq(a!, floor - 1000),
+        await devices.takeNoticeSeq(a!, floor + 1000),
+      ]);
+      expect(taken).toEqual([floor, floor + 1, floor + 2, floor + 1000]);
+      expect((await store.read.devices.find(a!))?.noticeSeq).toBe(floor + 1000);
     });
 
     it('pages devices by id, of one group and one state', async () => {

@@ -93,7 +93,7 @@ export function describeTransactions(name: string, open: OpenStore): void {
     it('commits more works at once than fit in one batch', async () => {
       const [id] = await addDevices(store, 'press-7');
       const taken = await Promise.all(
-        Array.from({ length: 1000 }, () => store.write(({ devices }) => devices.takeNoticeSeq(id!))),
+        Array.from({ length: 1000 }, () => store.write(({ devices }) => devices.takeNoticeSeq(id!, 0))),
       );
       expect(new Set(taken).size).toBe(1000);
       expect((await store.read.devices.find(id!))?.noticeSeq).toBe(1000);

@@ -39,6 +39,10 @@ export function deviceNamed(name: string, change: Partial<Device> = {}): Device 
     owner: null,
     createdAt: T0,
     noticeSeq: 0,
+    trustSeen: null,
+    trustSeenAt: null,
+    reportCount: null,
+    lastReport: null,
     ...change,
   };
 }
@@ -108,6 +112,9 @@ export function certificateOf(
     revokedAt: null,
     revocationReason: null,
     enrollmentId: `a-${n}`,
+    lineageId: null,
+    renewFrom: null,
+    renewUntil: null,
     der: Buffer.from([0x30, 0x03, 0x02, 0x01, n & 0x7f]),
     ...change,
   };

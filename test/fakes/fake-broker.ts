@@ -10,6 +10,7 @@ export class FakeBroker implements Broker {
   readonly marked: SerialNumber[] = [];
   /** Devices whose waiting enrollment was decided. */
   readonly decided: DeviceId[] = [];
+  readonly quarantined = new Set<DeviceId>();
   /** Called for every notice handed over, like a device that listens. */
   onNotice: (deviceId: DeviceId, token: string) => void = () => undefined;
   #sessions: LiveSession[] = [];
@@ -29,6 +30,13 @@ export class FakeBroker implements Broker {
   markRevoked(serials: readonly SerialNumber[]): LiveSession[] {
     this.marked.push(...serials);
     return this.#sessions.filter((session) => serials.includes(session.serial));
+  }
+
+  setQuarantined(deviceId: DeviceId, isQuarantined: boolean): LiveSession[] {
+    if (this.quarantined.has(deviceId) === isQuarantined) return [];
+    if (isQuarantined) this.quarantined.add(deviceId);
+    else this.quarantined.delete(deviceId);
+    return this.sessionsOf(deviceId);
   }
 
   sendNotice(deviceId: DeviceId, token: string): boolean {

@@ -29,7 +29,14 @@ const impostorRoot = makeRoot();
 const impostor = makeCertificate({ issuer: makeIntermediate(impostorRoot), extensions: mayNotify });
 
 const head = { version: 1, id: 'n-1', deviceId: 'pump-1', seq: 7, issuedAt: NOW, expiresAt: NOW + 60_000 } as const;
-const revoked = [{ serial: '0a1b', reason: 'keyCompromise', at: NOW }];
+const revocations = {
+  crlNumber: 4,
+  seq: 9,
+  full: false,
+  since: 8,
+  entries: [['0a1b', 1, Math.floor(NOW / 1000)] as [string, number, number]],
+  crlUrl: 'http://gate:8080/crl/intermediate.crl',
+};
 const notices: Notice[] = [
   {
     ...head,
@@ -37,7 +44,7 @@ const notices: Notice[] = [
     body: { serial: '0a1b', suggestedWindow: { start: NOW, end: NOW + 1000 }, reason: 'order', rekey: true },
   },
   { ...head, kind: 'revoked', body: { serials: ['0a1b'], reason: 'keyCompromise', advice: 'enroll again' } },
-  { ...head, deviceId: '*', kind: 'revocations', body: { crlNumber: 4, revoked, truncated: false } },
+  { ...head, deviceId: '*', kind: 'revocations', body: revocations },
 ];
 
 type Maker = { by?: typeof signer; showing?: Buffer[]; type?: string };

@@ -44,6 +44,7 @@ fuzzTextParser({
 const acks: NoticeAck[] = [
   { noticeId: 'n-1', outcome: 'received' },
   { noticeId: 'n-1', outcome: 'failed', detail: 'the hook ended with 1' },
+  { noticeId: 'n-1', outcome: 'done', evidence: { attest: 'YQ==', signature: 'cw==', publicArea: 'cA==' } },
 ];
 
 fuzzTextParser<NoticeAck>({
@@ -66,7 +67,11 @@ const state = {
   proofLevel: 'software',
   clock: NOW,
 };
-const states = [state, { ...state, nextRenewalAt: NOW, hook: { exitCode: 0, timedOut: false, at: NOW } }];
+const states = [
+  state,
+  { ...state, nextRenewalAt: NOW, hook: { exitCode: 0, timedOut: false, at: NOW }, run: 'a'.repeat(16), count: 7 },
+];
+const REPORTED = ['agentVersion', 'anchors', 'clock', 'connected', 'count', 'rolledBack', 'run', 'serial'];
 
 fuzzTextParser({
   name: 'parseAgentState',
@@ -74,7 +79,9 @@ fuzzTextParser({
   mutated: [mutatedJson(states)],
   parse: (text) => parseAgentState(readJson(text)),
   holds: (read) => {
-    expect(Object.keys(read).toSorted()).toEqual(['agentVersion', 'connected', 'serial']);
+    expect(REPORTED).toEqual(expect.arrayContaining(Object.keys(read)));
+    expect(read.run ?? '0'.repeat(16)).toMatch(/^[0-9a-f]{16}$/);
+    expect(Number.isSafeInteger(read.count ?? 0) && (read.count ?? 0) >= 0).toBe(true);
     expect(read.serial.length + read.agentVersion.length).toBeLessThanOrEqual(104);
   },
 });

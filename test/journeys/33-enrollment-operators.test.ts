@@ -18,18 +18,18 @@ import { certificateIn, makeCsr } from '#test/fixtures/processes/device-credenti
 import { basic, postCsr } from '#test/fixtures/processes/est-exchange.ts';
 import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
 
+const attemptOf = (answer: { header(name: string): string | undefined }): string => {
+  const id = answer.header('Gatehouse-Attempt');
+  if (id === undefined) throw new Error('the answer names no attempt');
+  return id;
+};
+
 describe('the operator decides who gets an identity', () => {
   let gateway: GatewayProcess;
   beforeAll(async () => {
     gateway = await startGateway();
   });
   afterAll(() => gateway?.dispose());
-
-  const attemptOf = (answer: { header(name: string): string | undefined }): string => {
-    const id = answer.header('Gatehouse-Attempt');
-    if (id === undefined) throw new Error('the answer names no attempt');
-    return id;
-  };
 
   test('devices come from a CSV file, and a second import changes nothing', async () => {
     await gateway.gatehouse('group', 'add', 'pumps', '--device-id-pattern', 'pump-*');
@@ -52,11 +52,29 @@ describe('the operator decides who gets an identity', () => {
 
   test('a group says beforehand what a request would get', async () => {
     await gateway.gatehouse('group', 'set', 'pumps', '--network', '10.0.0.0/8');
-    const refused = await gateway.command('group', 'test', 'pumps', '--device', 'pump-1', '--from', '192.0.2.1', '--json');
+    const refused = await gateway.command(
+      'group',
+      'test',
+      'pumps',
+      '--device',
+      'pump-1',
+      '--from',
+      '192.0.2.1',
+      '--json',
+    );
     expect(refused.code).toBe(5);
     const tested = JSON.parse(refused.stdout) as GroupTested;
     expect(tested).toMatchObject({ outcome: 'refused', code: 'NETWORK_NOT_ALLOWED' });
-    const granted = await gateway.command('group', 'test', 'pumps', '--device', 'pump-1', '--from', '10.9.9.9', '--json');
+    const granted = await gateway.command(
+      'group',
+      'test',
+      'pumps',
+      '--device',
+      'pump-1',
+      '--from',
+      '10.9.9.9',
+      '--json',
+    );
     expect(granted.code).toBe(0);
   });
 

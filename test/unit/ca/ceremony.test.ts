@@ -33,6 +33,7 @@ describe('ceremony', () => {
       'intermediate.pem': 0o644,
       passphrase: 0o600,
       'root-passphrase': 0o600,
+      'root.crl': 0o644,
       'root.key.pem': 0o600,
       'root.pem': 0o644,
     });

@@ -5,7 +5,7 @@ import * as fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
-import { AuthorityError, type CertificateAuthority } from '#ca/ports/certificate-authority.ts';
+import { AuthorityError, type SucceededAuthority } from '#ca/ports/certificate-authority.ts';
 import { formatRevokedEntry } from '#ca/revocation/crl.ts';
 import { parseCrl } from '#ca/revocation/parse-crl.ts';
 import { type ConnectOptions, connectAuthority } from '#ca/socket/authority-client.ts';
@@ -25,7 +25,7 @@ import { tempFolder } from '#test/fixtures/ca/temp-folder.ts';
 
 const log = pino({ enabled: false });
 
-async function listen(authority: CertificateAuthority, path = join(tempFolder(), 'a.sock')) {
+async function listen(authority: SucceededAuthority, path = join(tempFolder(), 'a.sock')) {
   const server = await listenAuthority(authority, { path, log });
   onTestFinished(() => server.close());
   return { path, server };
@@ -192,7 +192,7 @@ describe('authority server', () => {
     let started = 0;
     const gate = Promise.withResolvers<void>();
     const full = Promise.withResolvers<void>();
-    const slow: CertificateAuthority = {
+    const slow: SucceededAuthority = {
       ...methodsOf(authority),
       describe: async () => {
         started += 1;
@@ -328,12 +328,13 @@ describe('frames', () => {
   });
 });
 
-function methodsOf(authority: CertificateAuthority): CertificateAuthority {
+function methodsOf(authority: SucceededAuthority): SucceededAuthority {
   return {
     describe: () => authority.describe(),
     issue: (order) => authority.issue(order),
     findIssued: (serial) => authority.findIssued(serial),
     signCrl: (order) => authority.signCrl(order),
+    activateIssuer: (keyId) => authority.activateIssuer(keyId),
   };
 }
 

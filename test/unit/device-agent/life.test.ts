@@ -101,6 +101,10 @@ describe('a running agent', () => {
       certificate: { serial },
       lastError: { code: 'CANDIDATE_REFUSED' },
     });
+    // The gateway hears of it too.
+    await gateway.until(() => gateway.states().some((state) => 'rolledBack' in state));
+    const told = gateway.states().find((state) => 'rolledBack' in state);
+    expect(told).toMatchObject({ serial, rolledBack: { serial: refusedSerial } });
   });
 
   test('tries a failed renewal again with the same key', async () => {
@@ -108,8 +112,10 @@ describe('a running agent', () => {
     gateway.decide = () => (gateway.calls.length === 2 ? 'lose' : 'issue');
     const noticeId = gateway.renewNotice(serial);
     await gateway.until(() => gateway.acks(noticeId).includes('done'));
-    expect(gateway.calls).toHaveLength(3);
-    expect(gateway.calls[1]?.spki).toBe(gateway.calls[2]?.spki);
+    // However often it had to ask.
+    const tries = gateway.calls.slice(1);
+    expect(tries.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(tries.map(({ spki }) => spki)).size).toBe(1);
   });
 
   test('answers failed with the reason when the gateway refuses the renewal', async () => {

@@ -120,8 +120,9 @@ for name in "$@"; do
   case $name in
     openssl|curl|mosquitto) ;;
     strongswan-pki) name=pki ;;
+    gnutls-bin) name=certtool ;;
     mosquitto-clients) name=mosquitto_pub ;;
-    swtpm|dbus-daemon) ;;
+    swtpm|dbus-daemon|faketime) ;;
     swtpm-tools) name=swtpm_setup ;;
     tpm2-tools) name=tpm2_send ;;
     libtpm2-pkcs11-tools) name=tpm2_ptool ;;

@@ -62,7 +62,7 @@ describe('a ticket that is taken back', () => {
     await connect(device.der);
     await expect(connect(thief.der)).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
     expect([await stateOf(device.serial), await stateOf(thief.serial)]).toEqual(['active', 'revoked']);
-    expect((await world.store.read.crls.latest())?.entries).toBe(1);
+    expect(world.revocations.lists.full?.entries).toBe(1);
   });
 
   it('does so when it is revoked', async () => {
@@ -246,7 +246,7 @@ describe('a revocation', () => {
     world.clock.at -= 2 * DAY;
     expect(await world.revocations.isDue()).toBe(true);
     await world.revocations.publish();
-    const crl = await world.store.read.crls.latest();
+    const crl = world.revocations.lists.full;
     expect(crl?.number).toBe(2);
     expect(crl?.thisUpdate).toBeLessThanOrEqual(world.clock.at);
   });

@@ -106,5 +106,5 @@ describe('recurring work', () => {
 });
 
 function open(names: { dnsNames: string[]; ipAddresses: string[] }): OwnIdentities {
-  return new OwnIdentities(world, { folder: join(folder, 'gateway'), issuer: world.intermediate.der, ...names });
+  return new OwnIdentities(world, { folder: join(folder, 'gateway'), issuer: () => world.intermediate.der, ...names });
 }

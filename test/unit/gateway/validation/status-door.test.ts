@@ -1,37 +1,42 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
-import type { CrlRecord } from '#gateway/domain/revocation-record.ts';
+import type { PublishedList } from '#gateway/domain/status-change.ts';
+import type { OcspReply } from '#gateway/operations/answer-ocsp.ts';
 import { createPrometheusMetrics } from '#gateway/runtime/prometheus-metrics.ts';
 import { systemClock } from '#gateway/runtime/system-clock.ts';
-import type { StatusSources } from '#gateway/validation/status-deps.ts';
+import type { RootCrl, StatusSources } from '#gateway/validation/status-deps.ts';
 import { type StatusDoor, startStatusDoor } from '#gateway/validation/status-door.ts';
 import { createMemoryLog } from '#test/fixtures/doors/memory-log.ts';
 
 const HOUR = 3_600_000;
 let now: number;
 let door: StatusDoor;
-let crl: CrlRecord | undefined;
+let crl: PublishedList | undefined;
+let lists: Map<string, PublishedList>;
+let rootCrl: RootCrl | undefined;
+let answer: (request: Buffer) => OcspReply;
 let checks: HealthCheck[];
-let looks: number;
 let log: ReturnType<typeof createMemoryLog>;
 let sources: StatusSources;
 
 beforeEach(async () => {
   now = Date.UTC(2026, 0, 1);
-  crl = { number: 1, thisUpdate: now - HOUR, nextUpdate: now + HOUR, entries: 0, der: Buffer.from('crl one') };
+  crl = listOf(1, now - HOUR, 'crl one');
   checks = [{ name: 'store', ok: true, detail: 'writes' }];
-  looks = 0;
   log = createMemoryLog();
+  lists = new Map();
+  rootCrl = undefined;
+  answer = (request) => ({ der: request });
   sources = {
     describeAuthority: () => ({
       rootCertificate: Buffer.from('root'),
       intermediateCertificate: Buffer.from('intermediate'),
     }),
-    latestCrl: () => {
-      looks += 1;
-      return Promise.resolve(crl);
-    },
+    findList: (scopeName, issuerKeyId) =>
+      scopeName === 'full' && issuerKeyId === undefined ? crl : lists.get(`${scopeName}@${issuerKeyId ?? ''}`),
+    readRootCrl: () => Promise.resolve(rootCrl),
+    answerOcsp: (request) => Promise.resolve(answer(request)),
     checkHealth: () => Promise.resolve(checks),
   };
   door = await startStatusDoor(
@@ -100,7 +105,7 @@ test('answers 304 to a client that has the CRL, and 200 once there is a newer on
   expect(
     (await get(STATUS_PATHS.crl, { headers: { 'If-None-Match': '"other"', 'If-Modified-Since': modified } })).status,
   ).toBe(200);
-  crl = { number: 2, thisUpdate: now, nextUpdate: now + HOUR, entries: 1, der: Buffer.from('crl two') };
+  crl = listOf(2, now, 'crl two');
   await expect
     .poll(async () => (await get(STATUS_PATHS.crl, { headers: { 'If-None-Match': etag } })).text(), { timeout: 3_000 })
     .toBe('crl two');
@@ -114,10 +119,85 @@ test('answers HEAD with the headers of GET', async () => {
   expect(await response.text()).toBe('');
 });
 
-test('looks the CRL up once for a crowd', async () => {
+test('serves delta, shards, and the lists of later issuers by their key id', async () => {
   door.setReady(sources);
-  await Promise.all(Array.from({ length: 50 }, () => get(STATUS_PATHS.crl)));
-  expect(looks).toBeLessThan(5);
+  const keyId = 'ab'.repeat(20);
+  for (const [name, path] of [
+    ['delta@', STATUS_PATHS.deltaCrl],
+    ['shard-4-3@', '/crl/shard-4-3.crl'],
+    [`full@${keyId}`, `/crl/${keyId}.crl`],
+    [`delta@${keyId}`, `/crl/${keyId}-delta.crl`],
+    [`shard-4-3@${keyId}`, `/crl/${keyId}-shard-4-3.crl`],
+  ] as const) {
+    expect((await get(path)).status).toBe(404);
+    lists.set(name, { ...listOf(1, now, name), scope: name });
+    const response = await get(path);
+    expect(response.headers.get('content-type')).toBe('application/pkix-crl');
+    expect(await response.text()).toBe(name);
+  }
+});
+
+test('serves the CRL of the root once there is one', async () => {
+  door.setReady(sources);
+  expect((await get(STATUS_PATHS.rootCrl)).status).toBe(404);
+  rootCrl = { der: Buffer.from('root crl'), number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  await expect.poll(async () => (await get(STATUS_PATHS.rootCrl)).text(), { timeout: 5_000 }).toBe('root crl');
+});
+
+describe('OCSP', () => {
+  const type = { 'Content-Type': 'application/ocsp-request' };
+  const kept = { etag: '"one"', lastModified: Date.UTC(2026, 0, 1), expires: Date.UTC(2026, 0, 1) + HOUR };
+
+  test('is posted as it is, and not kept on the way', async () => {
+    door.setReady(sources);
+    const response = await get(STATUS_PATHS.ocsp, { method: 'POST', body: Buffer.from('asked'), headers: type });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('application/ocsp-response');
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(await response.text()).toBe('asked');
+  });
+
+  test.each([
+    ['plain', encodeURIComponent],
+    ['with bare pluses and slashes', (base64: string) => base64],
+  ])('is asked for in a path in base64, %s', async (_how, encode) => {
+    door.setReady(sources);
+    const asked = Buffer.from('fbeffbefffff', 'hex');
+    expect(asked.toString('base64')).toBe('++/77///');
+    const response = await get(`${STATUS_PATHS.ocsp}/${encode(asked.toString('base64'))}`);
+    expect(Buffer.from(await response.arrayBuffer())).toEqual(asked);
+    expect(response.headers.get('cache-control')).toBe('no-store');
+  });
+
+  test('tells caches how long they may keep an answer that is for everybody', async () => {
+    door.setReady(sources);
+    answer = () => ({ der: Buffer.from('good'), kept });
+    const path = `${STATUS_PATHS.ocsp}/AAAA`;
+    const response = await get(path);
+    expect(response.headers.get('cache-control')).toBe('public, max-age=300, no-transform, must-revalidate');
+    expect(response.headers.get('last-modified')).toBe(new Date(kept.lastModified).toUTCString());
+    expect(response.headers.get('expires')).toBe(new Date(now + 300_000).toUTCString());
+    expect((await get(path, { headers: { 'If-None-Match': kept.etag } })).status).toBe(304);
+  });
+
+  test('of something that is no request goes to the responder as nothing', async () => {
+    door.setReady(sources);
+    for (const path of ['%20', 'A', '*', 'AAAA%00']) {
+      const response = await get(`${STATUS_PATHS.ocsp}/${path}`);
+      expect([response.status, await response.text()]).toEqual([200, '']);
+    }
+  });
+
+  test('larger than any request is refused', async () => {
+    door.setReady(sources);
+    const response = await get(STATUS_PATHS.ocsp, { method: 'POST', body: Buffer.alloc(20_000), headers: type });
+    expect(response.status).toBe(413);
+  });
+
+  test('of another type is refused', async () => {
+    door.setReady(sources);
+    expect((await get(STATUS_PATHS.ocsp, { method: 'POST', body: 'hello' })).status).toBe(415);
+  });
 });
 
 test('serves the CA certificates as DER and as PEM', async () => {
@@ -141,9 +221,9 @@ test('is not ready when a check fails, and names it', async () => {
   expect(await response.json()).toEqual({ ready: false, checks });
 });
 
-test('says 503, and why only in the log, when the store is broken', async () => {
-  door.setReady({ ...sources, latestCrl: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
-  const response = await get(STATUS_PATHS.crl);
+test('says 503, and why only in the log, when something behind it is broken', async () => {
+  door.setReady({ ...sources, readRootCrl: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
+  const response = await get(STATUS_PATHS.rootCrl);
   expect(response.status).toBe(503);
   expect(await response.text()).not.toContain('sdb');
   expect(log.lines).toContainEqual(expect.objectContaining({ message: 'status request failed' }));
@@ -157,3 +237,16 @@ test.each([
 ])('answers %s %s with %i', async (method, path, status) => {
   expect((await get(path, { method })).status).toBe(status);
 });
+
+function listOf(number: number, thisUpdate: number, text: string): PublishedList {
+  return {
+    scope: 'full@issuer',
+    number,
+    baseNumber: null,
+    thisUpdate,
+    nextUpdate: Date.UTC(2026, 0, 1) + HOUR,
+    entries: 0,
+    seq: 0,
+    der: Buffer.from(text),
+  };
+}

@@ -1,0 +1,56 @@
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { isDeviceId } from '#gateway/contract/device-id.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { Device } from '#gateway/domain/device.ts';
+import { isRevocable } from '#gateway/domain/revocable.ts';
+import type { RevocationJob } from '#gateway/domain/revocation-job.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Store } from '#gateway/ports/store.ts';
+import { devicesOf, revocableCertificates } from './revocation-targets.ts';
+
+/**
+ * Makes items of what there is to revoke now. Asked again it adds what has come since: a renewal may have been under
+ * way while the job began. An issuer goes on issuing: of it only what there was when the job began.
+ * @returns how many were new
+ */
+export async function expandJob(deps: { store: Store; clock: Clock }, job: RevocationJob): Promise<number> {
+  const { store, clock } = deps;
+  let added = 0;
+  for await (const page of revocableCertificates(store.read, job, clock.now())) {
+    const items = page.filter((one) => isMeant(job, one)).map((one) => newItem(job, one));
+    if (items.length > 0) added += await store.write((tables) => tables.revocationJobs.addItems(items));
+  }
+  return added;
+}
+
+function isMeant(job: RevocationJob, { issuedAt }: CertificateRecord): boolean {
+  return job.scope !== 'issuer' || issuedAt <= job.createdAt;
+}
+
+function newItem({ id }: RevocationJob, { serial, deviceId }: CertificateRecord) {
+  return { jobId: id, serial, deviceId, state: 'waiting' as const, closedAfterMs: null, detail: null };
+}
+
+/** Devices meant by the job that have nothing to revoke, page by page: only a ticket, or a request under way. */
+export async function* bareDevices(
+  deps: { store: Store; clock: Clock },
+  { scope, target }: RevocationJob,
+): AsyncGenerator<DeviceId[]> {
+  const { read } = deps.store;
+  const now = deps.clock.now();
+  const isBare = async ({ deviceId, state }: Device): Promise<boolean> => {
+    if (state === 'revoked' || state === 'retired') return false;
+    return !(await read.certificates.listByDevice(deviceId)).some((one) => isRevocable(one, now));
+  };
+  const bareOf = async (devices: readonly Device[]): Promise<DeviceId[]> => {
+    const bare: DeviceId[] = [];
+    for (const device of devices) if (await isBare(device)) bare.push(device.deviceId);
+    return bare;
+  };
+  if (scope === 'device') {
+    const device = isDeviceId(target) ? await read.devices.find(target) : undefined;
+    if (device !== undefined) yield await bareOf([device]);
+  } else if (scope === 'group') {
+    for await (const devices of devicesOf(read, target)) yield await bareOf(devices);
+  }
+}

@@ -1,0 +1,180 @@
+import type { DeviceId } from '#gateway/contract/device-id.ts';
+import {
+  CAMPAIGN_ITEM_STATES,
+  type CampaignItemState,
+  type CampaignState,
+  type Page,
+} from '#gateway/contract/operator-api.ts';
+import type { RenewalCampaignDetail, RenewalCampaignDevice } from '#gateway/contract/renewal-api.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { campaignSlot } from '#gateway/domain/renewal/campaign-slot.ts';
+import type { CampaignItem, RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
+import { describeItem } from './campaign-results.ts';
+import { page } from './list-devices.ts';
+
+export type ManageCampaignDeps = { store: Store; clock: Clock };
+
+type Order = { id: string; actor: string };
+
+const PAGE = 500;
+const MINUTE_MS = 60_000;
+
+/** @throws GatewayError NOT_FOUND */
+export async function showCampaign(deps: ManageCampaignDeps, id: string): Promise<RenewalCampaignDetail> {
+  return describe(deps.store.read, await find(deps.store.read, id));
+}
+
+export async function listCampaigns(
+  { store: { read } }: ManageCampaignDeps,
+  query: { after?: string; limit: number; state?: CampaignState },
+): Promise<Page<RenewalCampaignDetail>> {
+  const campaigns = await read.renewalCampaigns.list(query);
+  const items = await Promise.all(campaigns.map((campaign) => describe(read, campaign)));
+  return page(items, query.limit, ({ id }) => id);
+}
+
+/** @throws GatewayError NOT_FOUND */
+export async function listCampaignDevices(
+  { store: { read } }: ManageCampaignDeps,
+  query: { id: string; after?: string; limit: number; state?: CampaignItemState },
+): Promise<Page<RenewalCampaignDevice>> {
+  const { id, ...order } = query;
+  await find(read, id);
+  const items = await read.renewalCampaigns.listItems(id, order);
+  return page(
+    await Promise.all(items.map((item) => describeItem(read, item))),
+    query.limit,
+    ({ deviceId }) => deviceId,
+  );
+}
+
+/** Nobody further is told; those who were go on. @throws GatewayError NOT_FOUND, STATE_CONFLICT */
+export function pauseCampaign(deps: ManageCampaignDeps, order: Order): Promise<RenewalCampaignDetail> {
+  return change(deps, order, { from: ['running'], to: 'paused', action: 'renewal.paused' });
+}
+
+/** What came due meanwhile is told at the campaign's rate, not at once. @throws GatewayError NOT_FOUND, STATE_CONFLICT */
+export function resumeCampaign(deps: ManageCampaignDeps, order: Order): Promise<RenewalCampaignDetail> {
+  return change(deps, order, { from: ['paused'], to: 'running', action: 'renewal.resumed' });
+}
+
+/** @throws GatewayError NOT_FOUND, STATE_CONFLICT */
+export async function abortCampaign(deps: ManageCampaignDeps, order: Order): Promise<RenewalCampaignDetail> {
+  await change(deps, order, { from: ['running', 'paused'], to: 'aborted', action: 'renewal.aborted' });
+  await endAborted(deps, order.id);
+  return showCampaign(deps, order.id);
+}
+
+/**
+ * Those that failed get another turn, at the campaign's rate; those that are renewed meanwhile are left alone.
+ * @throws GatewayError NOT_FOUND, STATE_CONFLICT
+ */
+export async function retryCampaign(deps: ManageCampaignDeps, order: Order): Promise<RenewalCampaignDetail> {
+  const { store, clock } = deps;
+  const campaign = await find(store.read, order.id);
+  if (campaign.state === 'aborted') await endAborted(deps, order.id);
+  const failed = (await store.read.renewalCampaigns.countItems(order.id)).get('failed') ?? 0;
+  if (failed === 0) throw new GatewayError('STATE_CONFLICT', `no device of campaign ${order.id} has failed`);
+  const now = clock.now();
+  const width = Math.ceil((failed * MINUTE_MS) / campaign.perMinute);
+  for (let after: string | undefined; ; ) {
+    const items = await store.read.renewalCampaigns.listItems(order.id, { state: 'failed', limit: PAGE, after });
+    await store.write(async (tables) => {
+      for (const { deviceId } of items) {
+        const slotAt = campaignSlot(deviceId, { id: `${order.id}/${now}`, startsAt: now, width });
+        const again = { state: 'waiting', slotAt, noticeId: null, detail: null, updatedAt: now } as const;
+        await tables.renewalCampaigns.updateItem(order.id, deviceId, again);
+      }
+    });
+    after = items.at(-1)?.deviceId;
+    if (items.length < PAGE) break;
+  }
+  await store.write(async (tables) => {
+    const endsAt = Math.max(campaign.endsAt, now + width);
+    await tables.renewalCampaigns.update(order.id, { state: 'running', finishedAt: null, detail: null, endsAt });
+    await tables.audit.append(
+      auditEntry({
+        at: now,
+        actor: order.actor,
+        action: 'renewal.retried',
+        subject: order.id,
+        detail: `${failed} devices that failed`,
+      }),
+    );
+  });
+  return showCampaign(deps, order.id);
+}
+
+/** Of a campaign that is aborted: who was not told is not told any more, also when it comes online later. */
+export async function endAborted({ store, clock }: ManageCampaignDeps, id: string): Promise<void> {
+  const now = clock.now();
+  const skip = (tables: Tables, deviceId: DeviceId, detail: string) =>
+    tables.renewalCampaigns.updateItem(id, deviceId, { state: 'skipped', detail, updatedAt: now });
+  await eachPage(store, id, 'waiting', (tables, { deviceId }) => skip(tables, deviceId, 'aborted before its turn'));
+  await eachPage(store, id, 'ordered', async (tables, { deviceId, noticeId }) => {
+    const notice = noticeId === null ? undefined : await tables.notices.find(noticeId);
+    if (notice?.state !== 'outbox') return;
+    await tables.notices.update(notice.id, { state: 'expired' });
+    await skip(tables, deviceId, 'aborted before it was told');
+  });
+}
+
+/** Each device of a campaign in this state, a transaction for each page. */
+export async function eachPage(
+  store: Store,
+  id: string,
+  state: CampaignItemState,
+  work: (tables: Tables, item: CampaignItem) => Promise<unknown>,
+): Promise<void> {
+  for (let after: string | undefined; ; ) {
+    const items = await store.read.renewalCampaigns.listItems(id, { state, limit: PAGE, after });
+    await store.write(async (tables) => {
+      for (const item of items) await work(tables, item);
+    });
+    after = items.at(-1)?.deviceId;
+    if (items.length < PAGE) return;
+  }
+}
+
+async function change(
+  deps: ManageCampaignDeps,
+  { id, actor }: Order,
+  step: {
+    from: CampaignState[];
+    to: CampaignState;
+    action: 'renewal.paused' | 'renewal.resumed' | 'renewal.aborted';
+  },
+): Promise<RenewalCampaignDetail> {
+  const now = deps.clock.now();
+  await deps.store.write(async (tables) => {
+    const { state } = await find(tables, id);
+    if (!step.from.includes(state))
+      throw new GatewayError(
+        'STATE_CONFLICT',
+        `campaign ${id} is ${state}; this needs one that is ${step.from.join(' or ')}`,
+      );
+    const isOver = step.to === 'aborted';
+    const detail = isOver ? `by ${actor}` : null;
+    await tables.renewalCampaigns.update(id, { state: step.to, finishedAt: isOver ? now : null, detail });
+    await tables.audit.append(auditEntry({ at: now, actor, action: step.action, subject: id }));
+  });
+  return showCampaign(deps, id);
+}
+
+async function find(tables: Pick<Tables, 'renewalCampaigns'>, id: string): Promise<RenewalCampaign> {
+  const campaign = await tables.renewalCampaigns.find(id);
+  if (campaign === undefined) throw new GatewayError('NOT_FOUND', `there is no renewal campaign "${id}"`);
+  return campaign;
+}
+
+async function describe(
+  tables: Pick<Tables, 'renewalCampaigns'>,
+  campaign: RenewalCampaign,
+): Promise<RenewalCampaignDetail> {
+  const counts = await tables.renewalCampaigns.countItems(campaign.id);
+  const devices = Object.fromEntries(CAMPAIGN_ITEM_STATES.map((state) => [state, counts.get(state) ?? 0]));
+  return { ...campaign, devices: devices as RenewalCampaignDetail['devices'] };
+}

@@ -1,0 +1,42 @@
+import { type CrlScope, formatCrlScope } from '#ca/revocation/crl-scope.ts';
+import type { PublishedList } from '#gateway/domain/status-change.ts';
+
+/**
+ * The lists in force, in memory: what the status door gives out and health looks at. The last good one of each scope
+ * stays until there is a newer one.
+ */
+export class PublishedLists {
+  readonly #lists = new Map<string, PublishedList>();
+  #issuers = { first: '', inUse: '' };
+
+  /** @param issuers.first whose lists have paths without a name @param issuers.inUse who issues now */
+  set issuers(issuers: { first: string; inUse: string }) {
+    this.#issuers = issuers;
+  }
+
+  put(list: PublishedList): void {
+    this.#lists.set(list.scope, list);
+  }
+
+  find(scope: CrlScope, issuerKeyId: string): PublishedList | undefined {
+    return this.findNamed(formatCrlScope(scope), issuerKeyId);
+  }
+
+  /** @param scopeName of formatCrlScope @param issuerKeyId left out: the first issuer */
+  findNamed(scopeName: string, issuerKeyId: string = this.#issuers.first): PublishedList | undefined {
+    return this.#lists.get(listName(scopeName, issuerKeyId));
+  }
+
+  /** The complete list of the issuer in use. */
+  get full(): PublishedList | undefined {
+    return this.findNamed('full', this.#issuers.inUse);
+  }
+
+  all(): PublishedList[] {
+    return [...this.#lists.values()];
+  }
+}
+
+export function listName(scopeName: string, issuerKeyId: string): string {
+  return `${scopeName}@${issuerKeyId}`;
+}

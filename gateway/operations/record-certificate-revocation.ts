@@ -1,0 +1,77 @@
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import type { RevocationReason } from '#ca/revocation/reasons.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { isNamedRevocable, isRevocable } from '#gateway/domain/revocable.ts';
+import type { Tables } from '#gateway/ports/store.ts';
+import { markRevoked } from './mark-revoked.ts';
+import type { QueueNoticeDeps } from './queue-notice.ts';
+import { queueRevokedNotice, type RecordedRevocation } from './record-device-revocation.ts';
+
+/**
+ * This certificate alone, revoked inside the caller's transaction, with what is being made from it; its device keeps
+ * others it has. A device that is left with none counts as revoked: a new ticket may bring it back.
+ * @returns undefined when it was revoked before
+ */
+export async function recordCertificateRevocation(
+  tables: Tables,
+  deps: QueueNoticeDeps,
+  order: { serial: SerialNumber; reason: RevocationReason; actor: string },
+  now: number,
+): Promise<RecordedRevocation | undefined> {
+  const { serial, reason, actor } = order;
+  const certificate = await tables.certificates.find(serial);
+  if (certificate === undefined || !isNamedRevocable(certificate)) return undefined;
+  const { deviceId, profile } = certificate;
+  await markRevoked(tables, certificate, { reason, now, requestedBy: actor });
+  await tables.audit.append(
+    auditEntry({
+      at: now,
+      actor,
+      action: 'certificate.revoked',
+      subject: deviceId ?? profile,
+      detail: `serial ${serial}: ${reason}`,
+    }),
+  );
+  // A claim goes with its ticket's session, and has no notices.
+  if (deviceId === null || profile !== 'device') {
+    return { deviceId, serials: [serial], claims: [certificate], noticeId: undefined };
+  }
+  await abandonItsRenewals(tables, { ...certificate, deviceId }, now);
+  const isLast = await isWithoutCertificate(tables, { ...certificate, deviceId }, now);
+  if (isLast) {
+    const device = await tables.devices.find(deviceId);
+    if (device?.state === 'enrolled' || device?.state === 'held') {
+      await tables.devices.update(deviceId, { state: 'revoked' });
+      await tables.audit.append(
+        auditEntry({
+          at: now,
+          actor,
+          action: 'device.revoked',
+          subject: deviceId,
+          detail: `its last certificate was revoked: ${reason}`,
+        }),
+      );
+    }
+  }
+  const advice = isLast
+    ? 'an operator revoked this certificate; to come back, stop the agent and enroll again with a new ticket: gatehouse-agent enroll --replace JOIN-URL'
+    : 'an operator revoked this certificate; another one of this device is good';
+  const noticeId = await queueRevokedNotice(tables, deps, { deviceId, serials: [serial], reason, advice, actor, now });
+  return { deviceId, serials: [serial], claims: [], noticeId };
+}
+
+type OfDevice = CertificateRecord & { deviceId: NonNullable<CertificateRecord['deviceId']> };
+
+/** What is under way to replace it, or for the same key, was asked for before this. */
+async function abandonItsRenewals(tables: Tables, { deviceId, serial, spkiSha256 }: OfDevice, now: number) {
+  for (const enrollment of await tables.enrollments.listUnfinishedByDevice(deviceId)) {
+    if (enrollment.replacesSerial !== serial && enrollment.spkiSha256 !== spkiSha256) continue;
+    await tables.enrollments.update(enrollment.id, { state: 'abandoned', updatedAt: now });
+  }
+}
+
+async function isWithoutCertificate(tables: Tables, { deviceId, serial }: OfDevice, now: number): Promise<boolean> {
+  const others = await tables.certificates.listByDevice(deviceId);
+  return !others.some((other) => other.serial !== serial && isRevocable(other, now));
+}

@@ -1,0 +1,122 @@
+import { isDeviceId } from '#gateway/contract/device-id.ts';
+import type { RevocationScope } from '#gateway/contract/operator-api.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { Device } from '#gateway/domain/device.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { isNamedRevocable, isRevocable } from '#gateway/domain/revocable.ts';
+import type { Tables } from '#gateway/ports/store.ts';
+
+export type RevocationTarget = { scope: RevocationScope; target: string };
+
+const PAGE = 500;
+/** Revoked they would take the gateway itself off the air; they are replaced by themselves before they end. */
+const OWN_PROFILES: readonly string[] = ['gateway-server', 'notice-signer', 'ocsp-responder'];
+
+/**
+ * The target as it is kept: hexadecimal in lower case, a lineage by its first certificate.
+ * @throws GatewayError NOT_FOUND, REQUEST_INVALID, STATE_CONFLICT for a certificate of the gateway itself
+ */
+export async function requireTarget(read: Tables, { scope, target }: RevocationTarget): Promise<RevocationTarget> {
+  switch (scope) {
+    case 'device':
+      if (!isDeviceId(target) || (await read.devices.find(target)) === undefined)
+        throw new GatewayError('NOT_FOUND', `no device "${target}" is registered`);
+      return { scope, target };
+    case 'group':
+      if ((await read.groups.find(target)) === undefined) throw new GatewayError('NOT_FOUND', `no group "${target}"`);
+      return { scope, target };
+    case 'certificate':
+      return { scope, target: (await requireCertificate(read, target)).serial };
+    case 'lineage': {
+      const { lineageId, serial } = await requireCertificate(read, target);
+      return { scope, target: lineageId ?? serial };
+    }
+    case 'key': {
+      const spkiSha256 = hexOf(target, 'the SHA-256 of a public key (SubjectPublicKeyInfo) is 64 hexadecimal digits');
+      if ((await read.certificates.listByKey(spkiSha256)).length === 0)
+        throw new GatewayError('NOT_FOUND', `no device certificate has the key ${spkiSha256}`);
+      return { scope, target: spkiSha256 };
+    }
+    case 'issuer': {
+      const keyId = hexOf(target, 'the key id of an issuer is hexadecimal; see: gatehouse ca show');
+      if ((await read.certificates.listByIssuer(keyId, { limit: 1 })).length === 0)
+        throw new GatewayError('NOT_FOUND', `no device certificate was issued by the key ${keyId}`);
+      return { scope, target: keyId };
+    }
+  }
+}
+
+async function requireCertificate(read: Tables, target: string): Promise<CertificateRecord> {
+  const serial = hexOf(target.replace(/^0x/i, ''), 'a serial is hexadecimal').padStart(32, '0');
+  const certificate = await read.certificates.find(serial);
+  if (certificate === undefined) throw new GatewayError('NOT_FOUND', `no certificate has the serial ${serial}`);
+  if (OWN_PROFILES.includes(certificate.profile))
+    throw new GatewayError('STATE_CONFLICT', 'this is a certificate of the gateway itself; it is not revoked here');
+  return certificate;
+}
+
+function hexOf(text: string, rule: string): string {
+  const hex = text.toLowerCase().replaceAll(':', '');
+  if (!/^[0-9a-f]{1,64}$/.test(hex)) throw new GatewayError('REQUEST_INVALID', rule);
+  return hex;
+}
+
+/** What there is to revoke now, page by page, so that an issuer of a whole fleet is never in memory at once. */
+export async function* revocableCertificates(
+  read: Tables,
+  { scope, target }: RevocationTarget,
+  now: number,
+): AsyncGenerator<CertificateRecord[]> {
+  const isNamed = scope === 'certificate' || scope === 'key' || scope === 'lineage';
+  for await (const page of certificatesOf(read, { scope, target })) {
+    yield page.filter((certificate) => (isNamed ? isNamedRevocable(certificate) : isRevocable(certificate, now)));
+    // Between pages the doors get their turn.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function* certificatesOf(
+  read: Tables,
+  { scope, target }: RevocationTarget,
+): AsyncGenerator<readonly CertificateRecord[]> {
+  switch (scope) {
+    case 'device':
+      if (isDeviceId(target)) yield await read.certificates.listByDevice(target);
+      return;
+    case 'certificate': {
+      const certificate = await read.certificates.find(target);
+      if (certificate !== undefined) yield [certificate];
+      return;
+    }
+    case 'group':
+      for await (const devices of devicesOf(read, target)) {
+        const certificates: CertificateRecord[] = [];
+        for (const { deviceId } of devices) certificates.push(...(await read.certificates.listByDevice(deviceId)));
+        yield certificates;
+      }
+      return;
+    case 'key':
+      yield await read.certificates.listByKey(target);
+      return;
+    case 'lineage':
+      yield await read.certificates.listByLineage(target);
+      return;
+    case 'issuer':
+      for (let after: string | undefined; ; ) {
+        const page = await read.certificates.listByIssuer(target, { after, limit: PAGE });
+        yield page;
+        if (page.length < PAGE) return;
+        after = page.at(-1)?.serial;
+      }
+  }
+}
+
+/** The devices of a group, page by page. */
+export async function* devicesOf(read: Tables, group: string): AsyncGenerator<Device[]> {
+  for (let after: string | undefined; ; ) {
+    const page = await read.devices.list({ group, after, limit: PAGE });
+    yield page;
+    if (page.length < PAGE) return;
+    after = page.at(-1)?.deviceId;
+  }
+}

@@ -1,0 +1,124 @@
+import type { RenewalCampaignDetail } from '#gateway/contract/renewal-api.ts';
+import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { campaignSlot } from '#gateway/domain/renewal/campaign-slot.ts';
+import { PLANNED_SHARE } from '#gateway/domain/renewal/choose-window.ts';
+import type { CampaignItem, RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
+import type { Clock } from '#gateway/ports/clock.ts';
+import type { Randomness } from '#gateway/ports/randomness.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
+import { showCampaign } from './manage-renewal-campaigns.ts';
+import type { RenewalPlanner } from './renewal-planner.ts';
+
+export type StartCampaignDeps = {
+  store: Store;
+  clock: Clock;
+  random: Pick<Randomness, 'id'>;
+  renewals: Pick<RenewalPlanner, 'perSecond'>;
+};
+
+export type CampaignOrder = {
+  /** Left out: all devices. */
+  group?: string;
+  /** Only those whose certificate is of this issuing CA. */
+  issuerKeyId?: string;
+  reason: string;
+  withinSeconds?: number;
+  /** Devices told a minute, at most; left out: half of what this gateway can issue. */
+  perMinute?: number;
+  abortPercent: number;
+  actor: string;
+};
+
+const PAGE = 500;
+const MINUTE_MS = 60_000;
+const BEING_PREPARED = 'being prepared';
+
+/**
+ * A new certificate for every device of a group. Each gets a moment of its own within the time given, or within as long
+ * as the rate needs when that is longer, and a signed `renew` notice when it has come.
+ * @throws GatewayError NOT_FOUND, STATE_CONFLICT
+ */
+export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrder): Promise<RenewalCampaignDetail> {
+  const { store, clock, random, renewals } = deps;
+  const group = order.group ?? null;
+  await requireStartable(store.read, group);
+  const now = clock.now();
+  const certificates = await listCertificates(store.read, order);
+  if (certificates.length === 0)
+    throw new GatewayError('STATE_CONFLICT', 'no device of these has a certificate in use');
+  const perMinute = order.perMinute ?? Math.max(1, Math.floor(60 * PLANNED_SHARE * renewals.perSecond));
+  const needed = Math.ceil((certificates.length * MINUTE_MS) / perMinute);
+  const width = Math.max(needed, (order.withinSeconds ?? 0) * 1000);
+  const campaign: RenewalCampaign = {
+    id: random.id('rc'),
+    group,
+    reason: order.reason,
+    // Until all of its devices stand in it; what a crash leaves is for a person to abort.
+    state: 'paused',
+    createdAt: now,
+    createdBy: order.actor,
+    startsAt: now,
+    endsAt: now + width,
+    perMinute,
+    abortPercent: order.abortPercent,
+    finishedAt: null,
+    detail: BEING_PREPARED,
+  };
+  const { id } = campaign;
+  await store.write(async (tables) => {
+    // Read again inside: two operators may have the same idea.
+    await requireStartable(tables, group);
+    await tables.renewalCampaigns.insert(campaign);
+  });
+  const items = certificates.map((certificate): CampaignItem => {
+    const slotAt = campaignSlot(certificate.deviceId, { id, startsAt: now, width });
+    return { campaignId: id, ...certificate, slotAt, state: 'waiting', noticeId: null, detail: null, updatedAt: now };
+  });
+  for (let first = 0; first < items.length; first += PAGE) {
+    await store.write((tables) => tables.renewalCampaigns.addItems(items.slice(first, first + PAGE)));
+  }
+  await store.write(async (tables) => {
+    await tables.renewalCampaigns.update(id, { state: 'running', detail: null });
+    const detail = `${items.length} devices of ${group ?? 'all groups'}, ${perMinute} a minute: ${order.reason}`;
+    await tables.audit.append(
+      auditEntry({ at: now, actor: order.actor, action: 'renewal.started', subject: id, detail }),
+    );
+  });
+  return showCampaign(deps, id);
+}
+
+/** Two campaigns over the same devices would count each other's renewals. */
+async function requireStartable(
+  tables: Pick<Tables, 'groups' | 'renewalCampaigns'>,
+  group: string | null,
+): Promise<void> {
+  if (group !== null && (await tables.groups.find(group)) === undefined)
+    throw new GatewayError('NOT_FOUND', `there is no group "${group}"`);
+  for (const state of ['running', 'paused'] as const) {
+    const others = await tables.renewalCampaigns.list({ state, limit: 1000 });
+    const other = others.find((each) => each.group === null || group === null || each.group === group);
+    if (other === undefined) continue;
+    throw new GatewayError('STATE_CONFLICT', `campaign ${other.id} over the same devices is ${state}; abort it first`);
+  }
+}
+
+type InUse = Pick<CampaignItem, 'deviceId' | 'serial'>;
+
+async function listCertificates(
+  read: Tables,
+  { group, issuerKeyId }: Pick<CampaignOrder, 'group' | 'issuerKeyId'>,
+): Promise<InUse[]> {
+  const found: InUse[] = [];
+  for (let after: string | undefined; ; ) {
+    const devices = await read.devices.list({ limit: PAGE, after, ...(group === undefined ? {} : { group }) });
+    const certificates = await Promise.all(devices.map(({ deviceId }) => read.certificates.listByDevice(deviceId)));
+    for (const [place, { deviceId }] of devices.entries()) {
+      const inUse = certificates[place]?.find(({ state, supersedeAt }) => state === 'active' && supersedeAt === null);
+      if (inUse === undefined || (issuerKeyId !== undefined && inUse.issuerKeyId !== issuerKeyId)) continue;
+      found.push({ deviceId, serial: inUse.serial });
+    }
+    after = devices.at(-1)?.deviceId;
+    if (devices.length < PAGE) return found;
+  }
+}

@@ -1,0 +1,218 @@
+import { readFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseGenerationMeta } from '#device-agent/domain/generation-meta.ts';
+import type { RenewalCampaignDetail, RenewalCampaignDevice, RenewalPlan } from '#gateway/contract/renewal-api.ts';
+import { formatCertId, RENEWAL_INFO_PATH } from '#gateway/contract/renewal-info.ts';
+import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
+import { eventually } from '#test/fixtures/processes/eventually.ts';
+import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
+
+type Info = { status: number; headers: Record<string, unknown>; body: string };
+
+async function renewalInfo(gateway: GatewayProcess, certId: string): Promise<Info> {
+  const { est, rootPem } = gateway.ready;
+  const ca = await readFile(rootPem);
+  return new Promise((resolve, reject) => {
+    const path = `${RENEWAL_INFO_PATH}/${certId}`;
+    const asked = request({ host: est.host, port: est.port, path, ca, agent: false }, (response) => {
+      const { statusCode = 0, headers } = response;
+      text(response).then((body) => resolve({ status: statusCode, headers, body }), reject);
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+describe('the gateway steers renewals', () => {
+  let gateway: GatewayProcess;
+  let press: AgentProcess;
+  beforeAll(async () => {
+    gateway = await startGateway();
+    press = new AgentProcess(gateway.folder, 'press-07');
+    await press.enroll((await gateway.addDevice('press-07')).joinUrl);
+    await press.connect();
+  });
+  afterAll(async () => {
+    await press?.stop();
+    await gateway?.dispose();
+  });
+
+  const certId = async () => {
+    const { authorityKeyId: issuerKeyId = '', serial } = await press.certificate();
+    return formatCertId({ issuerKeyId, serial });
+  };
+
+  test('a window comes with the certificate, and the agent plans its renewal in it', async () => {
+    const meta = parseGenerationMeta(JSON.parse(await readFile(`${press.stateDir}/current/meta.json`, 'utf8')));
+    const [certificate] = (await gateway.device('press-07')).certificates;
+    expect(meta.suggestedWindow?.start).toBe(certificate?.renewFrom);
+    const { nextRenewalAt } = await press.status();
+    expect(nextRenewalAt).toBeGreaterThanOrEqual(meta.suggestedWindow?.start ?? Infinity);
+    expect(nextRenewalAt).toBeLessThanOrEqual(meta.suggestedWindow?.end ?? 0);
+  });
+
+  test('the same window is told at renewal-info to whoever asks, without a certificate', async () => {
+    const { status, headers, body } = await renewalInfo(gateway, await certId());
+    expect(status).toBe(200);
+    expect(Number(headers['retry-after'])).toBe(86_400);
+    const { suggestedWindow } = JSON.parse(body) as { suggestedWindow: { start: string; end: string } };
+    const [certificate] = (await gateway.device('press-07')).certificates;
+    expect(Date.parse(suggestedWindow.start)).toBe(certificate?.renewFrom);
+    expect((await renewalInfo(gateway, 'nonsense')).status).toBe(400);
+    const foreign = formatCertId({ issuerKeyId: '00'.repeat(20), serial: '11'.repeat(16) });
+    expect((await renewalInfo(gateway, foreign)).status).toBe(404);
+  });
+
+  test('the plan shows it', async () => {
+    const plan = await gateway.gatehouse<RenewalPlan>('renewal', 'plan');
+    expect(plan).toMatchObject({ active: 1, due: 0, atRisk: [] });
+    expect(plan.forecast.reduce((sum, { renewals }) => sum + renewals, 0)).toBe(1);
+    expect((await gateway.command('renewal', 'plan')).stdout).toContain('█');
+  });
+
+  test('a renewal over MQTT brings the window of the new certificate too', async () => {
+    await gateway.addGroup('mqtt-only', {});
+    const pump = new AgentProcess(gateway.folder, 'pump-17');
+    await pump.enroll((await gateway.addDevice('pump-17', 'mqtt-only')).joinUrl, '--renew-via', 'mqtt');
+    await pump.connect();
+    try {
+      await pump.ok('renew');
+      const meta = parseGenerationMeta(JSON.parse(await readFile(`${pump.stateDir}/current/meta.json`, 'utf8')));
+      const { certificates } = await gateway.device('pump-17');
+      const { serial } = await pump.certificate();
+      expect(meta.suggestedWindow?.start).toBe(certificates.find((each) => each.serial === serial)?.renewFrom);
+    } finally {
+      await pump.stop();
+    }
+  });
+});
+
+describe('a fleet is renewed at a controlled rate', () => {
+  const COUNT = 6;
+  let gateway: GatewayProcess;
+  let fleet: AgentProcess[];
+  let id: string;
+  beforeAll(async () => {
+    gateway = await startGateway({ staysReachable: true });
+    await gateway.addGroup('line-3', {});
+    fleet = Array.from({ length: COUNT }, (_, place) => new AgentProcess(gateway.folder, `press-0${place}`));
+    for (const agent of fleet) await agent.enroll((await gateway.addDevice(agent.deviceId, 'line-3')).joinUrl);
+    // The last one stays offline.
+    await Promise.all(fleet.slice(0, -1).map((agent) => agent.connect()));
+  }, 120_000);
+  afterAll(async () => {
+    await Promise.all((fleet ?? []).map((agent) => agent.stop()));
+    await gateway?.dispose();
+  });
+
+  const show = () => gateway.operator.call<RenewalCampaignDetail>('showRenewals', { params: [id] });
+  const devices = async () =>
+    (await gateway.gatehouse<RenewalCampaignDevice[]>('renewal', 'status', id, '--devices')).map(
+      ({ deviceId, result }) => [deviceId, result],
+    );
+
+  test('is started, paused before all were told, and survives the gateway being killed', async () => {
+    const started = await gateway.gatehouse<RenewalCampaignDetail>(
+      ...'renewal start --group line-3 --within 8s --rate 6000'.split(' '),
+      '--reason',
+      'new intermediate',
+    );
+    expect(started).toMatchObject({ state: 'running', reason: 'new intermediate' });
+    ({ id } = started);
+    await eventually('a first renewal', show, ({ devices: { renewed } }) => renewed > 0, { patienceMs: 20_000 });
+    await gateway.gatehouse('renewal', 'pause', id);
+    await gateway.kill9();
+    await gateway.restart();
+    expect((await show()).state).toBe('paused');
+    await gateway.gatehouse('renewal', 'resume', id);
+  }, 60_000);
+
+  test('tells every device once, and sees the connected ones renewed and the other offline', async () => {
+    await eventually('all that are online to be renewed', show, ({ devices: { renewed } }) => renewed === COUNT - 1, {
+      patienceMs: 60_000,
+    });
+    expect(await devices()).toEqual(
+      fleet.map(({ deviceId }, place) => [deviceId, place === COUNT - 1 ? 'offline' : 'renewed']),
+    );
+    for (const { deviceId } of fleet.slice(0, -1)) {
+      const { notices, certificates } = await gateway.device(deviceId);
+      expect(notices.filter(({ kind }) => kind === 'renew')).toHaveLength(1);
+      expect(certificates).toHaveLength(2);
+    }
+  }, 90_000);
+
+  test('is finished when the last one comes online, renews and has nothing left to do', async () => {
+    await fleet.at(-1)?.connect();
+    const campaign = await eventually('the campaign to finish', show, ({ state }) => state === 'finished', {
+      patienceMs: 30_000,
+    });
+    expect(campaign).toMatchObject({ detail: `${COUNT} renewed, 0 failed`, devices: { renewed: COUNT } });
+    const { code, stdout } = await gateway.command('renewal', 'status', id, '--wait');
+    expect(code).toBe(0);
+    expect(stdout).toContain(`${COUNT} renewed`);
+  }, 60_000);
+
+  test('is aborted when devices fail, each with its reason, and those are retried alone', async () => {
+    // Nobody may renew with the keys these devices have.
+    await gateway.gatehouse('group', 'set', 'line-3', '--keys', 'rsa-3072');
+    const started = await gateway.gatehouse<RenewalCampaignDetail>(
+      ...'renewal start --group line-3 --rate 6000 --abort-at 5%'.split(' '),
+    );
+    ({ id } = started);
+    await eventually('the campaign to be over', show, ({ state }) => state !== 'running', { patienceMs: 30_000 });
+    // The first failures ended it; those of the others, ordered in the same turn, are still on their way.
+    const listFailed = () => gateway.gatehouse<RenewalCampaignDevice[]>('renewal', 'status', id, '--failed');
+    const failed = await eventually('all to have failed', listFailed, ({ length }) => length === COUNT, {
+      patienceMs: 30_000,
+    });
+    for (const { result, detail } of failed) {
+      expect(result).toBe('refused');
+      expect(detail).toContain('KEY_NOT_ALLOWED');
+    }
+    await gateway.gatehouse('group', 'set', 'line-3', '--keys', 'ec-p256');
+    await gateway.gatehouse('renewal', 'retry', id);
+    await eventually('all to be renewed', show, ({ devices: { renewed } }) => renewed === COUNT, {
+      patienceMs: 60_000,
+    });
+  }, 120_000);
+});
+
+describe('after an outage', () => {
+  let gateway: GatewayProcess;
+  let press: AgentProcess;
+  beforeAll(async () => {
+    gateway = await startGateway({ staysReachable: true });
+    press = new AgentProcess(gateway.folder, 'press-07');
+    await press.enroll((await gateway.addDevice('press-07')).joinUrl);
+  });
+  afterAll(async () => {
+    await press?.stop();
+    await gateway?.dispose();
+  });
+
+  test('a window that passed while the gateway was down is planned anew when it starts', async () => {
+    const [before] = (await gateway.device('press-07')).certificates;
+    await gateway.stop();
+    // What a stop of an hour would leave: the window lies in it. The clock of a machine cannot be moved for a test.
+    const { openSqliteStore } = await import('#gateway/store/sqlite-store.ts');
+    const store = await openSqliteStore(`${gateway.dataDir}/gateway.db`);
+    const passed = Date.now() - 600_000;
+    await store.write(async (tables) => {
+      await tables.settings.set('renewal.able-at', String(Date.now() - 3_600_000));
+      await tables.certificates.update(before?.serial as never, { renewFrom: passed, renewUntil: passed + 2000 });
+    });
+    await store.close();
+    await gateway.restart();
+    const [after] = (await gateway.device('press-07')).certificates;
+    expect(after?.renewFrom).toBeGreaterThan(Date.now() - 1000);
+    await gateway.logged('renewals planned anew after an outage', { certificates: 1 });
+    // The agent has the window of before, which has not passed by its own account; it is told the new one when it asks.
+    const { authorityKeyId: issuerKeyId = '', serial } = await press.certificate();
+    const { body } = await renewalInfo(gateway, formatCertId({ issuerKeyId, serial }));
+    expect(Date.parse((JSON.parse(body) as { suggestedWindow: { start: string } }).suggestedWindow.start)).toBe(
+      after?.renewFrom,
+    );
+  }, 60_000);
+});

@@ -1,0 +1,292 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { formatCompactJws } from '#ca/pkix/compact-jws.ts';
+import { oid, sequence } from '#ca/pkix/der.ts';
+import { formatExtension } from '#ca/pkix/extensions.ts';
+import { OID } from '#ca/pkix/oids.ts';
+import { formatSignatureAlgorithm, signMessage } from '#ca/pkix/signature-algorithm.ts';
+import { formatCrl, formatRevokedEntry, formatTbsCrl } from '#ca/revocation/crl.ts';
+import { CrlKeeper, type CrlKeeperDeps } from '#device-agent/operations/crl-keeper.ts';
+import { FactBook } from '#device-agent/operations/fact-book.ts';
+import { TimeKeeper } from '#device-agent/operations/time-keeper.ts';
+import type { Log } from '#device-agent/ports/log.ts';
+import { fetchDocument } from '#device-agent/runtime/fetch-document.ts';
+import { FileCrlFolder } from '#device-agent/state/file-crl-folder.ts';
+import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
+import { NOTICE_JWS_TYPE, type RevocationsBody, type RevocationsEntry } from '#gateway/contract/notice.ts';
+import { DAY, type Made, makeCertificate, makeIntermediate, makeRoot, NOW } from '#test/fixtures/ca/certificates.ts';
+
+const MINUTE = 60_000;
+const root = makeRoot();
+const intermediate = makeIntermediate(root);
+const mayNotify = [formatExtension(OID.extendedKeyUsage, false, sequence(oid(OID.gatehouseNoticeSigner)))];
+const signer = makeCertificate({ issuer: intermediate, extensions: mayNotify });
+
+type Kept = { message: string; facts: unknown };
+
+let folder: string;
+let server: Server;
+let url: string;
+let serve: (request: IncomingMessage, response: ServerResponse) => void;
+let asked: IncomingMessage[];
+let lines: Kept[];
+let keepers: CrlKeeper[];
+let heard: (() => void)[];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'crl-keeper-'));
+  [asked, lines, keepers, heard] = [[], [], [], []];
+  server = createServer((request, response) => {
+    asked.push(request);
+    serve(request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/crl/intermediate.crl`;
+});
+afterEach(async () => {
+  await Promise.all(keepers.map((keeper) => keeper.stop()));
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A clock on which waiting takes no time but is remembered. */
+const waits: number[] = [];
+const clock = {
+  now: () => NOW,
+  monotonic: () => performance.now(),
+  wait: async (ms: number) => {
+    waits.push(ms);
+    await new Promise((resolve) => setImmediate(resolve));
+  },
+};
+
+function keep(message: string, facts?: unknown): void {
+  lines.push({ message, facts });
+  for (const listener of heard.splice(0)) listener();
+}
+
+/** As the folder fetches, with little room. */
+const fetchLittle = (from: string, path: string, options: Parameters<typeof fetchDocument>[2]) =>
+  fetchDocument(from, path, { ...options, maxBytes: 1999 });
+
+async function open(store = new MemoryStateStore(), fraction = 0.5) {
+  waits.length = 0;
+  const log: Log = { debug: keep, info: keep, warn: keep, error: keep };
+  const randomness = { fraction: () => fraction, bytes: (n: number) => Buffer.alloc(n) };
+  const deps: CrlKeeperDeps = {
+    crl: new FileCrlFolder(folder, fetchDocument),
+    clock,
+    randomness,
+    log,
+    time: await TimeKeeper.open({ store, clock }),
+    facts: await FactBook.open({ store, log }),
+  };
+  const keeper = await CrlKeeper.open(deps, {
+    anchors: () => [root.certificate.der],
+    issuers: () => [intermediate.certificate.der],
+  });
+  keepers.push(keeper);
+  keeper.start();
+  return { keeper, facts: deps.facts, store };
+}
+
+async function logged(message: string, count = 1): Promise<Kept[]> {
+  for (;;) {
+    const found = lines.filter((line) => line.message === message);
+    if (found.length >= count) return found;
+    await new Promise<void>((resolve) => heard.push(resolve));
+  }
+}
+
+type CrlDraft = {
+  number: number;
+  by?: Made;
+  thisUpdate?: number;
+  nextUpdate?: number;
+  shard?: string;
+  serials?: string[];
+};
+
+function makeCrl({ number, by = intermediate, serials = ['0a1b'], shard, ...dates }: CrlDraft): Buffer {
+  const { thisUpdate = NOW - MINUTE, nextUpdate = NOW + DAY } = dates;
+  const signatureAlgorithm = formatSignatureAlgorithm('ecdsa-sha256');
+  const entries = serials.map((serial) => formatRevokedEntry({ serial, revokedAt: NOW - DAY, reason: 'superseded' }));
+  const tbs = formatTbsCrl({
+    issuer: by.certificate.subject,
+    signatureAlgorithm,
+    number,
+    thisUpdate,
+    nextUpdate,
+    authorityKeyId: by.certificate.subjectKeyId ?? '',
+    ...(shard === undefined ? {} : { distributionPoint: shard }),
+    entries: Buffer.concat(entries),
+  });
+  return formatCrl(tbs, signatureAlgorithm, signMessage('ecdsa-sha256', tbs, by.key.privateKey));
+}
+
+function makeNotice(body: Partial<RevocationsBody>, head: Record<string, unknown> = {}, by: Made = signer): Buffer {
+  const { crlNumber = 1, seq = 1, full = true, since = 0, entries = [], crlUrl = url } = body;
+  const payload = {
+    version: 1,
+    id: 'n-1',
+    deviceId: '*',
+    seq: crlNumber,
+    issuedAt: NOW - 1000,
+    expiresAt: NOW + DAY,
+    kind: 'revocations',
+    body: { crlNumber, seq, full, since, entries, crlUrl },
+    ...head,
+  };
+  const certificates = [by.certificate.der, intermediate.certificate.der];
+  return Buffer.from(formatCompactJws({ payload, type: NOTICE_JWS_TYPE, certificates, privateKey: by.key.privateKey }));
+}
+
+function serveCrl(crl: Buffer, etag = '"1"'): void {
+  serve = (request, response) => {
+    if (request.headers['if-none-match'] === etag) response.writeHead(304).end();
+    else response.writeHead(200, { etag }).end(crl);
+  };
+}
+
+const onDisk = (name: string) => readFile(join(folder, 'crl', name)).catch(() => undefined);
+const revokedFile = async () => JSON.parse(String(await onDisk('revoked.json'))) as { revoked: { serial: string }[] };
+const entry = (serial: string, code = 4, at = NOW): RevocationsEntry => [serial, code, Math.floor(at / 1000)];
+
+it('fetches the CRL that a signed notice announces, verifies it and puts it where others find it', async () => {
+  const crl = makeCrl({ number: 1 });
+  serveCrl(crl);
+  const { keeper, facts } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 1, entries: [entry('0a1b')] }));
+  await logged('CRL fetched');
+  expect(await onDisk('current.crl')).toEqual(crl);
+  expect((await revokedFile()).revoked).toEqual([{ serial: '0a1b', reasonCode: 4, at: NOW }]);
+  expect(facts.facts.crl).toMatchObject({ number: 1, nextUpdate: NOW + DAY });
+  expect(await readdir(join(folder, 'crl'))).toEqual(['current.crl', 'revoked.json']);
+});
+
+it('waits a random time before it fetches a newer one, and not long before the first', async () => {
+  serveCrl(makeCrl({ number: 1 }));
+  const { keeper } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 1 }));
+  await logged('CRL fetched');
+  serveCrl(makeCrl({ number: 2 }), '"2"');
+  await keeper.receive(makeNotice({ crlNumber: 2 }));
+  await logged('CRL fetched', 2);
+  expect(waits).toEqual([2500, 30_000]);
+});
+
+it('asks for nothing when the notice announces what it has, also after a restart', async () => {
+  serveCrl(makeCrl({ number: 3 }));
+  const { keeper, store } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 3 }));
+  await logged('CRL fetched');
+  await keeper.stop();
+  const again = await open(store);
+  await again.keeper.receive(makeNotice({ crlNumber: 3, seq: 2 }));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(asked).toHaveLength(1);
+  expect(waits).toEqual([]);
+});
+
+it('asks conditionally, and tries again while the old one is still served', async () => {
+  const first = makeCrl({ number: 1 });
+  serveCrl(first);
+  const { keeper } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 1 }));
+  await logged('CRL fetched');
+  await keeper.receive(makeNotice({ crlNumber: 2 }));
+  await logged('CRL not fetched, the one before stays');
+  expect(asked.at(-1)?.headers['if-none-match']).toBe('"1"');
+  serveCrl(makeCrl({ number: 2 }), '"2"');
+  await logged('CRL fetched', 2);
+});
+
+it.each<[string, () => Buffer]>([
+  ['signed by another key', () => makeCrl({ number: 2, by: { ...intermediate, key: makeIntermediate(root).key } })],
+  ['of an issuer that nobody vouches for', () => makeCrl({ number: 2, by: makeIntermediate(makeRoot()) })],
+  ['of a certificate that is no CA', () => makeCrl({ number: 2, by: makeCertificate({ issuer: intermediate }) })],
+  ['older than announced', () => makeCrl({ number: 1 })],
+  ['from the future', () => makeCrl({ number: 2, thisUpdate: NOW + DAY, nextUpdate: NOW + 2 * DAY })],
+  ['that holds only a part', () => makeCrl({ number: 2, shard: 'http://gate/crl/1.crl' })],
+  ['cut off', () => makeCrl({ number: 2 }).subarray(0, 100)],
+  ['that is none', () => Buffer.from('<html>')],
+])('keeps the CRL it has when one comes that is %s, and says so', async (_, makeOther) => {
+  const good = makeCrl({ number: 1, thisUpdate: NOW - 2 * MINUTE });
+  serveCrl(good);
+  const { keeper, facts } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 1 }));
+  await logged('CRL fetched');
+  serveCrl(makeOther(), '"other"');
+  await keeper.receive(makeNotice({ crlNumber: 2 }));
+  await logged('CRL not fetched, the one before stays');
+  expect(await onDisk('current.crl')).toEqual(good);
+  expect(facts.facts.crl).toMatchObject({ number: 1, error: { message: expect.stringMatching(/CRL/) } });
+  serveCrl(makeCrl({ number: 2 }), '"2"');
+  await logged('CRL fetched', 2);
+  expect(facts.facts.crl).not.toHaveProperty('error');
+});
+
+it('gives up on a list larger than its disk should bear, and on a server that breaks off', async () => {
+  serve = (_, response) => response.writeHead(200).end(Buffer.alloc(2000));
+  const crl = new FileCrlFolder(folder, fetchLittle);
+  const { signal } = new AbortController();
+  await expect(crl.download(url, undefined, signal)).rejects.toMatchObject({ code: 'ANSWER_UNFIT' });
+  serve = (_, response) => {
+    response.writeHead(200, { 'Content-Length': '100' });
+    response.write('half');
+    setImmediate(() => response.destroy());
+  };
+  await expect(crl.download(url, undefined, signal)).rejects.toMatchObject({ code: 'GATEWAY_UNREACHABLE' });
+  await expect(crl.download('file:///etc/passwd', undefined, signal)).rejects.toMatchObject({ code: 'ANSWER_UNFIT' });
+});
+
+it.each<[string, () => Buffer]>([
+  ['signed by a device', () => makeNotice({ crlNumber: 9 }, {}, makeCertificate({ issuer: intermediate }))],
+  ['for one device', () => makeNotice({ crlNumber: 9 }, { deviceId: 'pump-1' })],
+  ['of another kind', () => makeNotice({}, { kind: 'revoked', body: { serials: ['01'], reason: 'x', advice: '' } })],
+  ['of a version that is not known', () => makeNotice({ crlNumber: 9 }, { version: 2 })],
+  ['expired', () => makeNotice({ crlNumber: 9 }, { expiresAt: NOW - 1 })],
+  ['no notice at all', () => Buffer.from('hello')],
+])('refuses a fleet notice that is %s', async (_, make) => {
+  const { keeper } = await open();
+  await keeper.receive(make());
+  expect(lines.map(({ message }) => message)).toContain('fleet notice refused');
+  expect(asked).toEqual([]);
+  expect(await onDisk('revoked.json')).toBeUndefined();
+});
+
+it('refuses a notice older than one it has heard, also over a restart and a gateway that counts anew', async () => {
+  serveCrl(makeCrl({ number: 5 }));
+  const { keeper, store } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 5, seq: 100, entries: [entry('aa')] }));
+  await keeper.stop();
+  const again = await open(store);
+  await again.keeper.receive(makeNotice({ crlNumber: 4, seq: 200 }));
+  await again.keeper.receive(makeNotice({ crlNumber: 5, seq: 99 }));
+  expect((await revokedFile()).revoked).toMatchObject([{ serial: 'aa' }]);
+  // Restored from a backup its changes count from lower down, and its CRL numbers do not.
+  await again.keeper.receive(makeNotice({ crlNumber: 6, seq: 3, entries: [entry('bb')] }));
+  expect((await revokedFile()).revoked).toMatchObject([{ serial: 'bb' }]);
+});
+
+it('keeps what an incomplete notice had no room for until the CRL has it, and knows what was released', async () => {
+  serveCrl(makeCrl({ number: 1, thisUpdate: NOW - 60 * MINUTE }));
+  const { keeper } = await open();
+  await keeper.receive(
+    makeNotice({ crlNumber: 1, seq: 1, full: false, entries: [entry('aa'), entry('01', 4, NOW - DAY)] }),
+  );
+  await logged('CRL fetched');
+  const news = [entry('cc', 8), entry('cc', 6), entry('bb')];
+  await keeper.receive(makeNotice({ crlNumber: 1, seq: 3, since: 1, full: false, entries: news }));
+  expect(await revokedFile()).toMatchObject({
+    revoked: [{ serial: 'bb' }, { serial: 'aa' }],
+    released: ['cc'],
+  });
+  await keeper.receive(makeNotice({ crlNumber: 1, seq: 4, entries: [entry('dd')] }));
+  expect((await revokedFile()).revoked).toMatchObject([{ serial: 'dd' }]);
+});

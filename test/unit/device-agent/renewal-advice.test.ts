@@ -1,0 +1,126 @@
+import { describe, expect, test, vi } from 'vitest';
+import { parseGenerationMeta } from '#device-agent/domain/generation-meta.ts';
+import { clampStanding, nextQuestion } from '#device-agent/domain/renewal-advice.ts';
+import { plannedRenewal } from '#device-agent/domain/renewal-schedule.ts';
+import { type Advice, startKeeper } from '#test/fixtures/device-agent/started-keeper.ts';
+
+const HOUR = 3600_000;
+const DAY = 24 * HOUR;
+
+describe('a window the gateway suggests', () => {
+  const certificate = { serial: 'aa', sha256: '7fffffff', notBefore: 0, notAfter: 10_000 };
+  test('takes the place of the local rule, and the moment lies inside it', () => {
+    const at = plannedRenewal({ certificate, meta: { suggestedWindow: { start: 6000, end: 7000 } } }, undefined);
+    expect(at).toBe(6500);
+  });
+  test('heard later takes the place of the one that came with the certificate', () => {
+    const meta = { suggestedWindow: { start: 6000, end: 7000 } };
+    expect(plannedRenewal({ certificate, meta }, undefined, { start: 2000, end: 3000 })).toBe(2500);
+  });
+  test('spreads a fleet evenly, and gives one certificate always the same moment', () => {
+    const moments = ['00000000', '3fffffff', 'bfffffff', 'ffffffff'].map((sha256) =>
+      plannedRenewal({ certificate: { ...certificate, sha256 }, meta: {} }, undefined, { start: 0, end: 4000 }),
+    );
+    expect(moments).toEqual([0, 1000, 3000, 4000]);
+  });
+  test('near the end is not waited for: some life is kept for attempts', () => {
+    expect(plannedRenewal({ certificate, meta: {} }, undefined, { start: 9900, end: 9_999 })).toBe(9000);
+    expect(plannedRenewal({ certificate, meta: {} }, undefined, { start: 90_000, end: 99_000 })).toBe(9000);
+  });
+  test('does not hold up what a notice orders', () => {
+    expect(plannedRenewal({ certificate, meta: {} }, { serial: 'aa', at: 5 }, { start: 6000, end: 7000 })).toBe(5);
+  });
+  test.each([{ start: 5, end: 5 }, { start: 5, end: 4 }, { start: 'x', end: 4 }, 7, null])(
+    'kept on the disk as %j is none',
+    (suggestedWindow) => {
+      expect(parseGenerationMeta({ suggestedWindow })).not.toHaveProperty('suggestedWindow');
+    },
+  );
+});
+
+describe('asking the gateway for a window', () => {
+  test.each([
+    [1000, 60_000],
+    [90_000, 90_000],
+    [9 * DAY, DAY],
+    [undefined, 6 * HOUR],
+  ])('again after Retry-After %s waits %i ms', (retryAfterMs, expected) => {
+    expect(clampStanding(retryAfterMs)).toBe(expected);
+  });
+  test('is done within a day when one is known, and soon when none is', () => {
+    for (const fraction of [0, 0.5, 0.999]) {
+      const advised = nextQuestion({ isAdvised: true, lifetimeMs: 7 * DAY, fraction });
+      expect(advised).toBeGreaterThanOrEqual(DAY / 2);
+      expect(advised).toBeLessThanOrEqual(DAY);
+      expect(nextQuestion({ isAdvised: false, lifetimeMs: 7 * DAY, fraction })).toBeLessThan(60_000);
+      expect(nextQuestion({ isAdvised: false, lifetimeMs: 60_000, fraction })).toBeLessThanOrEqual(3000);
+    }
+  });
+});
+
+/** The keeper of an hour's certificate at half of its life, where the local rule would renew. */
+async function atItsMoment(advise: () => Promise<Advice>) {
+  const suggestedWindow = { start: Date.now() + 1700_000, end: Date.now() + 1800_000 };
+  const started = await startKeeper(3600, { advise, meta: { suggestedWindow } });
+  started.clock.wall += 1900_000;
+  return started;
+}
+
+describe('before a planned renewal', () => {
+  test('the gateway is asked, and one that was down finds the device waiting for a later window', async () => {
+    const { clock, keeper, renewals, questions, certificate } = await atItsMoment(async () => ({
+      window: { start: certificate.notBefore + 2500_000, end: certificate.notBefore + 2500_001 },
+      retryAfterMs: 6 * HOUR,
+    }));
+    await clock.run(30_000);
+    await vi.waitFor(() => expect(questions).toHaveLength(1));
+    for (let round = 0; round < 10; round += 1) await clock.run(30_000);
+    expect(renewals).toEqual([]);
+    expect(questions).toHaveLength(1);
+    clock.wall = certificate.notBefore + 2501_000;
+    await clock.run(30_000);
+    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    // Its last answer still stood.
+    expect(questions).toHaveLength(1);
+    await keeper.stop();
+  });
+
+  test('no answer is no reason to wait', async () => {
+    const { clock, keeper, renewals, questions } = await atItsMoment(() => Promise.reject(new Error('unreachable')));
+    await clock.run(30_000);
+    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    expect(questions.length).toBeGreaterThan(0);
+    await keeper.stop();
+  });
+
+  test('a gateway that hangs is waited for twenty seconds and no longer', async () => {
+    const { clock, keeper, renewals } = await atItsMoment(() => new Promise(() => {}));
+    await clock.run(30_000);
+    await vi.waitFor(() => expect(clock.waits).toContain(20_000));
+    expect(renewals).toEqual([]);
+    void clock.run(20_000);
+    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await keeper.stop();
+  });
+
+  test('an end that is not after the start is no answer', async () => {
+    const { clock, keeper, renewals } = await atItsMoment(async () => ({ window: undefined, retryAfterMs: HOUR }));
+    await clock.run(30_000);
+    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await keeper.stop();
+  });
+});
+
+test('a window moved forward is heard of within a day, and kept', async () => {
+  const started = await startKeeper(10 * 24 * 3600, {
+    advise: async () => ({ window: { start: Date.now() - 2000, end: Date.now() - 1000 }, retryAfterMs: HOUR }),
+    meta: { suggestedWindow: { start: Date.now() + 5 * DAY, end: Date.now() + 5 * DAY + 60_000 } },
+  });
+  const { clock, keeper, renewals, questions } = started;
+  await clock.run(DAY / 2 - 60_000);
+  expect(questions).toEqual([]);
+  expect(renewals).toEqual([]);
+  await clock.run(DAY / 2 + 60_000);
+  await vi.waitFor(() => expect(renewals).toHaveLength(1));
+  await keeper.stop();
+});

@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { showDevice } from '#gateway/operations/list-devices.ts';
+import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
+import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
+import { sweep } from '#gateway/operations/sweep.ts';
+import {
+  ARRIVAL,
+  connectDevice,
+  csrOf,
+  enroll,
+  HOUR,
+  newKey,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
+
+let world: World;
+let current: Awaited<ReturnType<typeof enroll>>;
+const press = parseDeviceId('press-07');
+
+beforeEach(async () => {
+  world = await openWorld();
+  current = await enroll(world, 'press-07', await register(world, 'press-07'));
+  await connectDevice(world, current.der);
+});
+afterEach(() => world.close());
+
+async function renew(): Promise<Buffer> {
+  world.clock.at += 1000;
+  const csr = await csrOf(newKey(), { renews: current.der });
+  const { certificate } = await reenrollDevice(world, {
+    attemptId: 'a-00000000000000aa',
+    ...ARRIVAL,
+    peer: current.der,
+    csr,
+  });
+  return certificate;
+}
+
+async function report(state: object): Promise<void> {
+  const session = { deviceId: press, serial: current.serial as never, address: '10.0.0.1', since: world.clock.at };
+  const payload = { version: 1, connected: true, agentVersion: '1', serial: current.serial, ...state };
+  await receiveDeviceMessage(world, session, 'state', Buffer.from(JSON.stringify(payload)));
+  await world.background.flush();
+}
+
+it('revokes what a renewal brought and nobody used, and the device goes on with what it has', async () => {
+  await renew();
+  world.clock.at += HOUR + 1000;
+  await sweep(world);
+  const certificates = await world.store.read.certificates.listByDevice(press);
+  expect(certificates.map(({ state }) => state)).toEqual(['revoked', 'active']);
+  expect(certificates[1]?.renewFrom).not.toBeNull();
+  const { serial } = await connectDevice(world, current.der);
+  expect(serial).toBe(current.serial);
+  // And renews another time.
+  await connectDevice(world, await renew());
+  const states = (await world.store.read.certificates.listByDevice(press)).map(({ state }) => state);
+  expect(states).toEqual(['active', 'revoked', 'active']);
+});
+
+it('shows that a device went back from a certificate that did not work, until a renewal succeeds', async () => {
+  const rolledBack = { serial: 'ab'.repeat(16), reason: 'the broker refuses this certificate', at: world.clock.at };
+  await report({ run: '0123456789abcdef', count: 1, rolledBack });
+  await report({ run: '0123456789abcdef', count: 2, rolledBack });
+  expect(await showDevice(world, press)).toMatchObject({ rolledBack });
+  const audit = await world.store.read.audit.list({ action: 'certificate.rolled-back', limit: 10 });
+  expect(audit).toMatchObject([
+    { actor: 'device:press-07', outcome: 'failed', detail: expect.stringContaining('refuses') },
+  ]);
+  await report({ run: '0123456789abcdef', count: 3 });
+  expect(await showDevice(world, press)).toMatchObject({ rolledBack: null });
+});
+
+it.each([
+  7,
+  null,
+  {},
+  { serial: 1, reason: 'x', at: 1 },
+  { serial: 'ab', reason: 'x', at: 'now' },
+  { serial: 'ab', reason: 'x', at: -1 },
+])('takes %j for no word of a certificate that did not work', async (rolledBack) => {
+  await report({ run: '0123456789abcdef', count: 1, rolledBack });
+  expect(await showDevice(world, press)).toMatchObject({ rolledBack: null });
+  expect(await world.store.read.audit.list({ action: 'certificate.rolled-back', limit: 10 })).toEqual([]);
+});

@@ -1,0 +1,288 @@
+import { X509Certificate } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { addDevice } from '#gateway/operations/add-device.ts';
+import { addGroup } from '#gateway/operations/manage-groups.ts';
+import { type OrderRevocationDeps, orderRevocation, planRevocation } from '#gateway/operations/order-revocation.ts';
+import { listRevocationItems, showRevocation } from '#gateway/operations/show-revocations.ts';
+import { cancelRevocation, pauseRevocation, resumeRevocation } from '#gateway/operations/steer-revocation.ts';
+import { StoreError } from '#gateway/ports/store.ts';
+import {
+  connectDevice,
+  enroll,
+  newKey,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
+import {
+  acknowledgeAll,
+  addMember,
+  goOnline,
+  type Member,
+  readToken,
+  renew,
+  revoker,
+} from '#test/fixtures/gateway/revocation-world.ts';
+
+let world: World;
+let deps: OrderRevocationDeps;
+beforeEach(async () => {
+  world = await openWorld();
+  deps = revoker(world);
+});
+afterEach(async () => {
+  await deps.revocationJobs.stop();
+  await world.close();
+});
+
+const actor = 'test';
+const isAdmitted = (member: Member) =>
+  connectDevice(world, member.der, member.deviceId).then(
+    () => true,
+    () => false,
+  );
+
+describe('one certificate', () => {
+  it('is revoked and its session closed, while the other certificate of the device goes on', async () => {
+    const old = await addMember(world, 'press-07');
+    const young = await renew(world, old);
+    await connectDevice(world, young.der, 'press-07');
+    goOnline(world, young);
+    const job = await orderRevocation(deps, { scope: 'certificate', target: old.serial, reason: 'superseded', actor });
+    expect(job).toMatchObject({ state: 'finished', items: { revoked: 1, waiting: 0, failed: 0 }, closed: null });
+    expect(world.broker.closed).toEqual([]);
+    expect(await isAdmitted(old)).toBe(false);
+    expect(await isAdmitted(young)).toBe(true);
+    expect((await world.store.read.devices.find(parseDeviceId('press-07')))?.state).toBe('enrolled');
+  });
+
+  it('is taken however its serial is written', async () => {
+    const { serial, der } = await addMember(world, 'press-07');
+    const colons = new X509Certificate(der).serialNumber.match(/../g)?.join(':') ?? '';
+    const job = await orderRevocation(deps, { scope: 'certificate', target: colons, reason: 'superseded', actor });
+    expect(job).toMatchObject({ target: serial, items: { revoked: 1 } });
+  });
+
+  it('leaves a device that had no other as revoked, so that a new ticket can bring it back', async () => {
+    const { serial } = await addMember(world, 'press-07');
+    await orderRevocation(deps, { scope: 'certificate', target: serial, reason: 'superseded', actor });
+    expect((await world.store.read.devices.find(parseDeviceId('press-07')))?.state).toBe('revoked');
+  });
+
+  it('that was revoked before is left as it was', async () => {
+    const { serial } = await addMember(world, 'press-07');
+    const order = { scope: 'certificate', target: serial, actor } as const;
+    await orderRevocation(deps, { ...order, reason: 'keyCompromise' });
+    const again = await orderRevocation(deps, { ...order, reason: 'superseded' });
+    expect(again).toMatchObject({ state: 'finished', items: { revoked: 0 } });
+    expect(await world.store.read.revocations.find(serial)).toMatchObject({ reason: 'keyCompromise' });
+  });
+});
+
+describe('a key', () => {
+  it('is revoked on every device that shows it, and never certified again', async () => {
+    const key = newKey();
+    const first = await addMember(world, 'press-07', key);
+    const clone = await addMember(world, 'press-08', key);
+    const other = await addMember(world, 'press-09');
+    const { spkiSha256 } = (await world.store.read.certificates.find(first.serial)) ?? { spkiSha256: '' };
+    const job = await orderRevocation(deps, { scope: 'key', target: spkiSha256, reason: 'keyCompromise', actor });
+    expect(job.items).toMatchObject({ revoked: 2 });
+    expect([await isAdmitted(first), await isAdmitted(clone), await isAdmitted(other)]).toEqual([false, false, true]);
+    const ticket = await register(world, 'press-10');
+    await expect(enroll(world, 'press-10', ticket, key)).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
+  });
+});
+
+describe('a lineage', () => {
+  it('is every certificate renewed from one another, whichever of them is named', async () => {
+    const first = await addMember(world, 'press-07');
+    const second = await renew(world, first);
+    await connectDevice(world, second.der, 'press-07');
+    const third = await renew(world, second);
+    const job = await orderRevocation(deps, { scope: 'lineage', target: second.serial, reason: 'superseded', actor });
+    expect(job).toMatchObject({ target: first.serial, items: { revoked: 3 } });
+    for (const member of [first, second, third]) expect(await isAdmitted(member)).toBe(false);
+  });
+});
+
+describe('an issuer', () => {
+  it('takes the reasons of authorities, which nothing else does', async () => {
+    const member = await addMember(world, 'press-07');
+    const { issuerKeyId } = (await world.store.read.certificates.find(member.serial)) ?? { issuerKeyId: '' };
+    await expect(
+      orderRevocation(deps, { scope: 'device', target: 'press-07', reason: 'cACompromise', actor }),
+    ).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+    const job = await orderRevocation(deps, { scope: 'issuer', target: issuerKeyId, reason: 'cACompromise', actor });
+    expect(job).toMatchObject({ state: 'finished', items: { revoked: 1 } });
+  });
+});
+
+describe('a group', () => {
+  beforeEach(() => addGroup(world, { name: 'line-3', change: {}, actor }));
+
+  it('lands for all of its devices at once: 30 that never answer are closed in little more than their second', async () => {
+    const members: Member[] = [];
+    for (let i = 0; i < 30; i += 1) members.push(await addToGroup(`press-${i}`));
+    const outsider = await addMember(world, 'outsider');
+    for (const member of [...members, outsider]) goOnline(world, member);
+    const started = performance.now();
+    const job = await orderRevocation(deps, {
+      scope: 'group',
+      target: 'line-3',
+      reason: 'cessationOfOperation',
+      actor,
+    });
+    expect(performance.now() - started).toBeLessThan(2500);
+    expect(job).toMatchObject({ state: 'finished', items: { revoked: 30 }, closed: { sessions: 30 } });
+    expect(job.closed?.max).toBeGreaterThanOrEqual(990);
+    expect(world.broker.closed).toHaveLength(30);
+    expect(world.broker.sessions().map(({ deviceId }) => deviceId)).toEqual(['outsider']);
+  });
+
+  it('takes the tickets of devices that have no certificate yet', async () => {
+    const { ticket } = await addDevice(world, { deviceId: parseDeviceId('press-07'), group: 'line-3', actor });
+    await orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'cessationOfOperation', actor });
+    await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({ code: 'TICKET_REVOKED' });
+  });
+
+  it('measures each session to its closed socket, and keeps it with the revocation', async () => {
+    acknowledgeAll(world);
+    const member = await addToGroup('press-07');
+    goOnline(world, member);
+    const job = await orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'superseded', actor });
+    expect(job.closed?.max).toBeLessThan(500);
+    const { items } = await listRevocationItems(deps, { id: job.id, limit: 10 });
+    expect(items).toMatchObject([{ serial: member.serial, state: 'revoked', closedAfterMs: job.closed?.max }]);
+    expect((await world.store.read.revocations.find(member.serial))?.closedAfterMs).toBe(job.closed?.max);
+  });
+
+  it('says beforehand what it would do, and does nothing', async () => {
+    const member = await addToGroup('press-07');
+    await addToGroup('press-08');
+    goOnline(world, member);
+    const plan = await planRevocation(deps, { scope: 'group', target: 'line-3' });
+    expect(plan).toMatchObject({ certificates: 2, devices: 2, sessions: 1 });
+    expect(plan.sample).toContainEqual({ serial: member.serial, deviceId: 'press-07' });
+    expect(await isAdmitted(member)).toBe(true);
+  });
+
+  it('goes at the rate that was asked for', async () => {
+    for (let i = 0; i < 6; i += 1) await addToGroup(`press-${i}`);
+    const started = performance.now();
+    await orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'superseded', rate: 4, actor });
+    // Six at four a second, two at a time: the first two at once, the others half a second apart.
+    expect(performance.now() - started).toBeGreaterThan(990);
+  });
+
+  it('stops between batches when it is paused, goes on when resumed, and is left when cancelled', async () => {
+    for (let i = 0; i < 5; i += 1) await addToGroup(`press-${i}`);
+    const ordering = orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'superseded', rate: 2, actor });
+    const { id } = await theJob();
+    await until(async () => (await showRevocation(deps, id)).items.revoked >= 1);
+    expect(await pauseRevocation(deps, { id, actor })).toMatchObject({ state: 'paused' });
+    await ordering;
+    const paused = await showRevocation(deps, id);
+    expect(paused).toMatchObject({ state: 'paused', finishedAt: null });
+    expect(paused.items.waiting).toBeGreaterThan(0);
+    await expect(pauseRevocation(deps, { id, actor })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+    await resumeRevocation(deps, { id, rate: 10_000, actor });
+    await until(async () => (await showRevocation(deps, id)).state === 'finished');
+    expect((await showRevocation(deps, id)).items).toMatchObject({ revoked: 5, waiting: 0 });
+    await expect(cancelRevocation(deps, { id, actor })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  });
+
+  it('is taken up by the next worker after a restart, and only what was left is done', async () => {
+    for (let i = 0; i < 4; i += 1) await addToGroup(`press-${i}`);
+    const ordering = orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'superseded', rate: 2, actor });
+    const { id } = await theJob();
+    await until(async () => (await showRevocation(deps, id)).items.revoked >= 1);
+    await deps.revocationJobs.stop();
+    await ordering;
+    expect(await showRevocation(deps, id)).toMatchObject({ state: 'running' });
+    await world.restart();
+    const next = revoker(world);
+    await next.revocationJobs.takeUp();
+    await next.revocationJobs.work({ id });
+    expect(await showRevocation(next, id)).toMatchObject({ state: 'finished', items: { revoked: 4, unchanged: 0 } });
+  });
+
+  it('is done by one worker at a time, and by another when the first has died', async () => {
+    for (let i = 0; i < 3; i += 1) await addToGroup(`press-${i}`);
+    const { id } = await insertJob();
+    await world.store.write((tables) =>
+      tables.leases.acquire(`revocation-job:${id}`, 'w-dead', world.clock.now(), world.clock.now() + 5000),
+    );
+    await deps.revocationJobs.work({ id });
+    expect((await showRevocation(deps, id)).items.revoked).toBe(0);
+    world.clock.at += 5001;
+    await deps.revocationJobs.work({ id });
+    expect(await showRevocation(deps, id)).toMatchObject({ state: 'finished', items: { revoked: 3 } });
+  });
+
+  it('shuts everybody out also when nothing can be written, and says so', async () => {
+    const member = await addToGroup('press-07');
+    goOnline(world, member);
+    world.store.write = () => Promise.reject(new StoreError('UNAVAILABLE', 'the disk is full'));
+    await expect(
+      orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'keyCompromise', actor }),
+    ).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    Reflect.deleteProperty(world.store, 'write');
+    expect(world.broker.closed).toHaveLength(1);
+    expect(world.denySet.has(member.serial)).toBe(true);
+  });
+});
+
+it('tells each device in a signed notice what happened to which certificate', async () => {
+  acknowledgeAll(world);
+  const member = await addMember(world, 'press-07');
+  goOnline(world, member);
+  await orderRevocation(deps, { scope: 'certificate', target: member.serial, reason: 'superseded', actor });
+  const notices = world.broker.sent.map(({ token }) => readToken(token));
+  expect(notices).toMatchObject([{ kind: 'revoked', body: { serials: [member.serial], reason: 'superseded' } }]);
+});
+
+it.each([
+  ['device', 'nobody'],
+  ['certificate', '00'.repeat(16)],
+  ['lineage', 'ff'.repeat(16)],
+  ['group', 'nowhere'],
+  ['key', '00'.repeat(32)],
+  ['issuer', '00'.repeat(20)],
+] as const)('a %s that does not exist is not found', async (scope, target) => {
+  await expect(orderRevocation(deps, { scope, target, reason: 'superseded', actor })).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+  });
+});
+
+/** The store has no events to wait for. */
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const giveUp = performance.now() + 5000;
+  while (!(await isSo())) {
+    if (performance.now() > giveUp) throw new Error('it never came to be');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function insertJob() {
+  const job = { scope: 'group', target: 'line-3', reason: 'superseded', state: 'running', rate: null } as const;
+  const created = { id: 'r-1', createdAt: world.clock.now(), createdBy: actor, finishedAt: null };
+  await world.store.write((tables) => tables.revocationJobs.insert({ ...job, ...created }, []));
+  return created;
+}
+
+async function theJob() {
+  await until(async () => (await world.store.read.revocationJobs.list({ limit: 1 })).length === 1);
+  const [job] = await world.store.read.revocationJobs.list({ limit: 1 });
+  if (job === undefined) throw new Error('no job');
+  return job;
+}
+
+/** A device of line-3 that has used its certificate. */
+async function addToGroup(deviceId: string): Promise<Member> {
+  const { ticket } = await addDevice(world, { deviceId: parseDeviceId(deviceId), group: 'line-3', actor });
+  const { der, serial, key } = await enroll(world, deviceId, ticket);
+  await connectDevice(world, der, deviceId);
+  return { deviceId, der, key, serial: serial as Member['serial'] };
+}
