@@ -23,7 +23,7 @@ export async function arriveEvenly(
   const arrivals: Arrivals = {
     offeredPerSecond: perSecond,
     granted: 0,
-    seconds: seconds * (1 - RAMP),
+    seconds: Number.NaN,
     refusedMeanwhile: 0,
     refused: [],
     refusedSinceSent: [],
@@ -33,8 +33,9 @@ export async function arriveEvenly(
   let firstFailure: string | null = null;
   const startedAt = performance.now();
   const steadyFrom = startedAt + seconds * RAMP * 1000;
-  const steadyTo = startedAt + seconds * 1000;
-  const isSteady = (now: number) => now >= steadyFrom && now < steadyTo;
+  // As it went, not as it was planned: a load process that is late makes the window longer or shorter.
+  let steadySince: number | undefined;
+  let isSteady = false;
   const one = async (number: number): Promise<void> => {
     const dueAt = startedAt + (number / perSecond) * 1000;
     try {
@@ -42,11 +43,11 @@ export async function arriveEvenly(
       const now = performance.now();
       if (reception.outcome === 'granted') {
         latencies.push(now - dueAt);
-        if (isSteady(now)) arrivals.granted += 1;
+        if (isSteady) arrivals.granted += 1;
       } else {
         arrivals.refused.push(now - dueAt);
         arrivals.refusedSinceSent.push(now - reception.sentAt);
-        if (isSteady(now)) arrivals.refusedMeanwhile += 1;
+        if (isSteady) arrivals.refusedMeanwhile += 1;
       }
     } catch (error) {
       if (error instanceof ConnectionLost) {
@@ -64,9 +65,15 @@ export async function arriveEvenly(
     const timer = setInterval(() => {
       const due = Math.min(total, Math.floor(((performance.now() - startedAt) / 1000) * perSecond) + 1);
       while (all.length < due) all.push(one(all.length));
-      if (performance.now() >= steadyFrom) sinceSteady ??= watchMainThread(watch);
+      if (steadySince === undefined && performance.now() >= steadyFrom) {
+        steadySince = performance.now();
+        isSteady = true;
+        sinceSteady = watchMainThread(watch);
+      }
       if (all.length < total) return;
       watched = sinceSteady?.() ?? watched;
+      isSteady = false;
+      if (steadySince !== undefined) arrivals.seconds = (performance.now() - steadySince) / 1000;
       clearInterval(timer);
       resolve();
     }, TICK_MS);
