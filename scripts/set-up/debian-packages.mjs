@@ -14,6 +14,18 @@ export const DEBIAN_PACKAGES = [
   { package: 'openssl', command: 'openssl', reason: 'judges certificates and CRLs, makes CSRs' },
   { package: 'curl', command: 'curl', reason: 'is an EST client' },
   { package: 'strongswan-pki', command: 'pki', reason: 'is an EST client that keeps to every byte of RFC 7030' },
+  {
+    package: 'libstrongswan-standard-plugins',
+    command: 'pki',
+    library: 'ipsec/plugins/libstrongswan-openssl.so',
+    reason: 'gives it elliptic curves',
+  },
+  {
+    package: 'libstrongswan-extra-plugins',
+    command: 'pki',
+    library: 'ipsec/plugins/libstrongswan-curl.so',
+    reason: 'gives it HTTP',
+  },
   { package: 'mosquitto', command: 'mosquitto', reason: 'is the broker that ours is measured beside' },
   { package: 'mosquitto-clients', command: 'mosquitto_pub', reason: 'is an MQTT client written by others' },
   { package: 'gnutls-bin', command: 'certtool', reason: 'reads CRLs and OCSP answers, written by others' },
@@ -50,10 +62,10 @@ export function missingPackages(wanted) {
   );
 }
 
-/** @param {string} library below a library folder of Debian */
+/** @param {string} library below a library folder of Debian: /usr/lib itself or that of an architecture */
 function isLibraryThere(library) {
   const folders = existsSync('/usr/lib') ? readdirSync('/usr/lib').filter((name) => name.includes('-linux-')) : [];
-  return folders.some((name) => existsSync(join('/usr/lib', name, library)));
+  return ['', ...folders].some((name) => existsSync(join('/usr/lib', name, library)));
 }
 
 /**

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { afterEach, describe, expect, test } from 'vitest';
+import { DEBIAN_PACKAGES, missingPackages } from '#scripts/set-up/debian-packages.mjs';
 import { SmallCheckout } from '#test/fixtures/scripts/small-checkout.ts';
 
 describe('set-up', () => {
@@ -140,7 +141,10 @@ done`;
     return checkout.environmentOfPrograms();
   }
 
-  test('installs what is missing, by name, and is silent the second time', async () => {
+  // A library is looked for on the machine itself: no program here can stand in for it.
+  const lacksLibrary = missingPackages(DEBIAN_PACKAGES.filter(({ library }) => library !== undefined)).length > 0;
+
+  test.skipIf(lacksLibrary)('installs what is missing, by name, and is silent the second time', async () => {
     const env = await makeCheckout(INSTALL);
     const first = await checkout.run(['setup', '--tests'], env);
     expect(withoutTpmProvider(first.stderr)).toMatch(

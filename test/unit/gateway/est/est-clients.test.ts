@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { DEFAULT_POLICY } from '#gateway/domain/group.ts';
 import { createTestMaker } from '#test/fixtures/doors/certificates.ts';
 import { type EstGateway, openEstGateway } from '#test/fixtures/doors/est-gateway.ts';
+import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 
 const run = promisify(execFile);
 const TICKET = '0123456789abcdefghjkmnpqrs';
@@ -44,15 +45,6 @@ async function command(line: string): Promise<Buffer> {
   return stdout;
 }
 
-function isInstalled(program: string): boolean {
-  try {
-    execFileSync('sh', ['-c', `command -v ${program}`]);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 async function readCertificate(name: string): Promise<X509Certificate> {
   const text = await readFile(join(folder, name), 'utf8');
   return new X509Certificate(text.slice(text.indexOf('-----BEGIN')));
@@ -80,7 +72,7 @@ async function enrollWithPki(name: string, credentials: string): Promise<X509Cer
   return new X509Certificate(der);
 }
 
-describe.skipIf(!isInstalled('curl') || !isInstalled('openssl'))('curl and openssl', () => {
+describe.skipIf(lacks('curl', 'openssl'))('curl and openssl', () => {
   test('fetch the CA certificates', async () => {
     await command(`curl -sSf --cacert root.pem -o cacerts.b64 ${base}/.well-known/est/cacerts`);
     await command('openssl base64 -d -A -in cacerts.b64 -out cacerts.p7');
@@ -139,7 +131,7 @@ describe.skipIf(!isInstalled('curl') || !isInstalled('openssl'))('curl and opens
   });
 });
 
-describe.skipIf(!isInstalled('pki'))("strongSwan's pki", () => {
+describe.skipIf(lacks('pki'))("strongSwan's pki", () => {
   test('fetches the CA certificates', async () => {
     await command(`pki --estca --url ${base} --cacert root.pem --caout ca.der`);
     const files = (await readdir(folder)).filter((name) => name.startsWith('ca') && name.endsWith('.der'));
