@@ -14,7 +14,7 @@ import type { Broker } from '#gateway/ports/broker.ts';
 import { askAuthority } from './ask-authority.ts';
 import type { CaTrustBook } from './ca-trust-book.ts';
 import { countReady, listNotReady, percentOf, type ReadinessDeps } from './rollover-readiness.ts';
-import { type StartCampaignDeps, startCampaign } from './start-renewal-campaign.ts';
+import { requireStartable, type StartCampaignDeps, startCampaign } from './start-renewal-campaign.ts';
 
 export type RolloverDeps = ReadinessDeps &
   StartCampaignDeps & {
@@ -66,11 +66,14 @@ export async function taintCa(
   const { actor, reason = 'its CA is replaced', issuerKeyId, withinSeconds, perMinute, abortPercent } = order;
   const trust = await look(deps);
   const issuer = replaced(trust, issuerKeyId, ['superseded', 'tainted']);
+  const inUse = await hasDevices(deps, issuer.keyId);
+  // Asked before anything is changed: a tainted CA that nobody renews away from would look as if it were under way.
+  if (inUse) await requireStartable(deps.store.read, null);
   const tainted =
     issuer.state === 'tainted'
       ? described(trust, issuer.keyId)
       : await step(deps, issuer, { from: ['superseded'], to: 'tainted', actor, reason });
-  if (!(await hasDevices(deps, issuer.keyId))) return tainted;
+  if (!inUse) return tainted;
   const campaign = await startCampaign(deps, {
     issuerKeyId: issuer.keyId,
     reason,

@@ -88,8 +88,12 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
   return showCampaign(deps, id);
 }
 
-/** Two campaigns over the same devices would count each other's renewals. */
-async function requireStartable(
+/**
+ * Two campaigns over the same devices would count each other's renewals.
+ * @param group null: all devices
+ * @throws GatewayError NOT_FOUND, STATE_CONFLICT
+ */
+export async function requireStartable(
   tables: Pick<Tables, 'groups' | 'renewalCampaigns'>,
   group: string | null,
 ): Promise<void> {
@@ -99,7 +103,10 @@ async function requireStartable(
     const others = await tables.renewalCampaigns.list({ state, limit: 1000 });
     const other = others.find((each) => each.group === null || group === null || each.group === group);
     if (other === undefined) continue;
-    throw new GatewayError('STATE_CONFLICT', `campaign ${other.id} over the same devices is ${state}; abort it first`);
+    throw new GatewayError(
+      'STATE_CONFLICT',
+      `campaign ${other.id} over the same devices is ${state}: gatehouse renewal abort ${other.id}`,
+    );
   }
 }
 

@@ -20,6 +20,7 @@ import {
   taintCa,
 } from '#gateway/operations/ca-rollover.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
+import { startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
 import { createNoticeSigner } from '#gateway/runtime/file-notice-signer.ts';
 import { connectDevice, enroll, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
@@ -222,6 +223,14 @@ describe('the replacement of a CA', () => {
     const items = await world.store.read.renewalCampaigns.listItems(campaignId ?? '', { limit: 10 });
     expect(items.map(({ deviceId }) => deviceId)).toEqual(['press-1', 'press-2']);
     await expect(taintCa(deps, { actor: ACTOR, abortPercent: 5 })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  });
+
+  it('does not taint while another campaign goes over the same devices, and names it', async () => {
+    await addDevice('press-1');
+    const { id } = await startCampaign(deps, { reason: 'keys', abortPercent: 5, actor: ACTOR });
+    await toActivated('intermediate');
+    await expect(taintCa(deps, { actor: ACTOR, abortPercent: 5 })).rejects.toThrow(`gatehouse renewal abort ${id}`);
+    expect((await showRollover(deps)).phase).toBe('activated');
   });
 
   it('does not retire the CA that the gateway itself still has a certificate of, not even by force', async () => {
