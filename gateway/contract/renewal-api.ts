@@ -69,8 +69,9 @@ export type RenewalPlan = {
   active: number;
   /** Of them, those whose window has begun and that are not renewed. */
   due: number;
-  /** What this gateway can issue, as measured, and what of it is planned with. */
+  /** What this gateway can issue, as measured or, with nothing measured yet, assumed; and what of it is planned with. */
   issuesPerSecond: number;
+  isRateMeasured: boolean;
   plannedPerSecond: number;
   /** Seconds it takes to replace all of them at the planned rate. */
   secondsToReplaceAll: number;

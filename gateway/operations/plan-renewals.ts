@@ -13,7 +13,7 @@ export type PlanRenewalsDeps = {
   store: Pick<Store, 'read'>;
   clock: Clock;
   broker: Broker;
-  renewals: Pick<RenewalPlanner, 'perSecond'>;
+  renewals: Pick<RenewalPlanner, 'perSecond' | 'isRateMeasured'>;
 };
 
 const MINUTE = 60_000;
@@ -65,6 +65,7 @@ export async function planRenewals(
     active,
     due,
     issuesPerSecond: round(renewals.perSecond),
+    isRateMeasured: renewals.isRateMeasured,
     plannedPerSecond: round(plannedPerSecond),
     secondsToReplaceAll: Math.ceil(active / plannedPerSecond),
     widthMs,

@@ -42,6 +42,10 @@ export class RenewalPlanner {
     return this.#rate.perSecond;
   }
 
+  get isRateMeasured(): boolean {
+    return this.#rate.isMeasured;
+  }
+
   /** What was measured and planned so far. Again it is a fresh count: what was revoked or planned elsewhere shows. */
   async load(): Promise<void> {
     const { store, clock } = this.#deps;

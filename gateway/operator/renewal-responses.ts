@@ -47,6 +47,7 @@ export const RENEWAL_RESPONSE = {
     active: z.int().describe('certificates in use'),
     due: z.int().describe('of them, those whose window has begun'),
     issuesPerSecond: z.number(),
+    isRateMeasured: z.boolean(),
     plannedPerSecond: z.number(),
     secondsToReplaceAll: z.int(),
     widthMs: z.number(),

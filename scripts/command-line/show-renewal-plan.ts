@@ -15,7 +15,7 @@ export function printPlan(plan: RenewalPlan, now: number): void {
     group: group ?? 'all',
     'certificates in use': String(active),
     'window begun, not renewed': String(due),
-    'issues a second': `${issuesPerSecond} measured, ${plannedPerSecond} planned with`,
+    'issues a second': `${issuesPerSecond} ${plan.isRateMeasured ? 'measured' : 'assumed (too few issued to measure)'}, ${plannedPerSecond} planned with`,
     'to replace all': active === 0 ? '-' : formatSpan(secondsToReplaceAll * 1000),
   });
   print('');

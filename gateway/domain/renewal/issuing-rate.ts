@@ -14,6 +14,7 @@ const BUSY_WITH = 4;
  */
 export class IssuingRate {
   #perSecond: number;
+  #isMeasured: boolean;
   #atWork = 0;
   #changedAt = 0;
   #busyMs = 0;
@@ -24,10 +25,16 @@ export class IssuingRate {
   /** @param perSecond of the last run. */
   constructor(perSecond: number = UNMEASURED) {
     this.#perSecond = Number.isFinite(perSecond) && perSecond > 0 ? perSecond : UNMEASURED;
+    this.#isMeasured = this.#perSecond !== UNMEASURED;
   }
 
   get perSecond(): number {
     return this.#perSecond;
+  }
+
+  /** False as long as the figure is what a gateway is taken for that has issued next to nothing. */
+  get isMeasured(): boolean {
+    return this.#isMeasured;
   }
 
   /** @param now monotonic milliseconds. */
@@ -57,6 +64,7 @@ export class IssuingRate {
     const sample = (this.#issued * 1000) / Math.max(1, this.#busyMs);
     const atOnce = this.#workMs / Math.max(1, this.#busyMs);
     if (this.#issued >= LEAST) {
+      this.#isMeasured = true;
       if (sample > this.#perSecond) this.#perSecond += (sample - this.#perSecond) / 2;
       else if (atOnce >= BUSY_WITH) this.#perSecond += (sample - this.#perSecond) / 10;
     }

@@ -36,6 +36,7 @@ const plan: RenewalPlan = {
   active: 1200,
   due: 3,
   issuesPerSecond: 80,
+  isRateMeasured: true,
   plannedPerSecond: 40,
   secondsToReplaceAll: 30,
   widthMs: 6 * HOUR,

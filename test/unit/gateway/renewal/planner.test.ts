@@ -241,6 +241,15 @@ describe('the measured rate', () => {
     work(rate, 1, 100, 500);
     expect(rate.perSecond).toBe(800);
   });
+  test('counts as measured once enough was issued, or when it was kept', () => {
+    const rate = new IssuingRate();
+    work(rate, 1, 10, 7);
+    expect(rate.isMeasured).toBe(false);
+    work(rate, 1, 10, 64);
+    expect(rate.isMeasured).toBe(true);
+    expect(new IssuingRate(120).isMeasured).toBe(true);
+    expect(new IssuingRate(Number.NaN).isMeasured).toBe(false);
+  });
   test('learns nothing from what failed', () => {
     const rate = new IssuingRate(100);
     for (let now = 0; now < 10_000; now += 100) {
