@@ -20,11 +20,14 @@ export function importCommand(): Command {
   return withExamples(
     new Command('import')
       .description('register many devices from a CSV file; again is harmless')
-      .argument('<file>', 'its first line names the columns: deviceId and any of group,hardwareSerial,owner,ekSha256')
+      .argument(
+        '<file>',
+        'its first line names the columns: deviceId and any of group,hardwareSerial,owner,ekSha256; - reads stdin',
+      )
       .option('--group <group>', 'for lines that name none (default: default)')
       .option('--dry-run', 'read the file and say what would be sent'),
     'gatehouse device import delivery-2026-11.csv --group line-3',
-    "printf 'deviceId,hardwareSerial\\npress-07,SN-4711\\n' > one.csv && gatehouse device import one.csv --dry-run",
+    "printf 'deviceId,hardwareSerial\\npress-07,SN-4711\\n' | gatehouse device import - --dry-run",
   ).action(async (file: string, _: unknown, command: Command) => {
     const { data, json, group, dryRun } = command.optsWithGlobals<ImportOptions>();
     const read = await readDeviceList(file);

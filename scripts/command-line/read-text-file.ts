@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
 import { CommandError } from './command-error.ts';
 
-/** UTF-8 without its byte order mark. @throws CommandError FAILED */
+/** UTF-8 without its byte order mark. @param path `-`: standard input @throws CommandError FAILED */
 export async function readTextFile(path: string): Promise<string> {
-  const bytes = await readFile(path).catch((cause: unknown) => {
+  const bytes = await (path === '-' ? buffer(process.stdin) : readFile(path)).catch((cause: unknown) => {
     throw new CommandError('FAILED', `${path} cannot be read`, { cause });
   });
   try {

@@ -395,6 +395,15 @@ describe('the gatehouse command, about enrollments,', () => {
       expect(result.items.at(-1)).toEqual({ deviceId: 'pump-2499', outcome: 'added', detail: null, line: 2501 });
     });
 
+    test('from a pipe', async () => {
+      const args = [PROGRAMS.gatehouse, '--data', dataDir, 'device', 'import', '-'];
+      const { code } = await run(process.execPath, args, { env, cwd: folder, input: 'deviceId\npump-1\n' });
+      expect([code, gateway.calls.map(({ input }) => input)]).toEqual([
+        0,
+        [{ entries: [{ deviceId: 'pump-1' }], actor }],
+      ]);
+    });
+
     test('or only says what it would send', async () => {
       const csv = await fileOf('dry.csv', 'deviceId;owner\npump-1;Jean\n');
       const { code, stdout, stderr } = await gatehouse('device', 'import', csv, '--dry-run');
