@@ -106,7 +106,10 @@ async function requirePolicy(tables: Tables, policy: GroupPolicy, name: string):
     throw new GatewayError('REQUEST_INVALID', `a device certificate lives from ${least} seconds to ${days} days`);
   }
   if (policy.overlapSeconds >= policy.lifetimeSeconds) {
-    throw new GatewayError('REQUEST_INVALID', 'the overlap must be shorter than the lifetime of a certificate');
+    throw new GatewayError(
+      'REQUEST_INVALID',
+      `the overlap (${policy.overlapSeconds} s) must be shorter than the lifetime of a certificate (${policy.lifetimeSeconds} s): set both`,
+    );
   }
   const { mostWithoutStatus } = PROFILES.device;
   if (policy.noRevAvailBelowSeconds > mostWithoutStatus) {

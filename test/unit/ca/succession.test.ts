@@ -9,6 +9,7 @@ import { prepareSuccessor } from '#ca/ceremony/prepare-successor.ts';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import { validatePath } from '#ca/pkix/path.ts';
 import { formatPem } from '#ca/pkix/pem.ts';
+import { formatRevokedEntry } from '#ca/revocation/crl.ts';
 import { serveAuthority } from '#ca/serve-authority.ts';
 import { connectAuthority } from '#ca/socket/authority-client.ts';
 import { deviceOrder, newSerial, serverOrder } from '#test/fixtures/ca/authority.ts';
@@ -25,8 +26,8 @@ async function newAuthority() {
   return { folder, dir, socket: join(folder, 'a.sock') };
 }
 
-async function serve({ dir, socket }: { dir: string; socket: string }) {
-  const running = await serveAuthority({ dir, socket, statusUrl: STATUS_URL, log, onBroken: () => {} });
+async function serve({ dir, socket }: { dir: string; socket: string }, options: { crlShards?: number } = {}) {
+  const running = await serveAuthority({ dir, socket, statusUrl: STATUS_URL, log, onBroken: () => {}, ...options });
   const authority = connectAuthority(socket);
   let open = true;
   const stop = async () => {
@@ -228,6 +229,31 @@ describe('an authority with a successor', () => {
     expect(text(leaf)).toContain(`${STATUS_URL}/crl/${keyId}.crl`);
     expect(text(leaf)).toContain(`${STATUS_URL}/ca/${keyId}.cer`);
     expect(text(leaf)).not.toContain('intermediate');
+  });
+
+  it('spreads what the next one issues over lists of its own', async () => {
+    const place = await newAuthority();
+    const { authority } = await serve(place, { crlShards: 4 });
+    const { keyId } = await prepareSuccessor(place.dir);
+    const { rootCertificate, intermediateCertificate } = await authority.activateIssuer(keyId);
+    const order = deviceOrder();
+    const leaf = parseCertificate(await authority.issue(order));
+    const index = Number.parseInt(order.serial.slice(-8), 16) % 4;
+    expect(text(leaf)).toContain(`${STATUS_URL}/crl/${keyId}-shard-4-${index}.crl`);
+    const now = Math.floor(Date.now() / 1000) * 1000;
+    const list = await authority.signCrl({
+      scope: { kind: 'shard', index, count: 4 },
+      number: 1,
+      thisUpdate: now,
+      nextUpdate: now + 3_600_000,
+      entries: formatRevokedEntry({ serial: order.serial, revokedAt: now, reason: 'keyCompromise' }),
+    });
+    const path = join(tempFolder(), 'crl.pem');
+    writeFileSync(path, formatPem('X509 CRL', list));
+    // 23: revoked; with a list that does not cover it this would be 44, a different scope.
+    expect(() =>
+      opensslVerify(leaf.der, [intermediateCertificate], rootCertificate, '-crl_check', '-CRLfile', path),
+    ).toThrow(/error 23 at 0 depth/);
   });
 
   it('does not go back to an older one, knows no other, and takes the same order twice', async () => {
