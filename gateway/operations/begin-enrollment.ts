@@ -12,7 +12,7 @@ import { acceptProof } from './accept-proof.ts';
 import { discardServerKeys } from './discard-server-keys.ts';
 import { type Applicant, formatGrounds, type Grounds, requireGrounds } from './enrollment-grounds.ts';
 import { findBegun, findKeyInUse, requireFreeTicket, requireUncompromised } from './find-begun.ts';
-import { findHardwareOwner } from './find-hardware-owner.ts';
+import { requireNoLookAlike } from './find-look-alike.ts';
 import { gatherFacts, type JudgedRequest, requireLocalRules } from './judge-enrollment.ts';
 import { decisionOf, enqueue, hasNewcomerSince, requireApprovedKey } from './queue-request.ts';
 import type { AcceptedCsr } from './read-csr.ts';
@@ -178,12 +178,8 @@ async function register(
   device: Device,
   { actor, arrival, now }: { actor: string; arrival: JudgedRequest['arrival']; now: number },
 ): Promise<void> {
-  const owner = await findHardwareOwner(tables, device);
-  if (owner !== undefined) {
-    throw new GatewayError('DEVICE_NOT_ALLOWED', `another device, "${owner}", has the hardware serial of this one`, {
-      subject: { deviceId: device.deviceId },
-    });
-  }
+  // Again: somebody else may have registered one since this one was let in.
+  await requireNoLookAlike(tables, device);
   await tables.devices.insert({ ...device, createdAt: now });
   await tables.audit.append(
     auditEntry({

@@ -36,6 +36,10 @@ const CSR_REFUSALS = {
   PROFILE_NOT_A_DEVICE: { status: 403 },
   DEVICE_UNKNOWN: { status: 403 },
   DEVICE_NOT_ALLOWED: { status: 403 },
+  DEVICE_LOOKS_ALIKE: {
+    status: 403,
+    says: 'a registered device has a name or hardware serial that looks like this one',
+  },
   PROOF_TOO_LOW: { status: 403 },
   IDENTITY_MISMATCH: { status: 403 },
   CLIENT_ID_MISMATCH: { status: 403 },
