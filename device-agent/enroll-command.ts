@@ -45,9 +45,12 @@ export function enrollCommand(): Command {
     .option('--idevid-key <file>', 'the key of that certificate (PEM, closed to others)')
     .option('--idevid-chain <file>', 'the issuers of that certificate, when its file does not hold them (PEM)')
     .option('--gateway <host:port>', 'with --idevid-cert: the EST door, or with --via mqtt the MQTT door')
-    .option('--est <host:port>', 'with --idevid-cert and --via mqtt: the EST door, for later (default: port 8443)')
+    .option(
+      '--est <host:port>',
+      'with --idevid-cert and --via mqtt: the EST door, for --root-sha256 and for later (default: port 8443)',
+    )
     .option('--root <file>', 'with --idevid-cert: the root certificate of the gateway (PEM)')
-    .option('--root-sha256 <hex>', 'with --idevid-cert over EST: the SHA-256 of that certificate')
+    .option('--root-sha256 <hex>', 'with --idevid-cert: the SHA-256 of that certificate, which EST shows')
     .option('--device-id <id>', 'with --idevid-cert: when it is not the serial number in that certificate')
     .option('--label <group>', 'over EST: the group of this device, as the label of RFC 7030')
     .addOption(
@@ -139,6 +142,7 @@ const STEP_TITLES = {
   reach: 'gateway reached',
   verify: 'its root is the expected one',
   directory: 'verified session, directory read',
+  connect: 'verified session',
   key: 'key',
   certificate: 'certificate issued',
   store: 'identity stored',

@@ -29,8 +29,9 @@ const UNDERSTOOD: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * RFC 5280 6.1 without policies and name constraints (critical ones are refused, not ignored): name chaining by DER,
- * signatures, dates, CA flag, keyCertSign, path length, critical extensions, the leaf's purpose.
+ * RFC 5280 6.1 without policies (critical ones are refused, not ignored) and without name constraints (a CA that has any
+ * is refused): name chaining by DER, signatures, dates, CA flag, keyCertSign, path length, critical extensions, the
+ * leaf's purpose.
  * The anchor is held to the same rights and dates as any CA.
  * @returns leaf first, anchor last; the leaf alone when it is an anchor itself.
  * @throws PkixError CHAIN_INVALID, or OUT_OF_VALIDITY when only the dates were wrong.
@@ -76,6 +77,8 @@ function mayIssue(issuer: Certificate, subject: Certificate, below: number): boo
     return false;
   if (!issuer.isCa || issuer.keyUsage?.has('keyCertSign') === false) return false;
   if (issuer.pathLength !== undefined && issuer.pathLength < below) return false;
+  // RFC 5280 4.2.1.10 has them critical; one written otherwise says what this CA may not certify all the same.
+  if (issuer.extensions.has(OID.nameConstraints)) return false;
   return hasOnlyKnownCriticalExtensions(issuer);
 }
 

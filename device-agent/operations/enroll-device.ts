@@ -134,7 +134,7 @@ async function requestFirst(
         key,
         attester: deps.keys.attester,
         anchors: way.anchors,
-        at: time.trustedNow(),
+        now: () => time.trustedNow(),
       },
       {
         onAttempt: async (attemptId) => {

@@ -13,7 +13,7 @@ export type ManufacturerWay = {
   gateway: GatewayAddress;
   /** Where EST is, for later, when the first way is MQTT. */
   est?: GatewayAddress;
-  /** How the gateway is known. Over MQTT its door does not show its root, so that has to be there. DER. */
+  /** How the gateway is known: DER, or the fingerprint of what EST shows, also when the rest goes over MQTT. */
   root: Buffer | { sha256: string };
   /** Left out: whatever name the gateway has for this hardware. */
   deviceId?: DeviceId;
@@ -34,7 +34,7 @@ export type EnrollOrder = Grounds & {
   renewVia?: RenewVia;
 };
 
-const ENROLL_STEPS = ['reach', 'verify', 'directory', 'key', 'certificate', 'store', 'confirm'] as const;
+const ENROLL_STEPS = ['reach', 'verify', 'directory', 'connect', 'key', 'certificate', 'store', 'confirm'] as const;
 export type EnrollStep = (typeof ENROLL_STEPS)[number];
 
 /** Those that this order takes, in order. */
@@ -44,9 +44,11 @@ export function stepsOf(order: EnrollOrder): EnrollStep[] {
       case 'reach':
         return enrollsVia(order) === 'mqtt' || pinnedSha256(order) !== undefined;
       case 'verify':
-        return enrollsVia(order) === 'est' && pinnedSha256(order) !== undefined;
+        return pinnedSha256(order) !== undefined;
       case 'directory':
         return enrollsVia(order) === 'est';
+      case 'connect':
+        return enrollsVia(order) === 'mqtt' && pinnedSha256(order) !== undefined;
       case 'key':
       case 'certificate':
       case 'store':

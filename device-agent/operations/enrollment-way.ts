@@ -63,7 +63,8 @@ async function openEst(
 ): Promise<EnrollmentWay> {
   if ('claim' in order) throw new AgentError('USAGE', 'a claim is for MQTT');
   const address = 'join' in order ? { host: order.join.host, port: order.join.port } : order.manufacturer.gateway;
-  const { root, intermediates } = await knowRoot(deps.est, order, { address, time, steps }, signal);
+  const pinned = 'join' in order ? { sha256: order.join.rootSha256 } : order.manufacturer.root;
+  const { root, intermediates } = await knowRoot(deps.est, pinned, { address, time, steps }, signal);
   const anchors = [root];
   steps.onStart('directory');
   // RFC 7030 4.1.1: a new session, verified from the root on, before anything else.
@@ -101,14 +102,13 @@ async function openEst(
   }
 }
 
-/** The pinned root: at hand, or found by its fingerprint in what is shown to everybody. */
+/** The pinned root: at hand, or found by its fingerprint in what EST shows to everybody, and asks nothing for. */
 async function knowRoot(
   est: EstClient,
-  order: Exclude<EnrollOrder, { claim: unknown }>,
+  pinned: ManufacturerWay['root'],
   { address, time, steps }: { address: GatewayAddress; time: TimeKeeper; steps: Steps },
   signal: AbortSignal | undefined,
 ): Promise<{ root: Buffer; intermediates: Buffer[] }> {
-  const pinned = 'join' in order ? { sha256: order.join.rootSha256 } : order.manufacturer.root;
   if (Buffer.isBuffer(pinned)) return { root: pinned, intermediates: [] };
   steps.onStart('reach');
   const offered = await est.fetchUnverifiedCaCertificates(address, signal);
@@ -128,7 +128,9 @@ async function openMqtt(
 ): Promise<EnrollmentWay> {
   if ('join' in order) throw new AgentError('USAGE', 'a join URL is for EST');
   const start = 'claim' in order ? startOfClaim(order.claim) : startOfManufacturer(order.manufacturer);
-  const { root, mqtt, deviceId } = start;
+  const { mqtt, deviceId } = start;
+  const root = await knowRootForMqtt(deps.est, start, { time, steps }, signal);
+  const reached: EnrollStep = Buffer.isBuffer(start.root) ? 'reach' : 'connect';
   const session = new MqttEnrollment(deps, {
     address: mqtt,
     trust: () => time.trust([root]),
@@ -138,7 +140,7 @@ async function openMqtt(
     endsAt: endOf(start.identity),
     advice: start.advice,
   });
-  steps.onStart('reach');
+  steps.onStart(reached);
   try {
     await session.start(signal);
   } catch (error) {
@@ -148,7 +150,7 @@ async function openMqtt(
       throw error;
     await session.start(signal);
   }
-  steps.onDone('reach', `${formatAddress(mqtt)} over MQTT, as "${deviceId}"`);
+  steps.onDone(reached, `${formatAddress(mqtt)} over MQTT, as "${deviceId}"`);
   return {
     via: 'mqtt',
     session,
@@ -163,8 +165,27 @@ async function openMqtt(
   };
 }
 
+/** The MQTT door shows no root in TLS, and tells nothing to strangers. @throws AgentError with what to do instead */
+async function knowRootForMqtt(
+  est: EstClient,
+  start: MqttStart,
+  { time, steps }: { time: TimeKeeper; steps: Steps },
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  try {
+    return (await knowRoot(est, start.root, { address: start.est, time, steps }, signal)).root;
+  } catch (thrown) {
+    const error = asAgentError(thrown, 'STATE_BROKEN');
+    if (error.code !== 'GATEWAY_UNREACHABLE') throw error;
+    throw new AgentError(error.code, `the root certificate is fetched from the EST door: ${error.message}`, {
+      cause: error,
+      advice: 'say where EST is, --est HOST:PORT, or give the root certificate itself, --root FILE',
+    });
+  }
+}
+
 type MqttStart = {
-  root: Buffer;
+  root: ManufacturerWay['root'];
   est: GatewayAddress;
   mqtt: GatewayAddress;
   deviceId: DeviceId;
@@ -188,11 +209,6 @@ function startOfClaim(claim: ClaimFile): MqttStart {
 
 function startOfManufacturer(way: ManufacturerWay): MqttStart {
   const { gateway, est = { host: gateway.host, port: DEFAULT_EST_PORT }, deviceId } = way;
-  if (!Buffer.isBuffer(way.root)) {
-    throw new AgentError('USAGE', 'the MQTT door does not show its root certificate, so a fingerprint is not enough', {
-      advice: 'give the certificate itself: --root FILE',
-    });
-  }
   return {
     root: way.root,
     est,

@@ -19,8 +19,9 @@ export function verifyCaCertificates(
 ): VerifiedCaCertificates {
   const root = certificates.find((der) => hash('sha256', der, 'hex') === rootSha256);
   if (!root) {
-    throw new AgentError('GATEWAY_UNTRUSTED', 'the gateway does not have the root certificate of the join URL', {
-      advice: 'the address leads to another gateway, or somebody stands in between; ask for a new join URL',
+    throw new AgentError('GATEWAY_UNTRUSTED', 'the gateway does not have the root certificate of this fingerprint', {
+      advice:
+        'the address leads to another gateway, or somebody stands in between; ask for a new join URL or fingerprint',
     });
   }
   return { root, intermediates: certificates.filter((der) => der !== root && hasPath(der, certificates, root, at)) };

@@ -126,7 +126,7 @@ async function askBy(
         ...(subjectAltName ? { subjectAltName } : {}),
         anchors,
         intermediates: identity.certificates.slice(1),
-        at: time.trustedNow(),
+        now: () => time.trustedNow(),
         // As the last time; a gateway that has changed its mind says so.
         binds: identity.meta.wasBound === true,
       },

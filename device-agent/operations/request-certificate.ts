@@ -33,8 +33,11 @@ export type CertificateWish = {
   anchors: Buffer[];
   /** Issuers known already, DER; more are fetched when these do not do. */
   intermediates: Buffer[];
-  /** Milliseconds UTC, undefined when there is no trusted clock. */
-  at: number | undefined;
+  /**
+   * Milliseconds UTC, undefined when there is no trusted clock. Asked when an answer is judged: one that a person has
+   * approved is younger than the request by as long as that took.
+   */
+  now: () => number | undefined;
   /** Whether CSRs are bound to their connection. Left out: the gateway is asked. */
   binds?: boolean | undefined;
   /** How often it is asked again when it is not reached or busy; 0 when left out. While it says 202: without end. */
@@ -209,7 +212,8 @@ function parseAnswered(der: Buffer, attemptId: string): Certificate {
   }
 }
 
-function findPath(leaf: Certificate, others: Buffer[], { anchors, at }: CertificateWish): Certificate[] | undefined {
+function findPath(leaf: Certificate, others: Buffer[], { anchors, now }: CertificateWish): Certificate[] | undefined {
+  const at = now();
   try {
     return validatePath(leaf, {
       intermediates: others.map((der) => parseCertificate(der)).filter(({ isCa }) => isCa),

@@ -23,6 +23,7 @@ export type GatewayErrorCode =
   | CertificateRefusal
   | 'DEVICE_UNKNOWN'
   | 'DEVICE_NOT_ALLOWED'
+  | 'DEVICE_LOOKS_ALIKE'
   | 'PROOF_TOO_LOW'
   | 'IDENTITY_MISMATCH'
   | 'CLIENT_ID_MISMATCH'

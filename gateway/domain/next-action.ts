@@ -33,6 +33,7 @@ const NEXT_ACTIONS = {
   PROFILE_NOT_A_DEVICE: 'Show a device certificate.',
   DEVICE_UNKNOWN: 'Ask the operator to add the device (gatehouse device add).',
   DEVICE_NOT_ALLOWED: 'Ask the operator about the state of this device.',
+  DEVICE_LOOKS_ALIKE: 'Ask the operator which device this is, and write its name and hardware serial as registered.',
   PROOF_TOO_LOW: 'The group asks for a stronger proof of the key, from a TPM.',
   IDENTITY_MISMATCH: 'Repeat subject and subjectAltName of the current certificate (RFC 7030 4.2.2).',
   CLIENT_ID_MISMATCH: 'Use the name in the certificate.',

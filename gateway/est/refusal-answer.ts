@@ -1,9 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 import type { Problem } from '#gateway/contract/operator-api.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
-import { nextActionFor } from '#gateway/domain/next-action.ts';
+import { tellRefusal } from '#gateway/operations/csr-refusals.ts';
 import { StoreError } from '#gateway/ports/store.ts';
-import { EST_REFUSALS, type EstRefusal } from './est-answers.ts';
 import type { EstAnswer } from './send-answer.ts';
 
 /** One challenge only, and `Basic` with a capital: libest takes no other (RFC 7030 3.2.3, RFC 7617). */
@@ -38,13 +37,11 @@ export function refusalAnswer(
   error: GatewayError,
   told: { attemptId: string; accept: string | undefined; status?: number | undefined },
 ): EstAnswer {
-  const refusal: EstRefusal = EST_REFUSALS[error.code];
+  const { detail, retryAfter, ...refusal } = tellRefusal(error);
   const { attemptId, accept, status = refusal.status } = told;
-  const retryAfter = error.retryAfter ?? refusal.retryAfter;
-  const detail = `${sentence(refusal.says ?? error.message)} ${nextActionFor(error.code)}`;
   const headers = {
     ...(status === 401 ? { 'WWW-Authenticate': CHALLENGE } : {}),
-    ...(retryAfter === undefined ? {} : { 'Retry-After': String(Math.max(1, Math.ceil(retryAfter))) }),
+    ...(retryAfter === undefined ? {} : { 'Retry-After': String(retryAfter) }),
   };
   if (wantsJson(accept)) {
     const problem: Problem & { attemptId: string } = {
@@ -63,13 +60,4 @@ export function refusalAnswer(
 
 function wantsJson(accept: string | undefined): boolean {
   return accept !== undefined && /application\/(problem\+)?json/i.test(accept);
-}
-
-/** One line of a bounded length, whatever a request put into the message. */
-function sentence(text: string): string {
-  const line = text
-    .replace(/[^\x20-\x7e]+/g, ' ')
-    .trim()
-    .slice(0, 300);
-  return /[.!?]$/.test(line) ? line : `${line}.`;
 }

@@ -10,6 +10,7 @@ import { formatTicket, hashTicket } from '#gateway/domain/ticket.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { findLookAlike } from './find-look-alike.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
 import { takeBackTicket } from './take-back-ticket.ts';
@@ -36,7 +37,7 @@ const TICKET_BYTES = 16;
 
 /**
  * Registers a device and makes its ticket. The ticket is returned here and nowhere else: only its hash is kept.
- * @throws GatewayError ALREADY_EXISTS, NOT_FOUND (the group)
+ * @throws GatewayError ALREADY_EXISTS: this one, or one that looks like it; NOT_FOUND (the group)
  */
 export async function addDevice(deps: AddDeviceDeps, registration: DeviceRegistration): Promise<DeviceAdded> {
   const now = deps.clock.now();
@@ -50,6 +51,8 @@ export async function addDevice(deps: AddDeviceDeps, registration: DeviceRegistr
     }
     const group = await requireGroup(tables, registration.group ?? DEFAULT_GROUP);
     const { hardwareSerial = null, owner = group.policy.owner } = registration;
+    const other = await findLookAlike(tables, { deviceId, group: group.name, hardwareSerial });
+    if (other !== undefined) throw new GatewayError('ALREADY_EXISTS', other.detail);
     await tables.devices.insert(newDevice({ deviceId, group: group.name, hardwareSerial, owner }, now));
     await tables.audit.append(
       auditEntry({ at: now, actor, action: 'device.added', subject: deviceId, detail: `group ${group.name}` }),

@@ -14,6 +14,7 @@ import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
 import { findDevice, findTicket, requireOpen } from './authorize-ticket.ts';
 import { type Applicant, isHeldOpen } from './enrollment-grounds.ts';
+import { requireNoLookAlike } from './find-look-alike.ts';
 import { identifyRequester } from './identify-requester.ts';
 
 export type AuthorizeDeps = { store: Pick<Store, 'read'>; clock: Clock };
@@ -121,6 +122,7 @@ async function authorizeRegistrar(
   if (device === undefined) {
     const hardwareSerial = requireHardwareSerial(serials);
     const unknown = strangerDevice({ deviceId, group, hardwareSerial }, deps.clock.now());
+    await requireNoLookAlike(read, unknown);
     return { device: unknown, isRegistered: false, group, grounds };
   }
   if (isBarred(device)) {

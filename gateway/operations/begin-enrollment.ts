@@ -12,7 +12,7 @@ import { acceptProof } from './accept-proof.ts';
 import { discardServerKeys } from './discard-server-keys.ts';
 import { type Applicant, formatGrounds, type Grounds, requireGrounds } from './enrollment-grounds.ts';
 import { findBegun, findKeyInUse, requireFreeTicket, requireUncompromised } from './find-begun.ts';
-import { findHardwareOwner } from './find-hardware-owner.ts';
+import { requireNoLookAlike } from './find-look-alike.ts';
 import { gatherFacts, type JudgedRequest, requireLocalRules } from './judge-enrollment.ts';
 import { decisionOf, enqueue, hasNewcomerSince, requireApprovedKey } from './queue-request.ts';
 import type { AcceptedCsr } from './read-csr.ts';
@@ -25,8 +25,8 @@ export type BeginOrder = {
   judged: JudgedRequest;
   /** Said by policy and webhook before; undefined: they were not asked, because an answer seemed to be lost. */
   verdict: 'approved' | { waits: string } | undefined;
-  /** A key pair made here in place of the one of the CSR. */
-  madeHere?: AcceptedCsr;
+  /** A key pair made here in place of the one of the CSR; `once granted`: it is made when nothing else is in the way. */
+  madeHere?: AcceptedCsr | 'once granted';
 };
 
 export type BegunEnrollment =
@@ -34,7 +34,12 @@ export type BegunEnrollment =
   | { outcome: 'given again'; certificate: Buffer }
   | { outcome: 'waits' | 'refused'; request: EnrollmentRequest }
   /** What seemed to have been begun is over: policy has to be asked. */
-  | { outcome: 'ask policy' };
+  | { outcome: 'ask policy' }
+  /** Nothing is in the way of a key made here, and nothing was written. */
+  | { outcome: 'make key' };
+
+/** Rolls back: what the key is made for is decided again with it, on the state as it is then. */
+class KeyWanted extends Error {}
 
 /**
  * One transaction: what allows the enrollment is read again; what was begun for this key before is found; or the rules
@@ -47,7 +52,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
   const { csr, proof, arrival } = judged;
   const { deviceId } = applicant.device;
   const now = deps.clock.now();
-  return deps.store.write(async (tables): Promise<BegunEnrollment> => {
+  const begin = async (tables: Tables): Promise<BegunEnrollment> => {
     const newestRequest = () => tables.enrollmentRequests.findNewest(deviceId, csr.spkiSha256);
     let known = await newestRequest();
     const ticket = await requireGrounds(tables, applicant, { request: known, now });
@@ -86,6 +91,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
       return { outcome: 'waits', request: await enqueue(tables, current, asked) };
     }
     if (decision === 'approved' && known !== undefined) requireApprovedKey(known, current, isMadeHere);
+    if (madeHere === 'once granted') throw new KeyWanted();
 
     if (registered === undefined) await register(tables, device, { actor: formatGrounds(grounds), arrival, now });
     await acceptProof(tables, { proof, begun: undefined, device, now });
@@ -110,6 +116,10 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
     if (known?.state === 'waiting' || known?.state === 'approved')
       await tables.enrollmentRequests.update(known.id, { state: 'used' });
     return { outcome: 'issue', enrollment, approved: decision === 'approved', ended };
+  };
+  return deps.store.write(begin).catch((error: unknown): BegunEnrollment => {
+    if (error instanceof KeyWanted) return { outcome: 'make key' };
+    throw error;
   });
 }
 
@@ -178,12 +188,8 @@ async function register(
   device: Device,
   { actor, arrival, now }: { actor: string; arrival: JudgedRequest['arrival']; now: number },
 ): Promise<void> {
-  const owner = await findHardwareOwner(tables, device);
-  if (owner !== undefined) {
-    throw new GatewayError('DEVICE_NOT_ALLOWED', `another device, "${owner}", has the hardware serial of this one`, {
-      subject: { deviceId: device.deviceId },
-    });
-  }
+  // Again: somebody else may have registered one since this one was let in.
+  await requireNoLookAlike(tables, device);
   await tables.devices.insert({ ...device, createdAt: now });
   await tables.audit.append(
     auditEntry({

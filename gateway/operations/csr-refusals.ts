@@ -2,7 +2,7 @@ import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-err
 import { nextActionFor } from '#gateway/domain/next-action.ts';
 
 type CsrRefusal = {
-  /** As HTTP has them; the same numbers as over EST, so that a device needs one rule for both. */
+  /** As HTTP has them: at every door, so that a device needs one rule for all. */
   status: 202 | 400 | 401 | 403 | 404 | 409 | 413 | 415 | 429 | 500 | 503;
   /** Set where the error's own words stay inside: the outside hears only this. */
   says?: string;
@@ -10,6 +10,7 @@ type CsrRefusal = {
   retryAfter?: number;
 };
 
+/** RFC 7030 4.2.3, RFC 8951 5: refusals are 4xx with readable text; 5xx only when it is our fault. */
 const CSR_REFUSALS = {
   BODY_NOT_BASE64: { status: 400 },
   BODY_TOO_LARGE: { status: 413 },
@@ -35,6 +36,10 @@ const CSR_REFUSALS = {
   PROFILE_NOT_A_DEVICE: { status: 403 },
   DEVICE_UNKNOWN: { status: 403 },
   DEVICE_NOT_ALLOWED: { status: 403 },
+  DEVICE_LOOKS_ALIKE: {
+    status: 403,
+    says: 'a registered device has a name or hardware serial that looks like this one',
+  },
   PROOF_TOO_LOW: { status: 403 },
   IDENTITY_MISMATCH: { status: 403 },
   CLIENT_ID_MISMATCH: { status: 403 },
@@ -95,7 +100,10 @@ const CSR_REFUSALS = {
   INTERNAL: { status: 500, says: 'the gateway could not do this' },
 } as const satisfies Record<GatewayErrorCode, CsrRefusal>;
 
-/** How a refusal is told to the device that sent the CSR. `transient`: the same request may succeed later. */
+/**
+ * How a refusal is told to the device that sent the CSR. `transient`: the same request may succeed later.
+ * `retryAfter`: seconds, whole, 1 or more.
+ */
 export type ToldRefusal = {
   status: CsrRefusal['status'];
   code: GatewayErrorCode;

@@ -7,7 +7,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Broker } from '#gateway/ports/broker.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { findHardwareOwner } from './find-hardware-owner.ts';
+import { findLookAlike } from './find-look-alike.ts';
 import { isInUse } from './judge-enrollment.ts';
 import { page } from './list-devices.ts';
 
@@ -137,8 +137,8 @@ async function registerDevice(
   }
   const policy = (await tables.groups.find(group))?.policy;
   if (policy === undefined) throw conflict(`there is no group "${group}" any more`);
-  const owner = await findHardwareOwner(tables, { deviceId, group, hardwareSerial });
-  if (owner !== undefined) throw conflict(`"${owner}" has the hardware serial of this one`);
+  const other = await findLookAlike(tables, { deviceId, group, hardwareSerial });
+  if (other !== undefined) throw conflict(other.detail);
   await tables.devices.insert(newDevice({ deviceId, group, hardwareSerial, owner: policy.owner }, now));
   await tables.audit.append(
     auditEntry({

@@ -21,7 +21,7 @@ export type Granted =
 /**
  * Whether an admitted applicant gets a certificate: by what was begun for this key before, by the policy of the group,
  * or by the word of a person.
- * @param makeKey a key pair in place of the one of the CSR, made once policy has said yes
+ * @param makeKey a key pair in place of the one of the CSR, made once nothing but the key is missing
  * @throws GatewayError of the rule that refused, APPROVAL_PENDING, APPROVAL_REFUSED, TICKET_SPENT
  */
 export async function grantEnrollment(
@@ -30,16 +30,15 @@ export async function grantEnrollment(
   admitted: Admitted,
   makeKey?: () => Promise<AcceptedCsr>,
 ): Promise<Granted> {
-  const begin = (order: Pick<BeginOrder, 'verdict' | 'madeHere'>) =>
-    steps.run('key', () => beginEnrollment(deps, { ...admitted, ...order }), describeOutcome);
+  const begin = ({ verdict }: Pick<BeginOrder, 'verdict'>) =>
+    steps.run('key', () => beginWithKey(deps, { ...admitted, verdict }, makeKey), describeOutcome);
   const askPolicy = () => steps.run('policy', () => judge(deps, admitted), describeVerdict);
 
   const isKnownKey = makeKey === undefined && (await hasBegun(deps.store, admitted, deps.clock.now()));
   let begun = isKnownKey ? await begin({ verdict: undefined }) : undefined;
   if (begun === undefined || begun.outcome === 'ask policy') {
     const verdict = await askPolicy();
-    const madeHere = await makeKey?.();
-    begun = await begin({ verdict, ...(madeHere !== undefined && { madeHere }) });
+    begun = await begin({ verdict });
   }
   switch (begun.outcome) {
     case 'issue':
@@ -55,8 +54,20 @@ export async function grantEnrollment(
       });
     }
     case 'ask policy':
-      throw new GatewayError('INTERNAL', 'policy was asked, and is to be asked again');
+    case 'make key':
+      throw new GatewayError('INTERNAL', 'what was asked for and given is to be asked for again');
   }
+}
+
+/** A key pair costs up to a second of a core, so none is made for what waits or is refused. */
+async function beginWithKey(
+  deps: GrantDeps,
+  order: Omit<BeginOrder, 'madeHere'>,
+  makeKey: (() => Promise<AcceptedCsr>) | undefined,
+): Promise<BegunEnrollment> {
+  if (makeKey === undefined) return beginEnrollment(deps, order);
+  const begun = await beginEnrollment(deps, { ...order, madeHere: 'once granted' });
+  return begun.outcome === 'make key' ? beginEnrollment(deps, { ...order, madeHere: await makeKey() }) : begun;
 }
 
 /** Looked at before policy, so that a lost answer asks no webhook and counts for no limit a second time. */

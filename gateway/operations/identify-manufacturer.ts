@@ -13,6 +13,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Group } from '#gateway/domain/group.ts';
 import type { ManufacturerCa } from '#gateway/domain/manufacturer-ca.ts';
 import type { Tables } from '#gateway/ports/store.ts';
+import { looksAlike } from './find-look-alike.ts';
 
 type Read = Pick<Tables, 'manufacturerCas' | 'devices' | 'groups'>;
 
@@ -34,7 +35,8 @@ export type Manufactured = {
  * TLS has proved possession of the key, and nothing else: rights and path are judged here.
  * @param label a group that was asked for @param now milliseconds UTC
  * @throws GatewayError MANUFACTURER_UNTRUSTED, MANUFACTURER_CERTIFICATE_UNFIT, CERTIFICATE_EXPIRED,
- * CERTIFICATE_NOT_YET_VALID, LABEL_UNKNOWN, LABEL_OF_ANOTHER_GROUP, GROUP_AMBIGUOUS, DEVICE_NOT_ALLOWED
+ * CERTIFICATE_NOT_YET_VALID, LABEL_UNKNOWN, LABEL_OF_ANOTHER_GROUP, GROUP_AMBIGUOUS, DEVICE_NOT_ALLOWED,
+ * DEVICE_LOOKS_ALIKE
  */
 export async function identifyManufacturer(
   read: Read,
@@ -178,7 +180,14 @@ async function findDevice(
   trusted: ReadonlyMap<string, ManufacturerCa>,
   label: string | undefined,
 ): Promise<Device | undefined> {
-  const known = (await read.devices.listByHardwareSerial(serialNumber)).filter(({ group }) => trusted.has(group));
+  const alike = (await read.devices.listByHardwareSerial(serialNumber)).filter(({ group }) => trusted.has(group));
+  // Whose maker tells devices apart by capitals is rare; who takes one for the other lets a stranger in, or makes a twin.
+  const known = alike.filter(({ hardwareSerial }) => hardwareSerial === serialNumber);
+  const [twin] = alike;
+  if (known.length === 0 && twin !== undefined) {
+    const detail = `"${twin.deviceId}" has the hardware serial "${twin.hardwareSerial}", this one is "${serialNumber}"`;
+    throw looksAlike({ deviceId: twin.deviceId, detail });
+  }
   const labelled = label === undefined ? known : known.filter(({ group }) => group === label);
   const [device, another] = labelled;
   if (another !== undefined) {
@@ -221,12 +230,16 @@ async function newDeviceId(read: Read, serialNumber: string): Promise<DeviceId> 
     throw unfit('its serialNumber cannot be a device id; register the device with this hardware serial');
   }
   // Names and serial numbers are given by different people: an equal one says nothing.
-  if ((await read.devices.find(serialNumber)) !== undefined) {
+  const namesakes = await read.devices.listByName(serialNumber);
+  if (namesakes.some(({ deviceId }) => deviceId === serialNumber)) {
     throw new GatewayError(
       'DEVICE_NOT_ALLOWED',
       'a device of this name is registered without, or with another, hardware serial or maker; an operator has to say which it is',
       { subject: { deviceId: serialNumber } },
     );
   }
+  const [twin] = namesakes;
+  if (twin !== undefined)
+    throw looksAlike({ ...twin, detail: `"${twin.deviceId}" differs from "${serialNumber}" in capitals alone` });
   return serialNumber;
 }

@@ -7,7 +7,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { DEFAULT_GROUP, type Group } from '#gateway/domain/group.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { findHardwareOwner } from './find-hardware-owner.ts';
+import { findHardwareOwner, findLookAlike } from './find-look-alike.ts';
 
 export type ImportDeps = { store: Store; clock: Clock };
 
@@ -60,7 +60,7 @@ async function importOne(
   const known = await tables.devices.find(deviceId);
   const fault =
     findFault(entry, group) ??
-    (await findClash(tables, entry, group)) ??
+    (await findClash(tables, entry, { group, isKnown: known !== undefined })) ??
     (known === undefined ? undefined : findDifference(known, entry));
   if (fault !== undefined || group === undefined) return { deviceId, outcome: 'refused', detail: fault ?? 'no group' };
   const isAllowed = ekSha256 === undefined || !(await allowEk(tables, { deviceId, ekSha256, actor, now }));
@@ -97,11 +97,12 @@ function findFault(
 async function findClash(
   tables: Tables,
   { deviceId, hardwareSerial, ekSha256 }: DeviceEntry,
-  group: Group | undefined,
+  { group, isKnown }: { group: Group | undefined; isKnown: boolean },
 ): Promise<string | undefined> {
-  if (hardwareSerial !== undefined && group !== undefined) {
-    const other = await findHardwareOwner(tables, { deviceId, group: group.name, hardwareSerial });
-    if (other !== undefined) return `"${other}" has this hardware serial`;
+  if (group !== undefined) {
+    const entry = { deviceId, group: group.name, hardwareSerial: hardwareSerial ?? null };
+    const other = await (isKnown ? findHardwareOwner : findLookAlike)(tables, entry);
+    if (other !== undefined) return other.detail;
   }
   if (ekSha256 === undefined) return undefined;
   const allowed = await tables.ekAllowList.find(ekSha256);

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import { formatNameText } from '#ca/pkix/name.ts';
+import { OID } from '#ca/pkix/oids.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { importPublicKey } from '#ca/pkix/public-key.ts';
 import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
@@ -78,9 +79,11 @@ function parse(der: Buffer): Certificate {
 }
 
 async function requireForeignCa(deps: ManufacturerDeps, certificate: Certificate, now: number): Promise<void> {
-  const { isCa, keyUsage, notAfter, publicKey } = certificate;
+  const { isCa, keyUsage, notAfter, publicKey, extensions } = certificate;
   if (!isCa || keyUsage?.has('keyCertSign') === false)
     throw new GatewayError('REQUEST_INVALID', 'this is not the certificate of a CA');
+  if (extensions.has(OID.nameConstraints))
+    throw new GatewayError('REQUEST_INVALID', 'this CA has name constraints, which are not judged here: use another');
   if (notAfter < now) throw new GatewayError('REQUEST_INVALID', 'this certificate has expired');
   // Our own certificates are judged by their rows. Trusted as a maker's, our CA would bring revoked devices back in.
   const {

@@ -5,6 +5,7 @@ import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { type KeyKind, spkiSha256 } from '#ca/pkix/public-key.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { isLikeTicket } from '#gateway/domain/ticket.ts';
 
 export type AcceptedCsr = { request: CertificateRequest; keyKind: KeyKind; spkiSha256: string };
 
@@ -75,9 +76,11 @@ export function requireOwnName(request: CertificateRequest, deviceId: string, tr
   }
   const foreign = names.find((name) => name !== deviceId && name !== own);
   if (foreign !== undefined) {
+    // This is kept and shown: who has taken ticket and device id for each other has put a ticket here.
+    const said = isLikeTicket(foreign) ? 'something like a ticket' : `"${foreign.slice(0, 80)}"`;
     throw new GatewayError(
       'CSR_NAMES_ANOTHER',
-      `the CSR names "${foreign.slice(0, 80)}", but this device is "${deviceId}"; leave the subject empty or use CN=${deviceId}`,
+      `the CSR names ${said}, but this device is "${deviceId}"; leave the subject empty or use CN=${deviceId}`,
     );
   }
 }

@@ -77,7 +77,9 @@ export type OperatorOperations = AlarmOperations &
     revokeDevice(order: EndOfDevice): Promise<DeviceRevoked>;
     retireDevice(order: EndOfDevice): Promise<DeviceRevoked>;
     orderRenewal(order: ForDevice & { reason?: string }): Promise<RenewOrdered>;
-    replaceHardware(order: ForDevice & { requestedAt: number }): Promise<HardwareReplaced>;
+    replaceHardware(
+      order: ForDevice & { hardwareSerial?: string | null; requestedAt: number },
+    ): Promise<HardwareReplaced>;
     addTicket(order: ForDevice): Promise<DeviceAdded>;
     showProgress(deviceId: DeviceId): Promise<EnrollmentProgress>;
     listCertificates(

@@ -55,7 +55,8 @@ export const ROUTES: readonly RouteDefinition[] = [
     status: 201,
     response: 'HardwareReplaced',
     params: deviceParams,
-    answer: (operations, { params }, caller) => operations.replaceHardware({ ...params, ...caller }),
+    body: REQUEST.newHardware,
+    answer: (operations, { params, body }, caller) => operations.replaceHardware({ ...params, ...body, ...caller }),
   }),
   route('addTicket', {
     summary: 'Make a new ticket for a device that is registered or revoked',

@@ -55,6 +55,9 @@ export const REQUEST = {
     hardwareSerial: hardwareSerial.exactOptional(),
     owner: words(200).exactOptional(),
   }),
+  newHardware: z.strictObject({
+    hardwareSerial: hardwareSerial.nullable().exactOptional().describe('null: it has none; left out: as before'),
+  }),
   revocation: z.strictObject({ reason: revocationReason }),
   retirement: z.strictObject({ reason: revocationReason.default('cessationOfOperation') }),
   renewal: z.strictObject({ reason: words(200).exactOptional() }),

@@ -41,8 +41,13 @@ export interface DeviceTable {
    * the device has said it uses.
    */
   listTrust(page: PageOrder & { now: number }): Promise<DeviceTrust[]>;
-  /** By what its maker calls it; two makers may have given the same. */
+  /**
+   * By what its maker calls it, capitals and spaces apart (X.520 6.2.9: caseIgnoreMatch); two makers may have given the
+   * same.
+   */
   listByHardwareSerial(hardwareSerial: string): Promise<Device[]>;
+  /** By its id, capitals apart: what people, and systems that fold case, take for one name. */
+  listByName(deviceId: DeviceId): Promise<Device[]>;
   /**
    * Devices of the group in state enrolled, and those that are about to be: with a certificate under way or not used
    * yet. `except` is not counted.

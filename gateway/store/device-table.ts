@@ -52,7 +52,20 @@ const LIST_BY_HARDWARE_SERIAL = prepared((db, p: Parameter<{ hardwareSerial: str
   db
     .selectFrom('devices')
     .select(selected(COLUMNS))
-    .where('hardware_serial', '=', p('hardwareSerial'))
+    // Letter by letter as the index has it, or it is not used.
+    .where(
+      sql<string>`lower(replace(hardware_serial, ' ', ''))`,
+      '=',
+      sql<string>`lower(replace(${p('hardwareSerial')}, ' ', ''))`,
+    )
+    .orderBy('device_id'),
+);
+
+const LIST_BY_NAME = prepared((db, p: Parameter<Key>) =>
+  db
+    .selectFrom('devices')
+    .select(selected(COLUMNS))
+    .where(sql<string>`lower(device_id)`, '=', sql<string>`lower(${p('deviceId')})`)
     .orderBy('device_id'),
 );
 
@@ -140,6 +153,7 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       return rows.filter((row, place) => row.deviceId !== rows[place - 1]?.deviceId);
     },
     listByHardwareSerial: (hardwareSerial: string) => scope.all(LIST_BY_HARDWARE_SERIAL, { hardwareSerial }),
+    listByName: (deviceId: DeviceId) => scope.all(LIST_BY_NAME, { deviceId }),
     async countEnrolled(group: string, exception?: DeviceId): Promise<number> {
       // No device has an empty id.
       const except = exception ?? ('' as DeviceId);

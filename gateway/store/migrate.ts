@@ -4,11 +4,12 @@ import { first } from './migrations/0001-first.ts';
 import { tpm } from './migrations/0002-tpm.ts';
 import { enrollmentWays } from './migrations/0003-enrollment-ways.ts';
 import { fleet } from './migrations/0004-fleet.ts';
+import { lookAlikes } from './migrations/0005-look-alikes.ts';
 import type { ColumnTypes, Migration } from './migrations/migration.ts';
 import type { Database } from './schema.ts';
 
 /** In order; only ever appended to. */
-const MIGRATIONS: readonly Migration[] = [first, tpm, enrollmentWays, fleet];
+const MIGRATIONS: readonly Migration[] = [first, tpm, enrollmentWays, fleet, lookAlikes];
 
 /** The schema this version of the code reads and writes. */
 const SCHEMA_VERSION = MIGRATIONS.length;

@@ -167,12 +167,17 @@ export function deviceCommands(): Command {
       .description(
         'another hardware takes this name: its certificates are revoked, its TPM is forgotten, a new ticket is made',
       )
-      .argument('<id>', 'name of the device', deviceIdArgument),
-    'gatehouse device replace-hardware press-07',
+      .argument('<id>', 'name of the device', deviceIdArgument)
+      .option(
+        '--hardware-serial <serial>',
+        'serial number of the new hardware; `none` when it has none (default: as before)',
+      ),
+    'gatehouse device replace-hardware press-07 --hardware-serial SN-0008',
   ).action(async (id: DeviceId, _: unknown, command: Command) => {
-    const { data, json } = command.optsWithGlobals<GlobalOptions>();
+    const { data, json, hardwareSerial } = command.optsWithGlobals<GlobalOptions & { hardwareSerial?: string }>();
     const operator = await connectOperator(dataFolder(data));
-    const replaced = await operator.call<HardwareReplaced>('replaceHardware', { params: [id], body: {} });
+    const body = { hardwareSerial: hardwareSerial === 'none' ? null : hardwareSerial };
+    const replaced = await operator.call<HardwareReplaced>('replaceHardware', { params: [id], body });
     if (json) {
       printJson(replaced);
       return;

@@ -1,12 +1,15 @@
 /** What a person does next when the gateway refused, by its code. Codes without an entry explain themselves. */
 const NEXT_STEP: Readonly<Record<string, string>> = {
   DEVICE_UNKNOWN: 'list the devices with: gatehouse device list',
-  ALREADY_EXISTS: 'for another ticket of a known device: gatehouse device add ID --new-ticket',
+  ALREADY_EXISTS:
+    'for another ticket of a known device: gatehouse device add ID --new-ticket; another board: gatehouse device replace-hardware ID',
   NOT_FOUND:
     'check the name; what there is: gatehouse device, group, certificate, ticket, enrollment or alarm list, renewal status, revoke status',
   STATE_CONFLICT: 'look at its state with: gatehouse device show ID',
   DEVICE_NOT_ALLOWED:
     'look at its state with: gatehouse device show ID; a new ticket: gatehouse device add ID --new-ticket',
+  DEVICE_LOOKS_ALIKE:
+    'see which one is meant: gatehouse attempt list; another board: gatehouse device replace-hardware ID',
   AUTHORITY_UNAVAILABLE: 'the certificate authority does not answer; see: gatehouse doctor',
   OVERLOADED: 'try again in a few seconds',
   RATE_LIMITED: 'wait a minute, then try again',

@@ -222,6 +222,10 @@ export function describeEnrollmentTables(name: string, open: OpenStore): void {
       const { devices } = store.read;
       expect((await devices.listByHardwareSerial('SN-1')).map(({ deviceId }) => deviceId)).toEqual(['b', 'e']);
       expect(await devices.listByHardwareSerial('SN-2')).toEqual([]);
+      const alike = await devices.listByHardwareSerial('sn -1 ');
+      expect(alike.map(({ deviceId }) => deviceId)).toEqual(['b', 'e']);
+      expect((await devices.listByName(parseDeviceId('A'))).map(({ deviceId }) => deviceId)).toEqual(['a']);
+      expect(await devices.listByName(parseDeviceId('aa'))).toEqual([]);
       expect(await devices.countEnrolled('default')).toBe(3);
       expect(await devices.countEnrolled('default', a)).toBe(2);
       expect(await devices.countEnrolled('default', c)).toBe(2);

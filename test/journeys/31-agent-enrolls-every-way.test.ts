@@ -95,6 +95,24 @@ describe('an agent enrolls and renews in every way', () => {
     expect(await gateway.device('SN-101')).toMatchObject({ state: 'enrolled', group: 'makers' });
   });
 
+  test('knowing only the fingerprint of the root, over MQTT too: nothing goes to a gateway that has another', async () => {
+    const idevid = await shipped('SN-102');
+    const how = (sha256: string, est = gateway.ready.est.port) => [
+      ...['--via', 'mqtt', '--gateway', `127.0.0.1:${gateway.ready.mqtt.port}`, '--root-sha256', sha256],
+      ...['--est', `127.0.0.1:${est}`],
+    ];
+    const device = agent('SN-102');
+    const foreign = await device.command(['enroll', ...idevid, ...how('0'.repeat(64))]);
+    expect(foreign).toMatchObject({ code: 1, stderr: expect.stringContaining('does not have the root certificate') });
+    const blocked = await device.command(['enroll', ...idevid, ...how(gateway.ready.rootSha256, 9)]);
+    expect(blocked.code).not.toBe(0);
+    expect(blocked.stderr).toContain('--root FILE');
+    expect(await gateway.gatehouse<unknown[]>('attempt', 'list', '--device', 'SN-102')).toEqual([]);
+    const { stderr } = await device.ok('enroll', ...idevid, ...how(gateway.ready.rootSha256));
+    expect(stderr.match(/✓ [1-7]\/7/g)).toHaveLength(7);
+    expect(await gateway.device('SN-102')).toMatchObject({ state: 'enrolled', group: 'makers' });
+  });
+
   test('but not by the certificate of a maker nobody trusts, and says so', async () => {
     const stranger = await TestAuthority.create();
     const { certificatePem, keyPem } = await stranger.issueIdevid('SN-666');

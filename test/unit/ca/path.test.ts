@@ -68,7 +68,13 @@ describe('validatePath', () => {
   });
   const below = makeIntermediate(intermediate, { name: 'below' });
   const strange = formatExtension('1.2.3.4', true, nullValue());
-  const constrained = formatExtension(OID.nameConstraints, true, sequence());
+  const constrained = makeIntermediate(root, {
+    moreExtensions: [formatExtension(OID.nameConstraints, true, sequence())],
+  });
+  const uncritical = makeIntermediate(root, {
+    moreExtensions: [formatExtension(OID.nameConstraints, false, sequence())],
+  });
+  const constrainedRoot = makeRoot({ moreExtensions: [formatExtension(OID.nameConstraints, false, sequence())] });
 
   it.each([
     ['without the intermediate', leaf.certificate, { ...usual, intermediates: [] }, 'CHAIN_INVALID'],
@@ -99,8 +105,20 @@ describe('validatePath', () => {
     ],
     [
       'through an intermediate with critical name constraints',
-      from(makeIntermediate(root, { moreExtensions: [constrained] })),
-      usual,
+      from(constrained),
+      { ...usual, intermediates: [constrained.certificate] },
+      'CHAIN_INVALID',
+    ],
+    [
+      'through an intermediate with name constraints that are not critical',
+      from(uncritical),
+      { ...usual, intermediates: [uncritical.certificate] },
+      'CHAIN_INVALID',
+    ],
+    [
+      'to a root with name constraints',
+      from(constrainedRoot),
+      { ...usual, anchors: [constrainedRoot.certificate] },
       'CHAIN_INVALID',
     ],
     ['for another purpose', leaf.certificate, { ...usual, extendedKeyUsage: OID.serverAuth }, 'CHAIN_INVALID'],

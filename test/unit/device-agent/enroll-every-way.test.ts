@@ -310,14 +310,29 @@ describe('enroll with the certificate of the maker', () => {
     expect((await refusalOf(enroll(memoryAgent(), { manufacturer }))).code).toBe('ANSWER_UNFIT');
   });
 
-  test('finds the root by its fingerprint over EST, and asks for the certificate itself over MQTT', async () => {
+  test('finds the root by its fingerprint at EST, also for MQTT, where nothing is done before it is found', async () => {
     const { way } = await makerOf(gateway, 'pump-17');
     const root = { sha256: gateway.rootSha256 };
     const steps = recordSteps();
     await enroll(memoryAgent(), { manufacturer: { ...way('est'), root } }, { progress: steps });
     expect(steps.done.slice(0, 3)).toEqual(['reach', 'verify', 'directory']);
-    const error = await refusalOf(enroll(memoryAgent(), { manufacturer: { ...way('mqtt'), root } }));
-    expect(error).toMatchObject({ code: 'USAGE', advice: expect.stringContaining('--root FILE') });
+    const est = { host: '127.0.0.1', port: gateway.estPort };
+    const overMqtt = recordSteps();
+    await enroll(memoryAgent(), { manufacturer: { ...way('mqtt'), est, root } }, { progress: overMqtt });
+    expect(overMqtt.done.slice(0, 4)).toEqual(['reach', 'verify', 'connect', 'key']);
+    const asked = gateway.calls.length;
+    for (const [manufacturer, refusal] of [
+      [{ ...way('mqtt'), est, root: { sha256: '0'.repeat(64) } }, { code: 'GATEWAY_UNTRUSTED' }],
+      [
+        { ...way('mqtt'), est: { host: '127.0.0.1', port: 9 }, root },
+        { code: 'GATEWAY_UNREACHABLE', advice: expect.stringContaining('--root FILE') },
+      ],
+    ] as const) {
+      const steps = recordSteps();
+      expect(await refusalOf(enroll(memoryAgent(), { manufacturer }, { progress: steps }))).toMatchObject(refusal);
+      expect(steps.done).not.toContain('connect');
+    }
+    expect(gateway.calls).toHaveLength(asked);
   });
 
   test('wants a name when its certificate has no serial number', async () => {

@@ -144,6 +144,28 @@ describe('a nonce', () => {
   });
 });
 
+describe('evidence that is sent again', () => {
+  it('over another connection gets the same certificate, and nothing for another device, ticket or key', async () => {
+    const secret = open(tpm, await line.challenge(shownOf(tpm)));
+    const [key, second] = [tpm.createDeviceKey(), tpm.createDeviceKey()];
+    const csr = await attestedCsr(key, certify(tpm, key, secret));
+    const neighbour = { deviceId: 'press-08', ticket: await register(world, 'press-08') };
+    const other = door.connect({ basic: basicOf(neighbour) });
+    await expect(other.enroll(csr)).rejects.toThrow('ATTESTATION_CHALLENGE_UNKNOWN');
+    const certificate = await line.enroll(csr);
+    const again = door.connect({ basic: basicOf(credentials) });
+    expect(await again.enroll(csr)).toEqual(certificate);
+    await expect(other.enroll(csr)).rejects.toThrow('ATTESTATION_CHALLENGE_UNKNOWN');
+    const replayed = await attestedCsr(second, certify(tpm, second, secret));
+    await expect(again.enroll(replayed)).rejects.toThrow('ATTESTATION_CHALLENGE_USED');
+    // In the device's own name, which has another challenge open at the time.
+    const renewing = door.connect({ certificate, key });
+    await renewing.challenge(shownOf(tpm));
+    const renewal = await attestedCsr(second, certify(tpm, second, secret), certificate);
+    await expect(renewing.enroll(renewal, 'simplereenroll')).rejects.toThrow('ATTESTATION_CHALLENGE_OF_ANOTHER');
+  });
+});
+
 describe('the challenge path refuses', () => {
   it.each<[string, number, string, () => { headers?: Record<string, string>; body?: string; method?: string }]>([
     ['what is not JSON', 400, 'REQUEST_INVALID', () => ({ headers: JSON_TYPE, body: 'ek=1' })],

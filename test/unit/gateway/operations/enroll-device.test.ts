@@ -4,7 +4,9 @@ import { addTicket } from '#gateway/operations/add-device.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { revokeTicket } from '#gateway/operations/manage-tickets.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
+import { showProgress } from '#gateway/operations/show-progress.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
+import { nodeRandomness } from '#gateway/runtime/node-randomness.ts';
 import {
   ARRIVAL,
   changePolicy,
@@ -113,6 +115,33 @@ describe('enrolling with a ticket', () => {
 });
 
 describe('refusals', () => {
+  it('keep no ticket that was sent in the place of the device id, in log, audit or attempts', async () => {
+    const ticket = await register(world, 'press-07');
+    const asked = async (credentials: { deviceId: string; ticket: string }, commonName: string) =>
+      enrollDevice(world, {
+        attemptId: nodeRandomness.id('a'),
+        ...ARRIVAL,
+        credentials: { by: 'ticket', ...credentials },
+        csr: await csrOf(newKey(), { commonName }),
+      });
+    const swapped = asked({ deviceId: ticket, ticket: 'press-07' }, ticket);
+    await expect(swapped).rejects.toMatchObject({ code: 'TICKET_UNKNOWN' });
+    const twice = asked({ deviceId: ticket, ticket }, 'press-07');
+    await expect(twice).rejects.toMatchObject({ code: 'TICKET_OF_ANOTHER_DEVICE' });
+    const named = asked({ deviceId: 'press-07', ticket }, ticket.toUpperCase());
+    await expect(named).rejects.toMatchObject({ code: 'CSR_NAMES_ANOTHER' });
+    await world.background.flush();
+    const { audit, attempts } = world.store.read;
+    const kept = { attempts: await attempts.list({ limit: 9 }), audit: await audit.list({ limit: 99 }) };
+    expect(kept.attempts).toHaveLength(3);
+    expect(kept.audit.filter(({ action }) => action === 'enrollment.refused')).toHaveLength(2);
+    expect(JSON.stringify([world.log.lines, kept]).toLowerCase()).not.toContain(ticket);
+    // What the technician's screen is made of.
+    const shown = JSON.stringify(await showProgress(world, press)).toLowerCase();
+    expect(shown).toContain('csr_names_another');
+    expect(shown).not.toContain(ticket);
+  });
+
   it('name the step that refused', async () => {
     const ticket = await register(world, 'press-07');
     const other = await register(world, 'press-08');

@@ -14,6 +14,7 @@ import {
 } from '#gateway/operations/manage-manufacturer-cas.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
+import { makeRoot } from '#test/fixtures/ca/certificates.ts';
 import { askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, type Maker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
 import {
@@ -385,6 +386,11 @@ describe('the CAs of makers', () => {
     ['the certificate of a device', 'REQUEST_INVALID', () => maker.device('SN-1').peer],
     ['the CA of this gateway', 'REQUEST_INVALID', () => world.intermediate.der],
     ['the root of this gateway', 'REQUEST_INVALID', () => world.root.der],
+    [
+      'a CA with name constraints, critical or not',
+      'REQUEST_INVALID',
+      () => makeRoot({ moreExtensions: [formatExtension(OID.nameConstraints, false, sequence())] }).certificate.der,
+    ],
   ])('are refused when it is %s', async (_what, code, make) => {
     await expect(addManufacturerCa(world, { group: 'default', der: make(), actor: 'test' })).rejects.toMatchObject({
       code,

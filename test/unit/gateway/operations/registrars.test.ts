@@ -144,9 +144,28 @@ describe('a device that a registrar names', () => {
     const { peer } = await add(['line-1']);
     const owner = { deviceId: parseDeviceId('press-07'), hardwareSerial: 'SN-1', group: 'line-1', actor: 'test' };
     await addDevice(world, owner);
-    await expect(askAs(peer, 'pump-1', 'SN-1')).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
+    await expect(askAs(peer, 'pump-1', 'SN-1')).rejects.toMatchObject({ code: 'DEVICE_LOOKS_ALIKE' });
     await askAs(peer, 'pump-1', 'SN-2');
     expect(await world.store.read.devices.find(parseDeviceId('pump-1'))).toMatchObject({ hardwareSerial: 'SN-2' });
+  });
+
+  it.each([
+    ['name', 'PRESS-07', 'SN-2'],
+    ['hardware serial', 'pump-1', 'sn-1'],
+    ['hardware serial, but for a space,', 'pump-1', 'SN- 1'],
+  ])('is not registered beside one with the same %s in other capitals', async (_what, name, serial) => {
+    const { peer } = await add(['line-1']);
+    await addDevice(world, {
+      deviceId: parseDeviceId('press-07'),
+      hardwareSerial: 'SN-1',
+      group: 'line-1',
+      actor: 'test',
+    });
+    await expect(askAs(peer, name, serial)).rejects.toMatchObject({
+      code: 'DEVICE_LOOKS_ALIKE',
+      subject: { deviceId: 'press-07' },
+    });
+    expect(await world.store.read.devices.list({ limit: 9 })).toHaveLength(1);
   });
 
   it('is not registered so by an approval either', async () => {

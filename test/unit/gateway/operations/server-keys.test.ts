@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks';
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
@@ -8,7 +9,7 @@ import { OID } from '#ca/pkix/oids.ts';
 import { classifyPublicKey } from '#ca/pkix/public-key.ts';
 import { signMessage } from '#ca/pkix/signature-algorithm.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
-import { approveEnrollment } from '#gateway/operations/decide-requests.ts';
+import { approveEnrollment, refuseEnrollment } from '#gateway/operations/decide-requests.ts';
 import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
 import { waiting } from '#test/fixtures/gateway/first-requests.ts';
 import {
@@ -120,6 +121,26 @@ describe('a key pair made by the gateway', () => {
     csr.writeUInt8(csr.readUInt8(csr.length - 1) ^ 1, csr.length - 1);
     const { certificate } = await askForKey(csr);
     expect(classifyPublicKey(parseCertificate(certificate).publicKey).kind).toBe('ec-p384');
+  });
+
+  it('is not made for what waits for a person or is refused, however often that asks', async () => {
+    const [csr, another] = await Promise.all([csrOf(newKey()), csrOf(newKey())]);
+    let made = 0;
+    const hook = createHook({ init: (_id, type) => void (type === 'KEYPAIRGENREQUEST' && (made += 1)) }).enable();
+    try {
+      await changePolicy(world, { approval: 'manual' });
+      for (let asked = 0; asked < 3; asked += 1)
+        await expect(askForKey(csr)).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
+      const [request] = await waiting(world);
+      await refuseEnrollment(world, { id: request?.id ?? '', reason: 'not ours', actor: 'anna' });
+      await expect(askForKey(csr)).rejects.toMatchObject({ code: 'APPROVAL_REFUSED' });
+      expect(made).toBe(0);
+      await changePolicy(world, { approval: 'registered' });
+      await askForKey(another);
+      expect(made).toBe(1);
+    } finally {
+      hook.disable();
+    }
   });
 
   it('waits for a person like any other', async () => {
