@@ -13,10 +13,10 @@ type Neighbour = { network: string; handshakes: number; waiting: { socket: Socke
 const SPARE = 8;
 /**
  * Of a door that works on all it can: handshakes that each enrollment, as it ends, lets begin beside the one that takes
- * its place. One with a 503 costs a quarter of an enrollment, so whoever comes at up to four times of what the door can
+ * its place. One with a 503 costs a quarter of an enrollment, so whoever comes at up to three times of what the door can
  * do is answered, and however many come, a third of the time at most goes into refusing.
  */
-const ANSWERED_EACH = 3;
+const REFUSED_EACH = 2;
 /** Milliseconds between looks at who waits for too long. */
 const SWEEP = 100;
 /**
@@ -45,6 +45,7 @@ export class HandshakeGate {
   #waiting = 0;
   /** Handshakes that may begin although the door works on all it can. */
   #allowed: number;
+  readonly #mostAllowed: number;
   #sweeper: NodeJS.Timeout | undefined;
 
   /** @param deps.now monotonic milliseconds @param deps.inWork how many enrollments are worked on */
@@ -53,7 +54,8 @@ export class HandshakeGate {
     deps: { start: (socket: Socket) => void; now: () => number; inWork: () => number },
   ) {
     this.#limits = limits;
-    this.#allowed = limits.handshakes;
+    this.#mostAllowed = limits.inFlight * REFUSED_EACH;
+    this.#allowed = this.#mostAllowed;
     this.#start = deps.start;
     this.#now = deps.now;
     this.#inWork = deps.inWork;
@@ -84,7 +86,7 @@ export class HandshakeGate {
 
   /** An enrollment has ended. */
   finished(): void {
-    this.#allowed = Math.min(this.#limits.handshakes, this.#allowed + ANSWERED_EACH);
+    this.#allowed = Math.min(this.#mostAllowed, this.#allowed + REFUSED_EACH);
     this.#pump();
   }
 
@@ -129,9 +131,10 @@ export class HandshakeGate {
     const key = socket.destroyed ? undefined : keyOf(socket);
     if (key === undefined) {
       socket.destroy();
+      this.#forget(neighbour);
       return;
     }
-    if (!this.#hasRoom()) this.#allowed = Math.max(0, this.#allowed - 1);
+    if (this.#underWay.size >= SPARE && !this.#hasRoom()) this.#allowed -= 1;
     neighbour.handshakes += 1;
     this.#underWay.set(key, { socket, neighbour, since: this.#now() });
     this.#start(socket);

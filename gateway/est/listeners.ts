@@ -5,9 +5,9 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
  * busy gateway lasts as long as a commit: with one socket, more newcomers than commits would wait in the kernel,
  * unseen, for seconds. Linux spreads them evenly over sockets that share a port.
  */
-const SOCKETS = process.platform === 'linux' ? 32 : 1;
+const SOCKETS = process.platform === 'linux' ? 64 : 1;
 /** Of each socket. Few: who waits here is known to nobody, and is neither refused nor taken in turn. */
-const BACKLOG = SOCKETS === 1 ? 1024 : 64;
+const BACKLOG = SOCKETS === 1 ? 1024 : 32;
 
 export type Listening = {
   /** The one that was asked for, or picked. */
