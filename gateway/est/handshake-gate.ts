@@ -105,10 +105,11 @@ export class HandshakeGate {
     if (this.#waiting > 0) this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP).unref();
   }
 
-  /** Nobody who waits is taken any more. */
+  /** Nobody is let in any more, nor waited for: who has not shaken hands has asked for nothing. */
   close(): void {
     clearInterval(this.#sweeper);
-    for (const { waiting } of this.#neighbours.values()) for (const { socket } of waiting) socket.destroy();
+    for (const { waiting } of this.#neighbours.values()) for (const { socket } of waiting.splice(0)) socket.destroy();
+    for (const { socket } of this.#underWay.values()) socket.destroy();
   }
 
   #hasPlace(): boolean {

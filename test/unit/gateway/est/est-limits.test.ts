@@ -269,7 +269,7 @@ test('says 503 to a client of a new connection while it is busy, at once', async
 });
 
 test('says 503 to all of a crowd that comes while it works on all it can, though some say nothing', async () => {
-  const gateway = await open({ inFlight: 4, silentHandshake: 60_000 });
+  const gateway = await open({ inFlight: 4, silentHandshake: 60_000, handshakeTimeout: 60_000 });
   const body = (await createCsr('device-1')).toString('base64');
   const { promise, resolve } = Promise.withResolvers<void>();
   gateway.fail.hold = promise;
@@ -353,6 +353,15 @@ test('forgives with time', async () => {
   expect((await failing()).status).toBe(401);
   expect((await failing()).status).toBe(429);
   await expect.poll(async () => (await failing()).status, { timeout: 5_000, interval: 50 }).toBe(401);
+});
+
+test('does not wait, when it closes, for those who have not shaken hands', async () => {
+  const gateway = await openEstGateway({ handshakes: 2, silentHandshake: 60_000, handshakeTimeout: 60_000 });
+  const { sockets, closed } = await holdSilent(gateway, 4);
+  const all = Promise.all(sockets.map((socket) => once(socket, 'close')));
+  await gateway.close();
+  await all;
+  expect(closed()).toBe(4);
 });
 
 test('cuts a connection that never begins its handshake, and one that stops within it', async () => {
