@@ -14,6 +14,20 @@ export function reconnectDelay(failures: number, fraction: number): number {
   return fullJitter(failures, RECONNECT_BOUNDS, fraction);
 }
 
+/** Of what a gateway asks to wait, how much longer at most: a share of it, and never less than the second it counts in. */
+const RETRY_AFTER_SPREAD = { share: 0.25, leastMs: 1000 } as const;
+
+/**
+ * Never sooner than Retry-After says, and not all at the moment it names: thousands who were refused in the same second
+ * would be back in the same second.
+ * @param fraction 0 <= fraction < 1. @returns milliseconds; 0 when nothing was asked for.
+ */
+export function spreadRetryAfter(retryAfterMs: number | undefined, fraction: number): number {
+  if (retryAfterMs === undefined || retryAfterMs <= 0) return 0;
+  const { share, leastMs } = RETRY_AFTER_SPREAD;
+  return retryAfterMs + Math.floor(fraction * Math.max(leastMs, retryAfterMs * share));
+}
+
 /** A session that ended sooner counts as a failure: two agents with one id would otherwise throw each other out in a loop. */
 export const SETTLED_SESSION_MS = 20_000;
 
@@ -27,7 +41,7 @@ const REFUSED_CANDIDATE_CAP_MS = 15 * 60_000;
 /** A certificate that lives for seconds would otherwise be asked for without a pause. */
 const RENEWAL_RETRY_LEAST_MS = 500;
 
-/** How long to wait before the next renewal attempt: what the gateway asked, or a draw that fits the lifetime. */
+/** How long to wait before the next renewal attempt: what the gateway asked and some more, or a draw that fits the lifetime. */
 export function renewalRetryDelay(options: {
   failures: number;
   /** Of the certificate to replace: a short-lived one is retried sooner. */
@@ -40,5 +54,5 @@ export function renewalRetryDelay(options: {
   const longestMs = options.candidateRefused ? REFUSED_CANDIDATE_CAP_MS : RENEWAL_RETRY_CAP_MS;
   const capMs = Math.min(longestMs, 0.02 * Math.max(0, options.lifetimeMs));
   const drawn = fullJitter(options.failures, { baseMs: RENEWAL_RETRY_BASE_MS, capMs }, options.fraction);
-  return Math.max(options.retryAfterMs ?? 0, RENEWAL_RETRY_LEAST_MS, drawn);
+  return Math.max(spreadRetryAfter(options.retryAfterMs, options.fraction), RENEWAL_RETRY_LEAST_MS, drawn);
 }

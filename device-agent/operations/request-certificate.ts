@@ -5,7 +5,7 @@ import { OID } from '#ca/pkix/oids.ts';
 import { validatePath } from '#ca/pkix/path.ts';
 import { AgentError, asAgentError, inAttempt } from '#device-agent/domain/agent-error.ts';
 import { formatAttemptId } from '#device-agent/domain/attempt-id.ts';
-import { reconnectDelay } from '#device-agent/domain/backoff.ts';
+import { reconnectDelay, spreadRetryAfter } from '#device-agent/domain/backoff.ts';
 import { readSpiffeId } from '#device-agent/domain/spiffe-id.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { EnrollmentAnswer, EnrollmentRequest, EnrollmentSession } from '#device-agent/ports/enrollment-session.ts';
@@ -104,8 +104,11 @@ export async function requestCertificate(
     } catch (thrown) {
       const error = inAttempt(asAgentError(thrown, 'STATE_BROKEN'), attemptId);
       const mayChange = error.code === 'GATEWAY_BUSY' || error.code === 'GATEWAY_UNREACHABLE';
-      const pauseMs = Math.max(error.retryAfterMs ?? 0, reconnectDelay(failures, deps.randomness.fraction()));
-      if (!mayChange || (!isWaiting && (failures >= patience || pauseMs > LONGEST_PAUSE_MS))) throw error;
+      const { retryAfterMs } = error;
+      const backoffMs = reconnectDelay(failures, deps.randomness.fraction());
+      const isTooLong = Math.max(retryAfterMs ?? 0, backoffMs) > LONGEST_PAUSE_MS;
+      if (!mayChange || (!isWaiting && (failures >= patience || isTooLong))) throw error;
+      const pauseMs = Math.max(spreadRetryAfter(retryAfterMs, deps.randomness.fraction()), backoffMs);
       failures += 1;
       hooks.onTrouble?.(error, pauseMs);
       await waitFor(deps.clock, pauseMs, { signal: hooks.signal });

@@ -14,6 +14,7 @@ import type { EstServer } from './est-server.ts';
 import { unmetHttpDemand } from './http-demands.ts';
 import type { InFlightGate } from './in-flight-gate.ts';
 import { addInformationRoutes } from './information-routes.ts';
+import type { OpenConnections } from './open-connections.ts';
 import { asGatewayError, refusalAnswer } from './refusal-answer.ts';
 import { RefusalLog } from './refusal-log.ts';
 import { addRenewalInfoRoute } from './renewal-info-route.ts';
@@ -30,7 +31,7 @@ const FOREIGN: readonly GatewayErrorCode[] = ['CERTIFICATE_UNKNOWN', 'MANUFACTUR
 export function buildEstApp(
   deps: EstDeps,
   server: EstServer,
-  { limits, inFlight }: { limits: EstLimits; inFlight: InFlightGate },
+  { limits, inFlight, open }: { limits: EstLimits; inFlight: InFlightGate; open: OpenConnections },
 ): FastifyInstance<EstServer> {
   const { clock, log } = deps;
   const callers = new CallerLimits(limits);
@@ -130,7 +131,11 @@ export function buildEstApp(
 
   function answer(request: FastifyRequest, reply: FastifyReply, { headers, ...rest }: EstAnswer): void {
     reply.hijack();
-    const isLast = !server.listening || hasUsedExporter(request.raw.socket);
+    const isLast =
+      !server.listening ||
+      hasUsedExporter(request.raw.socket) ||
+      // Who comes again over the same connection spares us a handshake, as long as there are places.
+      (rest.status === 503 && open.isCrowded(request.ip));
     const message = { ...rest, headers: { ...headers, ...(isLast ? { Connection: 'close' } : {}) } };
     const isEarly = rest.status >= 400 && !request.raw.complete;
     sendAnswer(reply.raw, request.id, message, isEarly ? discardRest(request) : undefined);

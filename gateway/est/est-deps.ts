@@ -162,12 +162,12 @@ export type EstLimits = {
 };
 
 export const DEFAULT_EST_LIMITS: EstLimits = {
-  inFlight: 128,
+  inFlight: 64,
   connections: 4096,
   connectionsPerAddress: 2048,
-  handshakes: 128,
-  handshakesPerAddress: 96,
-  handshakeWait: 5_000,
+  handshakes: 256,
+  handshakesPerAddress: 192,
+  handshakeWait: 2_000,
   silentHandshake: 1_000,
   handshakeTimeout: 5_000,
   headersTimeout: 10_000,

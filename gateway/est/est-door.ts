@@ -1,10 +1,11 @@
-import type { AddressInfo } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { buildEstApp } from './est-app.ts';
 import { DEFAULT_EST_LIMITS, type EstDeps, type EstOptions } from './est-deps.ts';
-import { createEstServer, estTlsOptions, putBeforeHandshake } from './est-server.ts';
+import { ACCEPTED, createEstServer, estTlsOptions, putBeforeHandshake } from './est-server.ts';
 import { HandshakeGate } from './handshake-gate.ts';
 import { InFlightGate } from './in-flight-gate.ts';
+import { listenTogether } from './listeners.ts';
+import { OpenConnections } from './open-connections.ts';
 
 export type EstDoor = {
   address: { host: string; port: number };
@@ -27,30 +28,24 @@ const CLOSING_TIME = 3_000;
 export async function startEstDoor(deps: EstDeps, options: EstOptions): Promise<EstDoor> {
   const limits = { ...DEFAULT_EST_LIMITS, ...options.limits };
   let { manufacturers = [] } = options;
-  const server = createEstServer(deps, estTlsOptions(options.tls, manufacturers), limits);
-  const inFlight = new InFlightGate(limits.inFlight, () => handshakes.pump());
+  const open = new OpenConnections(limits);
+  const server = createEstServer(deps, estTlsOptions(options.tls, manufacturers), { limits, open });
+  const inFlight = new InFlightGate(limits.inFlight, () => handshakes.finished());
   const handshakes = putBeforeHandshake(
     server,
     (start) => new HandshakeGate(limits, { start, now: () => deps.clock.monotonic(), inWork: () => inFlight.inside }),
   );
-  const app = buildEstApp(deps, server, { limits, inFlight });
+  const app = buildEstApp(deps, server, { limits, inFlight, open });
   await app.ready();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host: options.host, port: options.port, backlog: 1024 }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  const { port } = server.address() as AddressInfo;
+  const listening = await listenTogether(server, options, ACCEPTED);
   return {
-    address: { host: options.host, port },
+    address: { host: options.host, port: listening.port },
     reload: (tls, changed = manufacturers) => {
       server.setSecureContext(estTlsOptions(tls, changed));
       manufacturers = changed;
     },
     close: async () => {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const closed = listening.close();
       handshakes.close();
       const cut = setTimeout(() => server.closeAllConnections(), CLOSING_TIME);
       await closed;

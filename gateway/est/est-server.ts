@@ -2,15 +2,18 @@ import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { ATTEMPT_HEADER } from '#gateway/contract/est.ts';
-import { networkOf } from '#gateway/domain/network-of.ts';
 import type { EstDeps, EstLimits } from './est-deps.ts';
 import type { HandshakeGate } from './handshake-gate.ts';
 import { formatIssuerNames } from './issuer-names.ts';
+import type { OpenConnections } from './open-connections.ts';
 
 export type EstServer = Server;
 
 /** Enough for a Basic header and a proxy's additions; one header block is buffered whole. */
 const MAX_HEADER_BYTES = 16 * 1024;
+
+/** How a connection begins: nothing is read before the gate lets the handshake begin. */
+export const ACCEPTED = { pauseOnConnect: true, noDelay: true };
 
 /** What a broken HTTP request is told before the connection closes, by llhttp's or Node's error code. */
 const CLIENT_ERRORS = new Map([
@@ -22,7 +25,11 @@ const CLIENT_ERRORS = new Map([
  * The HTTPS server under the EST routes: asks for a client certificate, but lets the handshake finish without one and
  * with any (RFC 7030 4.1.2), since who may do what is judged per request; bounds time and memory of every connection.
  */
-export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: TlsOptions, limits: EstLimits): Server {
+export function createEstServer(
+  deps: Pick<EstDeps, 'log' | 'randomness'>,
+  tls: TlsOptions,
+  { limits, open }: { limits: EstLimits; open: OpenConnections },
+): Server {
   const server = createServer({
     ...tls,
     handshakeTimeout: limits.handshakeTimeout,
@@ -30,33 +37,21 @@ export function createEstServer(deps: Pick<EstDeps, 'log' | 'randomness'>, tls: 
     headersTimeout: limits.headersTimeout,
     requestTimeout: limits.requestTimeout,
     keepAliveTimeout: limits.keepAliveTimeout,
-    // Nothing is read before the gate lets the handshake begin.
-    pauseOnConnect: true,
+    ...ACCEPTED,
     // How often the two timeouts above are looked at; a quarter keeps them honest when tests make them short.
     connectionsCheckingInterval: Math.max(50, Math.min(limits.headersTimeout / 4, 2_000)),
-    noDelay: true,
     // Both are refused with words by the routes; Node by itself would answer with an empty body.
     requireHostHeader: false,
   });
-  server.maxConnections = limits.connections;
   server.maxHeadersCount = 64;
 
   server.on('checkExpectation', (request, response) => server.emit('request', request, response));
 
-  const open = new Map<string, number>();
   server.prependListener('connection', (socket: Socket) => {
-    const network = networkOf(socket.remoteAddress ?? '');
-    const count = (open.get(network) ?? 0) + 1;
-    open.set(network, count);
-    socket.once('close', () => {
-      const left = (open.get(network) ?? 1) - 1;
-      if (left > 0) open.set(network, left);
-      else open.delete(network);
-    });
-    if (count > limits.connectionsPerAddress) {
-      deps.log.debug('est connection refused: too many from one address', { address: network });
-      socket.destroy();
-    }
+    const address = socket.remoteAddress;
+    if (open.add(socket)) return;
+    deps.log.debug('est connection refused: too many are open', { address });
+    socket.destroy();
   });
 
   // Asked for once, the address is remembered by the socket: a client that resets the connection later is still known.

@@ -9,16 +9,28 @@ export type HandshakeLimits = Pick<
 
 type Neighbour = { network: string; handshakes: number; waiting: { socket: Socket; since: number }[] };
 
-/** As many handshakes always go on, so that a door that works on all it can still says 503 to some, at once. */
+/** As many handshakes always go on, so that a door whose enrollments all hang still says 503. */
 const SPARE = 8;
+/**
+ * Of a door that works on all it can: handshakes that each enrollment, as it ends, lets begin beside the one that takes
+ * its place. One with a 503 costs a quarter of an enrollment, so whoever comes at up to three times of what the door can
+ * do is answered, and however many come, a third of the time at most goes into refusing.
+ */
+const REFUSED_EACH = 2;
 /** Milliseconds between looks at who waits for too long. */
 const SWEEP = 100;
+/**
+ * Milliseconds the oldest of an address waits before its newest is served first. More come than can be answered then:
+ * in their order all would be answered late, and most after they have given up.
+ */
+const LATE = 250;
 
 /**
- * What stands before TLS. A handshake costs half of what an enrollment costs, so at more than the door can do it is
- * wasted on a request that is then refused: a new one begins only when together with those under way and the
- * enrollments in work it does not exceed what is worked on at once. The others wait, and are taken address by address
- * in turn, so that a storm from one place does not keep out the rest.
+ * What stands before TLS: a client is told 503 only after a handshake, and those must not take the time of the
+ * enrollments that are worked on. While there is room for one more enrollment every newcomer begins at once; past that
+ * each enrollment that ends lets some in to be refused. The others wait, and are taken address by address in turn, so
+ * that a storm from one place does not keep out the rest; of one address in their order, and newest first when they
+ * are late. Who waits too long is closed without a word: the oldest, in the end.
  */
 export class HandshakeGate {
   readonly #limits: HandshakeLimits;
@@ -31,6 +43,9 @@ export class HandshakeGate {
   /** By address and port of the client: the socket under TLS and the one above it agree on these only. */
   readonly #underWay = new Map<string, { socket: Socket; neighbour: Neighbour; since: number }>();
   #waiting = 0;
+  /** Handshakes that may begin although the door works on all it can. */
+  #allowed: number;
+  readonly #mostAllowed: number;
   #sweeper: NodeJS.Timeout | undefined;
 
   /** @param deps.now monotonic milliseconds @param deps.inWork how many enrollments are worked on */
@@ -39,6 +54,8 @@ export class HandshakeGate {
     deps: { start: (socket: Socket) => void; now: () => number; inWork: () => number },
   ) {
     this.#limits = limits;
+    this.#mostAllowed = limits.inFlight * REFUSED_EACH;
+    this.#allowed = this.#mostAllowed;
     this.#start = deps.start;
     this.#now = deps.now;
     this.#inWork = deps.inWork;
@@ -58,7 +75,7 @@ export class HandshakeGate {
     this.#waiting += 1;
     this.#inTurn.add(neighbour);
     socket.once('close', () => this.#ended(key, socket));
-    this.pump();
+    this.#pump();
   }
 
   /** @param socket the one that speaks TLS now */
@@ -67,13 +84,18 @@ export class HandshakeGate {
     if (key !== undefined) this.#ended(key);
   }
 
-  /** To be called whenever something has ended that others may have waited for. */
-  pump(): void {
+  /** An enrollment has ended. */
+  finished(): void {
+    this.#allowed = Math.min(this.#mostAllowed, this.#allowed + REFUSED_EACH);
+    this.#pump();
+  }
+
+  #pump(): void {
     for (const neighbour of this.#inTurn) {
       if (!this.#hasPlace()) break;
       if (neighbour.handshakes >= this.#limits.handshakesPerAddress) continue;
       this.#inTurn.delete(neighbour);
-      const next = neighbour.waiting.shift();
+      const next = this.#takeNext(neighbour.waiting);
       if (next === undefined) continue;
       this.#waiting -= 1;
       // To the end: this loop comes to it again.
@@ -83,23 +105,37 @@ export class HandshakeGate {
     if (this.#waiting > 0) this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP).unref();
   }
 
-  /** Nobody who waits is taken any more. */
+  /** Nobody is let in any more, nor waited for: who has not shaken hands has asked for nothing. */
   close(): void {
     clearInterval(this.#sweeper);
-    for (const { waiting } of this.#neighbours.values()) for (const { socket } of waiting) socket.destroy();
+    for (const { waiting } of this.#neighbours.values()) for (const { socket } of waiting.splice(0)) socket.destroy();
+    for (const { socket } of this.#underWay.values()) socket.destroy();
   }
 
   #hasPlace(): boolean {
     const { size } = this.#underWay;
-    return size < this.#limits.handshakes && (size < SPARE || size + this.#inWork() < this.#limits.inFlight);
+    return size < this.#limits.handshakes && (size < SPARE || this.#hasRoom() || this.#allowed > 0);
+  }
+
+  /** For one more enrollment, should all whose handshake is under way ask for one. */
+  #hasRoom(): boolean {
+    return this.#underWay.size + this.#inWork() < this.#limits.inFlight;
+  }
+
+  #takeNext(waiting: Neighbour['waiting']): Neighbour['waiting'][number] | undefined {
+    const [oldest] = waiting;
+    const isLate = oldest !== undefined && this.#now() - oldest.since > LATE;
+    return isLate ? waiting.pop() : waiting.shift();
   }
 
   #begin(socket: Socket, neighbour: Neighbour): void {
     const key = socket.destroyed ? undefined : keyOf(socket);
     if (key === undefined) {
       socket.destroy();
+      this.#forget(neighbour);
       return;
     }
+    if (this.#underWay.size >= SPARE && !this.#hasRoom()) this.#allowed -= 1;
     neighbour.handshakes += 1;
     this.#underWay.set(key, { socket, neighbour, since: this.#now() });
     this.#start(socket);
@@ -113,7 +149,7 @@ export class HandshakeGate {
     this.#underWay.delete(key);
     under.neighbour.handshakes -= 1;
     this.#forget(under.neighbour);
-    this.pump();
+    this.#pump();
   }
 
   /** Places are not held by those who only opened a connection, and nobody waits longer than a client has patience. */
@@ -136,7 +172,7 @@ export class HandshakeGate {
     for (const { socket, since } of this.#underWay.values()) {
       if (socket.bytesRead === 0 && now - since >= this.#limits.silentHandshake) socket.destroy();
     }
-    this.pump();
+    this.#pump();
   }
 
   #forget(neighbour: Neighbour): void {

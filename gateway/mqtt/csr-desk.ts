@@ -109,12 +109,16 @@ export class CsrDesk {
     if (csr.inWork >= limits.maxCsrsOfSession) {
       throw new GatewayError('RATE_LIMITED', 'this connection has too many requests at once', { retryAfter: 1 });
     }
-    const giveBack = this.#rates.take(callerOf(session, member), clock.monotonic());
+    const spent = this.#rates.take(callerOf(session, member), clock.monotonic());
     csr.inWork += 1;
     try {
       const answer = await this.#rates.pass(() => operations.answerCsrMessage(senderOf(session, member), request));
-      if (answer.status < 300) giveBack();
+      if (answer.status < 300) spent.giveBack();
+      else if (answer.status >= 500) spent.giveBackToNetwork();
       return answer;
+    } catch (error) {
+      if (error instanceof GatewayError && error.code === 'OVERLOADED') spent.giveBackToNetwork();
+      throw error;
     } finally {
       csr.inWork -= 1;
     }

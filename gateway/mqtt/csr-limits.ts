@@ -11,10 +11,19 @@ export type CsrRates = Pick<
 /** Beyond this many the strangers share one budget: the tables must not grow with an attacker's names. */
 const MAX_KEPT = 20_000;
 
+/** Tokens of one request, until it is known what came of it. */
+export type SpentTokens = {
+  /** It was granted. */
+  giveBack(): void;
+  /** It was not its fault. */
+  giveBackToNetwork(): void;
+};
+
 /**
  * How much asking is borne, from one identity over all its connections and from one network, and how many requests are
  * worked on at once. A request that is granted gives its tokens back: a fleet behind one address is not slowed, one
- * that is always refused is, and its neighbours are not.
+ * that is always refused is, and its neighbours are not. What fails on our side gives back that of the network: an
+ * identity that asks at once again and again is slowed, its neighbours are not.
  */
 export class CsrLimits {
   readonly #rates: CsrRates;
@@ -31,8 +40,8 @@ export class CsrLimits {
     return this.#inWork;
   }
 
-  /** @throws GatewayError RATE_LIMITED; each look costs a token. @returns how to give them back */
-  take({ identity, address }: { identity: string; address: string }, now: number): () => void {
+  /** @throws GatewayError RATE_LIMITED; each look costs a token. */
+  take({ identity, address }: { identity: string; address: string }, now: number): SpentTokens {
     const { csrBurst, csrPerSecond, csrAddressBurst, csrAddressPerSecond } = this.#rates;
     const own = bucketOf(this.#byIdentity, identity, () => new TokenBucket(csrBurst, csrPerSecond, now));
     if (!own.take(now)) throw tooMany('this device asks too often', own.secondsToNext(now));
@@ -44,9 +53,12 @@ export class CsrLimits {
     if (!network.take(now)) {
       throw tooMany('too many refused requests from this network', network.secondsToNext(now));
     }
-    return () => {
-      own.giveBack();
-      network.giveBack();
+    return {
+      giveBack: () => {
+        own.giveBack();
+        network.giveBack();
+      },
+      giveBackToNetwork: () => network.giveBack(),
     };
   }
 

@@ -42,8 +42,8 @@ async function refusalOf(work: Promise<unknown>): Promise<AgentError> {
 }
 
 /** Waits as long as is asked for, without the time. */
-function patient(waits: number[] = []): AgentDeps {
-  const deps = memoryAgent({ randomness: memoryAgentRandomness() });
+function patient(waits: number[] = [], fraction = 0): AgentDeps {
+  const deps = memoryAgent({ randomness: memoryAgentRandomness(fraction) });
   return { ...deps, clock: { ...deps.clock, wait: waitFor(waits, deps) } };
 }
 
@@ -57,9 +57,9 @@ function waitFor(waits: number[], { clock }: AgentDeps): AgentDeps['clock']['wai
 }
 
 let drawn = 0;
-function memoryAgentRandomness() {
+function memoryAgentRandomness(fraction: number) {
   return {
-    fraction: () => 0,
+    fraction: () => fraction,
     bytes: (count: number) => {
       drawn += 1;
       return Buffer.alloc(count, drawn);
@@ -153,15 +153,15 @@ describe('enroll with a claim over MQTT', () => {
     expect(second?.attemptId).not.toBe(first?.attemptId);
   });
 
-  test('comes back later when the gateway is busy, as long as it asks for', async () => {
+  test('comes back later when the gateway is busy, after as long as it asks for and a draw', async () => {
     let asked = 0;
     gateway.decide = () => {
       asked += 1;
       return asked === 1 ? { status: 503, body: 'OVERLOADED: too much', headers: { 'Retry-After': '3' } } : 'issue';
     };
     const waits: number[] = [];
-    await enroll(patient(waits), { claim: await claimOf(gateway) });
-    expect(waits).toContain(3000);
+    await enroll(patient(waits, 0.5), { claim: await claimOf(gateway) });
+    expect(waits).toContain(3500);
   });
 
   test('says what to do when the claim is not let in', async () => {

@@ -1,6 +1,6 @@
 import { assert, double, nat, property } from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { fullJitter, reconnectDelay, renewalRetryDelay } from '#device-agent/domain/backoff.ts';
+import { fullJitter, reconnectDelay, renewalRetryDelay, spreadRetryAfter } from '#device-agent/domain/backoff.ts';
 import { planGenerations } from '#device-agent/domain/generation-plan.ts';
 import {
   localRenewalMoment,
@@ -82,11 +82,25 @@ describe('backing off', () => {
     expect(fullJitter(40, { baseMs: 1000, capMs: 300_000 }, 0.1)).toBe(30_000);
     expect(fullJitter(40, { baseMs: 1000, capMs: 300_000 }, 0.9)).toBe(270_000);
   });
+  test.each([
+    [undefined, 0.9, 0],
+    [2_000, 0, 2_000],
+    [2_000, 0.5, 2_500],
+    [2_000, 0.999, 2_999],
+    [3_600_000, 0, 3_600_000],
+    [3_600_000, 0.5, 4_050_000],
+  ])(
+    'after Retry-After %s and a draw of %d takes %i ms: never sooner, and not all at once',
+    (asked, fraction, expected) => {
+      expect(spreadRetryAfter(asked, fraction)).toBe(expected);
+    },
+  );
   test('of a renewal fits the lifetime and honours Retry-After', () => {
     const base = { failures: 20, fraction: 0.999, retryAfterMs: undefined, candidateRefused: false };
     expect(renewalRetryDelay({ ...base, lifetimeMs: 365 * DAY })).toBeLessThanOrEqual(3600_000);
     expect(renewalRetryDelay({ ...base, lifetimeMs: 3600_000 })).toBeLessThanOrEqual(72_000);
-    expect(renewalRetryDelay({ ...base, lifetimeMs: 3600_000, retryAfterMs: 500_000 })).toBe(500_000);
+    expect(renewalRetryDelay({ ...base, lifetimeMs: 3600_000, retryAfterMs: 500_000 })).toBe(624_875);
+    expect(renewalRetryDelay({ ...base, fraction: 0, lifetimeMs: 3600_000, retryAfterMs: 500_000 })).toBe(500_000);
     expect(renewalRetryDelay({ ...base, lifetimeMs: -5 })).toBe(500);
   });
   test('of a renewal whose certificate was not let in grows to a quarter of an hour and no further', () => {

@@ -223,13 +223,17 @@ test('lets go of connections that say nothing as soon as somebody waits for thei
 test('has a newcomer wait while others shake hands, and counts none that has ended', async () => {
   const gateway = await open({ handshakes: 2, silentHandshake: 60_000 });
   for (let turn = 0; turn < 5; turn += 1) expect((await callEst(gateway, CACERTS)).status).toBe(200);
+  const agent = new Agent({ keepAlive: true });
+  expect((await callEst(gateway, CACERTS, { agent })).status).toBe(200);
   const { sockets } = await holdSilent(gateway, 2);
   let answered = false;
   const waiting = callEst(gateway, CACERTS).then((response) => {
     answered = true;
     return response;
   });
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  // Over a connection that is there already: each answer is at least one turn of the door's event loop.
+  for (let turn = 0; turn < 30; turn += 1) expect((await callEst(gateway, CACERTS, { agent })).status).toBe(200);
+  agent.destroy();
   expect(answered).toBe(false);
   sockets[0]?.destroy();
   expect((await waiting).status).toBe(200);
@@ -262,6 +266,43 @@ test('says 503 to a client of a new connection while it is busy, at once', async
   expect(performance.now() - started).toBeLessThan(500);
   resolve();
   await Promise.all(held);
+});
+
+test('says 503 to all of a crowd that comes while it works on all it can, though some say nothing', async () => {
+  const gateway = await open({ inFlight: 4, silentHandshake: 60_000, handshakeTimeout: 60_000 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
+  const held = Array.from({ length: 4 }, enroll);
+  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(4);
+  // As many as shake hands while nothing else is possible.
+  await holdSilent(gateway, 8);
+  const refused = await Promise.all(Array.from({ length: 8 }, enroll));
+  expect(new Set(refused.map(({ status }) => status))).toEqual(new Set([503]));
+  for (const { headers } of refused) expect(Number(headers['retry-after'])).toBeGreaterThan(0);
+  resolve();
+  expect((await Promise.all(held)).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  expect((await enroll()).status).toBe(200);
+});
+
+test.each([
+  ['keeps', 'keep-alive', 8],
+  ['closes', 'close', 2],
+])('%s the connection of one it says 503 to: the places decide', async (_, connection, connections) => {
+  const gateway = await open({ inFlight: 1, connections });
+  const body = (await createCsr('device-1')).toString('base64');
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const agent = new Agent({ keepAlive: true });
+  const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body, agent });
+  const held = enroll();
+  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(1);
+  const refused = await enroll();
+  expect([refused.status, refused.headers.connection]).toEqual([503, connection]);
+  resolve();
+  expect((await held).headers.connection).toBe('keep-alive');
+  agent.destroy();
 });
 
 test('turns away for lack of room without having looked at the CSR', async () => {
@@ -312,6 +353,13 @@ test('forgives with time', async () => {
   expect((await failing()).status).toBe(401);
   expect((await failing()).status).toBe(429);
   await expect.poll(async () => (await failing()).status, { timeout: 5_000, interval: 50 }).toBe(401);
+});
+
+test('does not wait, when it closes, for those who have not shaken hands', async () => {
+  const gateway = await openEstGateway({ handshakes: 2, silentHandshake: 60_000, handshakeTimeout: 60_000 });
+  const { closed } = await holdSilent(gateway, 4);
+  await gateway.close();
+  await expect.poll(closed, { timeout: 3_000, interval: 5 }).toBe(4);
 });
 
 test('cuts a connection that never begins its handshake, and one that stops within it', async () => {
@@ -383,6 +431,16 @@ test.each([
 ])('serves %s', async (_, lines) => {
   const text = (await exchangeBytes(await open(), `GET ${CACERTS} ${lines}\r\n`)).toString();
   expect(text).toMatch(/^(HTTP\/1\.1 100 Continue\r\n\r\n)?HTTP\/1\.[01] 200 /);
+});
+
+test('closes what is more than it has places for', async () => {
+  const gateway = await open({ connections: 3 });
+  const sockets = Array.from({ length: 5 }, () => connectTcp(gateway.port, '127.0.0.1'));
+  let closed = 0;
+  for (const socket of sockets) socket.on('error', () => {}).on('close', () => (closed += 1));
+  await expect.poll(() => closed, { timeout: 3_000, interval: 5 }).toBe(2);
+  for (const socket of sockets) socket.destroy();
+  await expect.poll(async () => (await callEst(gateway, CACERTS).catch(() => ({ status: 0 }))).status).toBe(200);
 });
 
 test('keeps places free when one address opens many connections', async () => {

@@ -425,6 +425,34 @@ describe('bounds', () => {
     second.destroy();
   });
 
+  test.each([
+    ['it works on all it can', undefined],
+    ['it fails itself', 'STORE_UNAVAILABLE'],
+  ])('a network is not slowed for what the gateway refused because %s', async (_, code) => {
+    await reopen({ maxCsrsInWork: code === undefined ? 1 : 10, csrAddressBurst: 3, csrAddressPerSecond: 0.001 });
+    const held = Promise.withResolvers<CsrAnswer>();
+    door.answer = async (_sender, { requestId }) =>
+      code === undefined || requestId === 'held' ? await held.promise : answerOf(requestId, 503, code);
+    const first = await enroller();
+    await first.subscribe(CERTIFICATE);
+    await first.publish(CSR, csrMessage('held'));
+    await door.until(() => door.asked.length === 1);
+    const other = await door.claim('press-2');
+    const second = await enroller(other.credential, 'press-2');
+    await second.subscribe('v1/enroll/press-2/in/certificate');
+    for (let i = 0; i < 6; i += 1) {
+      await second.publish('v1/enroll/press-2/out/csr', csrMessage(`r-${i}`));
+      expect(await answer(second, 'v1/enroll/press-2/in/certificate')).toMatchObject({
+        requestId: `r-${i}`,
+        status: 503,
+        code: code ?? 'OVERLOADED',
+      });
+    }
+    held.resolve(answerOf('held', 200, 'ISSUED'));
+    first.destroy();
+    second.destroy();
+  });
+
   test('one connection may not have more than a few CSRs worked on', async () => {
     await reopen({ maxCsrsOfSession: 2 });
     const held = Promise.withResolvers<CsrAnswer>();
