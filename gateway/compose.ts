@@ -70,6 +70,7 @@ import { loadWebhookOptions } from './runtime/webhook-options.ts';
 import { prepareSockets } from './socket-folder.ts';
 import { keepAuthorityCertificates, startAuthority, waitForAuthority } from './start-authority.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
+import { succeedWorker } from './succeed-worker.ts';
 import { mqttTls, serverTls } from './tls-material.ts';
 import { TrustedManufacturers } from './trusted-manufacturers.ts';
 import { startStatusDoor } from './validation/status-door.ts';
@@ -85,7 +86,7 @@ const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
 const PRUNE_EVERY_MS = 60_000;
 const CAMPAIGN_EVERY_MS = 250;
-const CAMPAIGN_LEASE_MS = 10_000;
+const SHORT_LEASE_MS = 10_000;
 const PLAN_EVERY_MS = 15_000;
 const TRUST_REPORTS_EVERY_MS = 1_000;
 const HOUR_MS = 3_600_000;
@@ -125,6 +126,12 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   await requireFreePorts(config);
   const store = await openSqliteStore(inDataFolder(config, DATA_FOLDER.database));
   stops.push(() => store.close());
+  const worker = await succeedWorker({ store, random }, inDataFolder(config, DATA_FOLDER.worker));
+  const leases = new WorkLeases({ store, clock, log }, { holder: worker });
+  // Not long: devices wait for their turn, and revocations for their list, when another process takes it up.
+  const shortLeases = new WorkLeases({ store, clock, log }, { holder: worker, lifeMs: SHORT_LEASE_MS });
+  stops.push(() => shortLeases.release());
+  stops.push(() => leases.release());
   const background = new BackgroundWrites({ store, log }, SESSION_RECORDS);
   stops.push(() => background.flush());
   const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
@@ -191,7 +198,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     crlValidity: config.crlHours * HOUR_MS,
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
-  const revocations = new RevocationPublisher(shared);
+  const revocations = new RevocationPublisher({ ...shared, leases: shortLeases });
   const revocationJobs = new RevocationJobs({ ...shared, revocations });
   const ocsp = await openOcspService(shared, { folder: inDataFolder(config, DATA_FOLDER.gatewayKeys), description });
   revocations.onChanged = (serials) => ocsp.responder.forget(serials);
@@ -203,8 +210,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   await shared.renewals.load();
   await planUnplanned(shared);
   // Before a device can ask: the windows that passed while this gateway was down are planned anew.
-  const worker = random.id('w');
-  await keepRenewalPlan(shared);
+  const keepPlan = leases.only('renewal plan', async () => void (await keepRenewalPlan(shared)));
+  await keepPlan();
   // Without a CRL the gateway still knows who is revoked; readiness says what is wrong and the sweep tries again.
   await revocations.publish().catch((error: unknown) => log.error('no CRL at the start', { error: String(error) }));
 
@@ -353,10 +360,9 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     isAuthorityUp: () => authority.describe().then(() => true),
   });
 
-  const leases = new WorkLeases(shared, { holder: worker });
-  stops.push(() => leases.release());
-  const sweepAll = leases.only('sweep', () => sweep({ ...shared, revocations }));
+  const sweepAll = leases.only('sweep', () => sweep(shared));
   work.add('sweep', SWEEP_EVERY_MS, sweepAll);
+  work.add('status lists', SWEEP_EVERY_MS, () => revocations.turn());
   const reconcile = leases.only('reconcile', () => reconcileEnrollments(shared, { settled: false }));
   work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
   const prune = leases.only('history', () => pruneHistory(shared));
@@ -371,12 +377,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   });
   work.add('ocsp', RECONCILE_EVERY_MS, () => ocsp.refresh());
   const campaigns = new RenewalCampaignWorker(shared);
-  // Not long: devices wait for their turn when another process takes it up.
-  const campaignLease = new WorkLeases(shared, { holder: worker, lifeMs: CAMPAIGN_LEASE_MS });
-  stops.push(() => campaignLease.release());
-  const tellDevices = campaignLease.only('renewal campaigns', () => campaigns.turn());
+  const tellDevices = shortLeases.only('renewal campaigns', () => campaigns.turn());
   work.add('renewal campaigns', CAMPAIGN_EVERY_MS, tellDevices);
-  const keepPlan = leases.only('renewal plan', async () => void (await keepRenewalPlan(shared)));
   work.add('renewal plan', PLAN_EVERY_MS, async () => {
     await keepPlan();
     await shared.renewals.keepRate();

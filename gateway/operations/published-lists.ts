@@ -32,6 +32,11 @@ export class PublishedLists {
     return this.findNamed('full', this.#issuers.inUse);
   }
 
+  /** 0 when there is none. */
+  get highestNumber(): number {
+    return Math.max(0, ...this.all().map(({ number }) => number));
+  }
+
   all(): PublishedList[] {
     return [...this.#lists.values()];
   }

@@ -4,14 +4,15 @@ import { first } from './migrations/0001-first.ts';
 import { tpm } from './migrations/0002-tpm.ts';
 import { enrollmentWays } from './migrations/0003-enrollment-ways.ts';
 import { fleet } from './migrations/0004-fleet.ts';
+import { due } from './migrations/0007-due.ts';
 import type { ColumnTypes, Migration } from './migrations/migration.ts';
 import type { Database } from './schema.ts';
 
 /** In order; only ever appended to. */
-const MIGRATIONS: readonly Migration[] = [first, tpm, enrollmentWays, fleet];
+const MIGRATIONS: readonly Migration[] = [first, tpm, enrollmentWays, fleet, due];
 
 /** The schema this version of the code reads and writes. */
-const SCHEMA_VERSION = MIGRATIONS.length;
+const SCHEMA_VERSION = Math.max(...MIGRATIONS.map(({ number }) => number));
 
 /**
  * Brings the schema to SCHEMA_VERSION. The caller holds one transaction around it that keeps every other writer out, so
@@ -38,7 +39,11 @@ export async function migrate(db: Kysely<Database>, types: ColumnTypes): Promise
         'start the version that made it, or restore the backup from before the upgrade',
     );
   }
-  for (const migration of MIGRATIONS.slice(newest?.number ?? 0)) {
+  // By name and not by the highest number alone: numbers were given out to work that was done side by side.
+  const done = new Set(
+    (await db.selectFrom('schema_migrations').select('number').execute()).map(({ number }) => number),
+  );
+  for (const migration of MIGRATIONS.filter(({ number }) => !done.has(number))) {
     await migration.up(db as unknown as Kysely<unknown>, types);
     await db.insertInto('schema_migrations').values({ number: migration.number, name: migration.name }).execute();
   }
