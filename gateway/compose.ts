@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { statusPathsOf } from '#ca/issuance/issuer.ts';
 import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
-import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
@@ -26,6 +26,7 @@ import {
   recordEnrollmentSessionClosed,
   recordEnrollmentSessionOpened,
 } from '#gateway/operations/enrollment-session-records.ts';
+import { keepExpiryAlarms } from '#gateway/operations/keep-expiry-alarms.ts';
 import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
@@ -285,11 +286,17 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     authority,
     clock,
     ownCertificates: () => [
-      { name: 'server', notAfter: identities.server.certificate.notAfter },
-      { name: 'notice-signer', notAfter: identities.noticeSigner.certificate.notAfter },
+      { ...datesOf(identities.server.certificate), name: 'server' },
+      { ...datesOf(identities.noticeSigner.certificate), name: 'notice-signer' },
       ...ocsp.describe(),
     ],
     revocations,
+    trustBook,
+    readRootCrl: rootCrlFile(
+      inDataFolder(config, DATA_FOLDER.rootCrl),
+      () => anchorsOf(trustBook.trust).map(({ der }) => der),
+      log,
+    ),
   };
   const operations = bindOperatorOperations({
     ...shared,
@@ -345,11 +352,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   statusDoor.setReady({
     describeAuthority: () => trustBook.description,
     findList: (scopeName, issuerKeyId) => revocations.lists.findNamed(scopeName, issuerKeyId),
-    readRootCrl: rootCrlFile(
-      inDataFolder(config, DATA_FOLDER.rootCrl),
-      () => anchorsOf(trustBook.trust).map(({ der }) => der),
-      log,
-    ),
+    readRootCrl: health.readRootCrl,
     answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
   });
@@ -367,6 +370,9 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
   const prune = leases.only('history', () => pruneHistory(shared));
   work.add('history', PRUNE_EVERY_MS, prune);
+  const keepExpiry = leases.only('expiry alarms', () => keepExpiryAlarms({ ...health, log }));
+  await keepExpiry();
+  work.add('expiry alarms', REFRESH_EVERY_MS, keepExpiry);
   work.add('deny set', PRUNE_EVERY_MS, async () => denySet.prune(clock.now()));
   work.add('clone rules', PRUNE_EVERY_MS, async () => void (await shared.cloneRules.load(store)));
   work.add('own certificates', REFRESH_EVERY_MS, async () => {
@@ -411,6 +417,10 @@ async function writeRunFile(config: GatewayConfig, content: RunFile, stops: (() 
   const path = inDataFolder(config, DATA_FOLDER.runFile);
   await writeDurableFile(path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
   stops.push(() => rm(path, { force: true }));
+}
+
+function datesOf({ notBefore, notAfter }: Certificate): { notBefore: number; notAfter: number } {
+  return { notBefore, notAfter };
 }
 
 /** Two gateways on one folder would each believe to know all sessions. */

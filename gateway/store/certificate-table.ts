@@ -179,7 +179,7 @@ export function certificateTable(scope: QueryScope): CertificateTable {
     },
     async countRenewalsByMinute(first: number, end: number): Promise<Map<number, number>> {
       const rows = await scope.all(COUNT_BY_MINUTE, { first, end });
-      return new Map(rows.map(({ minute, certificates }) => [Number(minute), Number(certificates)]));
+      return new Map(rows.map(({ minute, certificates }) => [minute, Number(certificates)]));
     },
     listDue: (now: number, limit: number) => scope.all(LIST_DUE, { now, limit }),
   };
