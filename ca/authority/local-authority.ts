@@ -77,6 +77,11 @@ class LocalAuthority implements SucceededAuthority {
     return this.describe();
   }
 
+  async discardIssuer(keyId: string): Promise<AuthorityDescription> {
+    await this.#ring.discard(keyId);
+    return this.describe();
+  }
+
   async issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer> {
     signal?.throwIfAborted();
     const { serial } = order;

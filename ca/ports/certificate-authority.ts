@@ -59,6 +59,11 @@ export interface SucceededAuthority extends CertificateAuthority {
    * older one. Asked again for the one that issues: nothing happens.
    */
   activateIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription>;
+  /**
+   * One that came after the one in use, and has never issued, goes with its keys. Asked again: nothing happens.
+   * @throws AuthorityError ISSUER_REFUSED for one that issues or has issued
+   */
+  discardIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription>;
 }
 
 export type AuthorityErrorCode =

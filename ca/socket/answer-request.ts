@@ -49,6 +49,8 @@ async function answer(authority: SucceededAuthority, request: Request, attachmen
       return described(id, await authority.describe());
     case 'activateIssuer':
       return described(id, await authority.activateIssuer(request.keyId));
+    case 'discardIssuer':
+      return described(id, await authority.discardIssuer(request.keyId));
     case 'issue':
       return given(id, await authority.issue({ ...request.order, publicKey: attachment }));
     case 'findIssued':

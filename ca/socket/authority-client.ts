@@ -54,6 +54,10 @@ class AuthorityClient implements SucceededAuthority {
     return descriptionIn(await this.#call({ method: 'activateIssuer', keyId }, undefined, signal));
   }
 
+  async discardIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription> {
+    return descriptionIn(await this.#call({ method: 'discardIssuer', keyId }, undefined, signal));
+  }
+
   async issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer> {
     const { publicKey, ...rest } = order;
     return (await this.#call({ method: 'issue', order: rest }, publicKey, signal)).attachment;

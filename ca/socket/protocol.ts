@@ -45,6 +45,7 @@ export const requestSchema = z.discriminatedUnion('method', [
   z.strictObject({ id, method: z.literal('issue'), order: orderSchema }),
   z.strictObject({ id, method: z.literal('findIssued'), serial }),
   z.strictObject({ id, method: z.literal('activateIssuer'), keyId: name }),
+  z.strictObject({ id, method: z.literal('discardIssuer'), keyId: name }),
   /** The entries are the attachment. */
   z.strictObject({
     id,

@@ -158,6 +158,7 @@ export class RevocationPublisher {
     const description = await authority.describe();
     const issuers = listIssuers(description, clock.now());
     const first = description.issuers?.[0]?.keyId;
+    if (description.issuers !== undefined) this.lists.keepOnly(description.issuers.map(({ keyId }) => keyId));
     const isBuilder = await leases.run(LEASE, async () => {
       await this.#index.useShards(description.crlShards ?? 1, clock.now());
       await this.#readOn(issuers, first);

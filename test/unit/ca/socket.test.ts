@@ -335,6 +335,7 @@ function methodsOf(authority: SucceededAuthority): SucceededAuthority {
     findIssued: (serial) => authority.findIssued(serial),
     signCrl: (order) => authority.signCrl(order),
     activateIssuer: (keyId) => authority.activateIssuer(keyId),
+    discardIssuer: (keyId) => authority.discardIssuer(keyId),
   };
 }
 
