@@ -7,6 +7,7 @@ import { clearDiscarded } from '#ca/ceremony/discard-generation.ts';
 import { createFileIssuerStore, openGeneration } from '#ca/ceremony/file-issuer-store.ts';
 import { type CaGenerationFolder, findIssuing, showIssuing } from '#ca/ceremony/generation-folders.ts';
 import { type FileJournal, openFileJournal } from '#ca/keys/file-journal.ts';
+import { keptListFiles } from '#ca/keys/kept-list-files.ts';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import type { StoredIssuer } from '#ca/ports/issuer-store.ts';
 import { type AuthorityServer, listenAuthority } from '#ca/socket/authority-server.ts';
@@ -49,6 +50,7 @@ export async function serveAuthority(options: ServeOptions): Promise<RunningAuth
       ...oldest,
       successors: createFileIssuerStore(options),
       journal,
+      lists: keptListFiles(join(dir, AUTHORITY_FILES.lists)),
       trustDomain,
       clock: Date.now,
       ...(statusUrl !== undefined && { statusUrl }),

@@ -32,6 +32,7 @@ import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
+import { keepJournalPosition } from '#gateway/operations/reconcile-restored.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
@@ -206,7 +207,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   const trustReports = new TrustReports(shared);
   const work = new RecurringWork(log);
 
-  await recover(shared);
+  const knowsJournal = await recover(shared);
   await shared.cloneRules.load(store);
   await shared.renewals.load();
   await planUnplanned(shared);
@@ -368,6 +369,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   work.add('status lists', SWEEP_EVERY_MS, () => revocations.turn());
   const reconcile = leases.only('reconcile', () => reconcileEnrollments(shared, { settled: false }));
   work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
+  if (knowsJournal) work.add('journal', RECONCILE_EVERY_MS, leases.only('journal', () => keepJournalPosition(shared)));
   const prune = leases.only('history', () => pruneHistory(shared));
   work.add('history', PRUNE_EVERY_MS, prune);
   const keepExpiry = leases.only('expiry alarms', () => keepExpiryAlarms({ ...health, log }));

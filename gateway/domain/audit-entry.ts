@@ -55,6 +55,8 @@ type AuditAction =
   | 'certificate.expired'
   | 'certificate.revoked'
   | 'certificate.released'
+  | 'certificate.recovered'
+  | 'store.restored'
   | 'session.opened'
   | 'session.refused'
   | 'session.closed'

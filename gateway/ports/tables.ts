@@ -74,6 +74,8 @@ export interface EnrollmentTable {
   listByKey(deviceId: DeviceId, spkiSha256: string): Promise<Enrollment[]>;
   /** First enrollments of devices of the group, begun at or after `since`. */
   countFirstSince(group: string, since: number): Promise<number>;
+  /** Whether one was ever begun for this serial, however it ended. */
+  hasSerial(serial: SerialNumber): Promise<boolean>;
   /** As listUnfinished, of one device. */
   listUnfinishedByDevice(deviceId: DeviceId): Promise<Enrollment[]>;
   /** Recorded, but without a certificate: to be reconciled with the authority after a crash. */

@@ -18,6 +18,8 @@ export const due: Migration = {
       .on('certificates')
       .columns(['issuer_key_id', 'serial'])
       .execute();
+    // What the authority has signed is looked up by its serial after a restore.
+    await db.schema.createIndex('enrollments_serial').on('enrollments').column('serial').execute();
     // By minute: the calendar of renewals is counted out of the index alone, without sorting.
     await sql`
       create index certificates_renew_minute on certificates (state, (renew_from / 60000))

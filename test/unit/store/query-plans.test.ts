@@ -37,6 +37,7 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'tickets.list after one': ({ tickets }) => tickets.list({ ...page, after: 't-1' }),
   'enrollments.find': ({ enrollments }) => enrollments.find('a-1'),
   'enrollments.listByKey': ({ enrollments }) => enrollments.listByKey(device, 'x'),
+  'enrollments.hasSerial': ({ enrollments }) => enrollments.hasSerial(serialOf(1)),
   'enrollments.listUnfinished': ({ enrollments }) => enrollments.listUnfinished(10),
   'certificates.find': ({ certificates }) => certificates.find('00'),
   'certificates.update': ({ certificates }) => certificates.update(serialOf(1), { state: 'active' }),
