@@ -3,9 +3,11 @@ import type { Logger } from 'pino';
 import { openLocalAuthority } from '#ca/authority/local-authority.ts';
 import { readAuthorityFolder } from '#ca/ceremony/authority-folder.ts';
 import { AUTHORITY_FILES } from '#ca/ceremony/ceremony-files.ts';
+import { clearDiscarded } from '#ca/ceremony/discard-generation.ts';
 import { createFileIssuerStore, openGeneration } from '#ca/ceremony/file-issuer-store.ts';
 import { type CaGenerationFolder, findIssuing, showIssuing } from '#ca/ceremony/generation-folders.ts';
 import { type FileJournal, openFileJournal } from '#ca/keys/file-journal.ts';
+import { keptListFiles } from '#ca/keys/kept-list-files.ts';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import type { StoredIssuer } from '#ca/ports/issuer-store.ts';
 import { type AuthorityServer, listenAuthority } from '#ca/socket/authority-server.ts';
@@ -42,11 +44,13 @@ export async function serveAuthority(options: ServeOptions): Promise<RunningAuth
   const socket = resolve(options.socket);
   try {
     // Under the lock: a power cut may have come between the two steps of an activation.
+    await clearDiscarded(dir);
     if (generations.length > 1) await showIssuing(dir, await findIssuing(dir, generations));
     const authority = await openLocalAuthority({
       ...oldest,
       successors: createFileIssuerStore(options),
       journal,
+      lists: keptListFiles(join(dir, AUTHORITY_FILES.lists)),
       trustDomain,
       clock: Date.now,
       ...(statusUrl !== undefined && { statusUrl }),

@@ -1,6 +1,7 @@
 import {
   activateCa,
   announceCa,
+  discardCa,
   listRolloverDevices,
   type RolloverDeps,
   retireCa,
@@ -14,6 +15,7 @@ export function bindCaRolloverOperations(deps: RolloverDeps): CaRolloverOperatio
     showCaRollover: () => showRollover(deps),
     listCaRolloverDevices: (query) => listRolloverDevices(deps, query),
     announceCa: (order) => announceCa(deps, order),
+    discardCa: (order) => discardCa(deps, order),
     activateCa: (order) => activateCa(deps, order),
     taintCa: (order) => taintCa(deps, order),
     retireCa: (order) => retireCa(deps, order),

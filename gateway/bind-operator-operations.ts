@@ -1,5 +1,6 @@
 import { type AddDeviceDeps, addDevice, addTicket } from '#gateway/operations/add-device.ts';
 import type { RolloverDeps } from '#gateway/operations/ca-rollover.ts';
+import { checkExpiry, type ExpiryDeps } from '#gateway/operations/check-expiry.ts';
 import { checkHealth, type HealthDeps } from '#gateway/operations/check-health.ts';
 import { type ClaimDeps, claimTicket } from '#gateway/operations/claim-ticket.ts';
 import {
@@ -45,6 +46,7 @@ export type BoundDeps = AddDeviceDeps &
   OrderRenewalDeps &
   OrderRevocationDeps &
   HealthDeps &
+  ExpiryDeps &
   ClaimDeps &
   ManufacturerDeps &
   RegistrarDeps &
@@ -100,6 +102,6 @@ export function bindOperatorOperations(deps: BoundDeps): OperatorOperations {
     ...bindRenewalOperations(deps),
     ...bindCaRolloverOperations(deps),
     describeCa: () => describeCa(deps),
-    checkHealth: () => checkHealth(deps),
+    checkHealth: async () => [...(await checkHealth(deps)), ...(await checkExpiry(deps))],
   };
 }

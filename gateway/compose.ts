@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { statusPathsOf } from '#ca/issuance/issuer.ts';
 import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
-import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
@@ -26,11 +26,13 @@ import {
   recordEnrollmentSessionClosed,
   recordEnrollmentSessionOpened,
 } from '#gateway/operations/enrollment-session-records.ts';
+import { keepExpiryAlarms } from '#gateway/operations/keep-expiry-alarms.ts';
 import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
+import { keepJournalPosition } from '#gateway/operations/reconcile-restored.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
@@ -70,6 +72,7 @@ import { loadWebhookOptions } from './runtime/webhook-options.ts';
 import { prepareSockets } from './socket-folder.ts';
 import { keepAuthorityCertificates, startAuthority, waitForAuthority } from './start-authority.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
+import { succeedWorker } from './succeed-worker.ts';
 import { mqttTls, serverTls } from './tls-material.ts';
 import { TrustedManufacturers } from './trusted-manufacturers.ts';
 import { startStatusDoor } from './validation/status-door.ts';
@@ -85,7 +88,7 @@ const RECONCILE_EVERY_MS = 30_000;
 const REFRESH_EVERY_MS = 10 * 60_000;
 const PRUNE_EVERY_MS = 60_000;
 const CAMPAIGN_EVERY_MS = 250;
-const CAMPAIGN_LEASE_MS = 10_000;
+const SHORT_LEASE_MS = 10_000;
 const PLAN_EVERY_MS = 15_000;
 const TRUST_REPORTS_EVERY_MS = 1_000;
 const HOUR_MS = 3_600_000;
@@ -125,6 +128,12 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   await requireFreePorts(config);
   const store = await openSqliteStore(inDataFolder(config, DATA_FOLDER.database));
   stops.push(() => store.close());
+  const worker = await succeedWorker({ store, random }, inDataFolder(config, DATA_FOLDER.worker));
+  const leases = new WorkLeases({ store, clock, log }, { holder: worker });
+  // Not long: devices wait for their turn, and revocations for their list, when another process takes it up.
+  const shortLeases = new WorkLeases({ store, clock, log }, { holder: worker, lifeMs: SHORT_LEASE_MS });
+  stops.push(() => shortLeases.release());
+  stops.push(() => leases.release());
   const background = new BackgroundWrites({ store, log }, SESSION_RECORDS);
   stops.push(() => background.flush());
   const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
@@ -191,20 +200,20 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     crlValidity: config.crlHours * HOUR_MS,
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
-  const revocations = new RevocationPublisher(shared);
+  const revocations = new RevocationPublisher({ ...shared, leases: shortLeases });
   const revocationJobs = new RevocationJobs({ ...shared, revocations });
   const ocsp = await openOcspService(shared, { folder: inDataFolder(config, DATA_FOLDER.gatewayKeys), description });
   revocations.onChanged = (serials) => ocsp.responder.forget(serials);
   const trustReports = new TrustReports(shared);
   const work = new RecurringWork(log);
 
-  await recover(shared);
+  const knowsJournal = await recover(shared);
   await shared.cloneRules.load(store);
   await shared.renewals.load();
   await planUnplanned(shared);
   // Before a device can ask: the windows that passed while this gateway was down are planned anew.
-  const worker = random.id('w');
-  await keepRenewalPlan(shared);
+  const keepPlan = leases.only('renewal plan', async () => void (await keepRenewalPlan(shared)));
+  await keepPlan();
   // Without a CRL the gateway still knows who is revoked; readiness says what is wrong and the sweep tries again.
   await revocations.publish().catch((error: unknown) => log.error('no CRL at the start', { error: String(error) }));
 
@@ -278,11 +287,17 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     authority,
     clock,
     ownCertificates: () => [
-      { name: 'server', notAfter: identities.server.certificate.notAfter },
-      { name: 'notice-signer', notAfter: identities.noticeSigner.certificate.notAfter },
+      { ...datesOf(identities.server.certificate), name: 'server' },
+      { ...datesOf(identities.noticeSigner.certificate), name: 'notice-signer' },
       ...ocsp.describe(),
     ],
     revocations,
+    trustBook,
+    readRootCrl: rootCrlFile(
+      inDataFolder(config, DATA_FOLDER.rootCrl),
+      () => anchorsOf(trustBook.trust).map(({ der }) => der),
+      log,
+    ),
   };
   const operations = bindOperatorOperations({
     ...shared,
@@ -338,11 +353,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   statusDoor.setReady({
     describeAuthority: () => trustBook.description,
     findList: (scopeName, issuerKeyId) => revocations.lists.findNamed(scopeName, issuerKeyId),
-    readRootCrl: rootCrlFile(
-      inDataFolder(config, DATA_FOLDER.rootCrl),
-      () => anchorsOf(trustBook.trust).map(({ der }) => der),
-      log,
-    ),
+    readRootCrl: health.readRootCrl,
     answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
   });
@@ -353,14 +364,17 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     isAuthorityUp: () => authority.describe().then(() => true),
   });
 
-  const leases = new WorkLeases(shared, { holder: worker });
-  stops.push(() => leases.release());
-  const sweepAll = leases.only('sweep', () => sweep({ ...shared, revocations }));
+  const sweepAll = leases.only('sweep', () => sweep(shared));
   work.add('sweep', SWEEP_EVERY_MS, sweepAll);
+  work.add('status lists', SWEEP_EVERY_MS, () => revocations.turn());
   const reconcile = leases.only('reconcile', () => reconcileEnrollments(shared, { settled: false }));
   work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
+  if (knowsJournal) work.add('journal', RECONCILE_EVERY_MS, leases.only('journal', () => keepJournalPosition(shared)));
   const prune = leases.only('history', () => pruneHistory(shared));
   work.add('history', PRUNE_EVERY_MS, prune);
+  const keepExpiry = leases.only('expiry alarms', () => keepExpiryAlarms({ ...health, log }));
+  await keepExpiry();
+  work.add('expiry alarms', REFRESH_EVERY_MS, keepExpiry);
   work.add('deny set', PRUNE_EVERY_MS, async () => denySet.prune(clock.now()));
   work.add('clone rules', PRUNE_EVERY_MS, async () => void (await shared.cloneRules.load(store)));
   work.add('own certificates', REFRESH_EVERY_MS, async () => {
@@ -371,12 +385,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   });
   work.add('ocsp', RECONCILE_EVERY_MS, () => ocsp.refresh());
   const campaigns = new RenewalCampaignWorker(shared);
-  // Not long: devices wait for their turn when another process takes it up.
-  const campaignLease = new WorkLeases(shared, { holder: worker, lifeMs: CAMPAIGN_LEASE_MS });
-  stops.push(() => campaignLease.release());
-  const tellDevices = campaignLease.only('renewal campaigns', () => campaigns.turn());
+  const tellDevices = shortLeases.only('renewal campaigns', () => campaigns.turn());
   work.add('renewal campaigns', CAMPAIGN_EVERY_MS, tellDevices);
-  const keepPlan = leases.only('renewal plan', async () => void (await keepRenewalPlan(shared)));
   work.add('renewal plan', PLAN_EVERY_MS, async () => {
     await keepPlan();
     await shared.renewals.keepRate();
@@ -409,6 +419,10 @@ async function writeRunFile(config: GatewayConfig, content: RunFile, stops: (() 
   const path = inDataFolder(config, DATA_FOLDER.runFile);
   await writeDurableFile(path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
   stops.push(() => rm(path, { force: true }));
+}
+
+function datesOf({ notBefore, notAfter }: Certificate): { notBefore: number; notAfter: number } {
+  return { notBefore, notAfter };
 }
 
 /** Two gateways on one folder would each believe to know all sessions. */

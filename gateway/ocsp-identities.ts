@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import type { AuthorityDescription } from '#ca/ports/certificate-authority.ts';
 import type { OcspIssuer } from '#gateway/operations/answer-ocsp.ts';
+import type { OwnCertificate } from '#gateway/operations/check-expiry.ts';
 import { issueOwnCertificate, type OwnCertificateDeps } from '#gateway/operations/issue-own-certificate.ts';
 import { listIssuers } from '#gateway/operations/list-issuers.ts';
 import type { Log } from '#gateway/ports/log.ts';
@@ -34,10 +35,11 @@ export class OcspIdentities {
     return this.#responders;
   }
 
-  /** Milliseconds UTC at which the certificates end, by name, for health. */
-  describe(): { name: string; notAfter: number }[] {
+  /** The certificates, by name, for health. */
+  describe(): OwnCertificate[] {
     return this.#responders.map(({ keyId, current }) => ({
       name: `ocsp ${keyId.slice(0, 8)}`,
+      notBefore: current.certificate.notBefore,
       notAfter: current.certificate.notAfter,
     }));
   }

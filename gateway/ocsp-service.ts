@@ -1,5 +1,6 @@
 import type { AuthorityDescription } from '#ca/ports/certificate-authority.ts';
 import { type OcspDeps, OcspResponder } from '#gateway/operations/answer-ocsp.ts';
+import type { OwnCertificate } from '#gateway/operations/check-expiry.ts';
 import type { OwnCertificateDeps } from '#gateway/operations/issue-own-certificate.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { OcspIdentities } from './ocsp-identities.ts';
@@ -7,7 +8,7 @@ import { OcspIdentities } from './ocsp-identities.ts';
 export type OcspService = {
   responder: OcspResponder;
   /** The responder's certificates, for health. */
-  describe(): { name: string; notAfter: number }[];
+  describe(): OwnCertificate[];
   /** Asks for what is due, for every issuer there is now. */
   refresh(): Promise<void>;
 };

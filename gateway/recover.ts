@@ -3,15 +3,21 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { type DenySet, LONGEST_LIFE_MS } from '#gateway/domain/deny-set.ts';
 import { ensureDefaultGroup } from '#gateway/operations/manage-groups.ts';
 import { loadQuarantined } from '#gateway/operations/quarantine-device.ts';
+import { type ReconcileRestoredDeps, reconcileRestored } from '#gateway/operations/reconcile-restored.ts';
 import { type ReconcileDeps, reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
 
-export type RecoverDeps = ReconcileDeps & { denySet: DenySet; quarantined: Set<DeviceId> };
+export type RecoverDeps = ReconcileDeps & ReconcileRestoredDeps & { denySet: DenySet; quarantined: Set<DeviceId> };
 
-/** What a crash left open is closed before any door opens. */
-export async function recover(deps: RecoverDeps): Promise<void> {
+/**
+ * What a crash left open is closed before any door opens, and what a store from a backup has forgotten is learnt again.
+ * @returns whether the store knows everything that the authority has signed
+ */
+export async function recover(deps: RecoverDeps): Promise<boolean> {
   const { store, clock, log, denySet } = deps;
   const now = clock.now();
   await ensureDefaultGroup(deps);
+  await reconcileEnrollments(deps, { settled: true });
+  const isWhole = await reconcileRestored(deps);
   denySet.add(await store.read.revocations.listUnexpiredSerials(now), now + LONGEST_LIFE_MS);
   await loadQuarantined(deps);
   const cut = await store.write(async (tables) => {
@@ -20,5 +26,5 @@ export async function recover(deps: RecoverDeps): Promise<void> {
     return ended;
   });
   if (cut > 0) log.info('sessions of the last run ended', { sessions: cut });
-  await reconcileEnrollments(deps, { settled: true });
+  return isWhole;
 }

@@ -87,6 +87,19 @@ export class IssuerRing {
     });
   }
 
+  /** @throws AuthorityError ISSUER_REFUSED */
+  discard(keyId: string): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#look();
+      const unwanted = this.find(keyId);
+      if (unwanted === undefined) return;
+      if (unwanted.number <= this.#active.number || this.#store === undefined)
+        throw new AuthorityError('ISSUER_REFUSED', 'an issuer that issues, or has issued, is not discarded');
+      await this.#store.discard(keyId);
+      this.#issuers.splice(this.#issuers.indexOf(unwanted), 1);
+    });
+  }
+
   async #look(): Promise<void> {
     const newest = this.#issuers.at(-1)?.number ?? 0;
     for (const stored of (await this.#store?.listAfter(newest)) ?? [])

@@ -3,10 +3,13 @@ import {
   type AuthorityDescription,
   AuthorityError,
   type CrlOrder,
+  type IssuedPage,
+  type LastList,
   type SucceededAuthority,
 } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
 import type { IssuerStore } from '#ca/ports/issuer-store.ts';
+import type { KeptLists } from '#ca/ports/kept-lists.ts';
 import type { Journal } from '#ca/ports/journal.ts';
 import type { Signer } from '#ca/ports/signer.ts';
 import { findIssued } from './find-issued.ts';
@@ -26,6 +29,8 @@ export type LocalAuthorityDeps = {
   number?: number;
   /** What came after the oldest issuing CA; left out: nothing, ever. */
   successors?: IssuerStore;
+  /** Left out: no list is kept. */
+  lists?: KeptLists;
   trustDomain: string;
   /** Base URL of the status server, for CRL and issuer URLs in certificates; left out: neither is written. */
   statusUrl?: string;
@@ -67,6 +72,7 @@ class LocalAuthority implements SucceededAuthority {
       rootCertificate: root.der,
       intermediateCertificate: intermediate.der,
       lastCrlNumber: journal.lastCrl().number,
+      journalLength: journal.length,
       crlShards: issuer.status?.crlShards ?? 1,
       issuers,
     };
@@ -74,6 +80,11 @@ class LocalAuthority implements SucceededAuthority {
 
   async activateIssuer(keyId: string): Promise<AuthorityDescription> {
     await this.#ring.activate(keyId);
+    return this.describe();
+  }
+
+  async discardIssuer(keyId: string): Promise<AuthorityDescription> {
+    await this.#ring.discard(keyId);
     return this.describe();
   }
 
@@ -99,11 +110,23 @@ class LocalAuthority implements SucceededAuthority {
     return findIssued(this.#deps, serial);
   }
 
+  async readIssued(from: number): Promise<IssuedPage> {
+    return this.#deps.journal.readIssued(from);
+  }
+
+  async lastList(issuerKeyId: string): Promise<LastList> {
+    const { journal, lists } = this.#deps;
+    const scope = `full@${issuerKeyId}`;
+    const { number } = journal.lastCrl(scope);
+    const der = number === 0 ? undefined : await lists?.find(scope, number);
+    return der === undefined ? { number } : { number, der };
+  }
+
   async signCrl(order: CrlOrder): Promise<Buffer> {
     // A list is signed by the issuer of what it lists, whoever issues now (RFC 5280 5: no indirect lists here).
     const lister = order.issuerKeyId === undefined ? this.#ring.active : this.#ring.find(order.issuerKeyId);
     if (lister === undefined) throw new AuthorityError('CRL_REFUSED', 'the issuer is not one of this authority');
-    const turn = this.#lastCrl.then(() => signCrl(this.#issueDeps(lister), order));
+    const turn = this.#lastCrl.then(() => signCrl({ ...this.#issueDeps(lister), lists: this.#deps.lists }, order));
     this.#lastCrl = turn.catch(() => undefined);
     return turn;
   }

@@ -4,12 +4,20 @@ import { MAX_CRL_SHARDS } from '#ca/pkix/crl-shard.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { AuthorityError, type CrlOrder } from '#ca/ports/certificate-authority.ts';
 import type { Journal } from '#ca/ports/journal.ts';
+import type { KeptLists } from '#ca/ports/kept-lists.ts';
 import type { Signer } from '#ca/ports/signer.ts';
 import { type CrlTemplate, formatCrl, formatTbsCrl } from '#ca/revocation/crl.ts';
 import { type CrlScope, formatCrlScope } from '#ca/revocation/crl-scope.ts';
 import { lintRevokedEntries } from '#ca/revocation/revoked-entries.ts';
 
-export type SignCrlDeps = { signer: Signer; journal: Journal; issuer: Issuer; clock: () => number };
+export type SignCrlDeps = {
+  signer: Signer;
+  journal: Journal;
+  issuer: Issuer;
+  clock: () => number;
+  /** Left out: a list is only told apart by its hash afterwards. */
+  lists?: KeptLists | undefined;
+};
 
 const DAY = 24 * 60 * 60 * 1000;
 /** A thisUpdate far ahead would make every honest CRL after it look older and be refused. */
@@ -54,7 +62,10 @@ export async function signCrl(deps: SignCrlDeps, order: CrlOrder): Promise<Buffe
   });
   const der = formatCrl(tbs, issuer.signatureAlgorithm, await signer.sign(tbs));
   const sha256 = Buffer.from(await subtle.digest('SHA-256', der)).toString('hex');
+  const kept = scope.kind === 'full' ? deps.lists : undefined;
+  await kept?.keep(scopeName, number, der);
   await journal.append({ kind: 'crl', at: clock(), number, thisUpdate, scope: scopeName, sha256 });
+  await kept?.dropBefore(scopeName, number);
   return der;
 }
 

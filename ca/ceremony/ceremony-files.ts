@@ -17,6 +17,8 @@ export const AUTHORITY_FILES = {
   intermediateKey: 'intermediate.key.pem',
   passphrase: 'passphrase',
   journal: 'journal.jsonl',
+  /** The last complete list of each issuer. */
+  lists: 'lists',
   /** Folders 1, 2, ... of issuing CAs, once there has been a second one; see generation-folders.ts. */
   generations: 'generations',
   /** Which of them issues. */

@@ -7,6 +7,7 @@ import { AuthorityError } from '#ca/ports/certificate-authority.ts';
 import type { IssuerStore, StoredIssuer } from '#ca/ports/issuer-store.ts';
 import type { Signer } from '#ca/ports/signer.ts';
 import { AUTHORITY_FILES } from './ceremony-files.ts';
+import { discardGeneration } from './discard-generation.ts';
 import { type CaGenerationFolder, readGenerations, readIssuing, writeIssuing } from './generation-folders.ts';
 
 export type KeyOptions = {
@@ -31,6 +32,11 @@ export function createFileIssuerStore(options: KeyOptions): IssuerStore {
       const wanted = generations.find(({ intermediate }) => intermediate.subjectKeyId === keyId);
       if (wanted === undefined) throw new AuthorityError('ISSUER_REFUSED', `there is no issuer ${keyId} in ${dir}`);
       await writeIssuing(dir, wanted);
+    },
+    discard: async (keyId) => {
+      const generations = await readGenerations(dir);
+      const unwanted = generations.find(({ intermediate }) => intermediate.subjectKeyId === keyId);
+      if (unwanted !== undefined) await discardGeneration(dir, unwanted);
     },
   };
 }

@@ -63,7 +63,7 @@ export async function prepareSuccessor(dir: string, options: SuccessorOptions = 
   if (before.intermediate.sha256 !== issuing.sha256) {
     throw new AuthorityError(
       'AUTHORITY_FAILED',
-      `generation ${before.number} is prepared and not in use yet: activate it first`,
+      `generation ${before.number} is prepared and not in use yet: activate it first, or give it up with "gatehouse ca rollover discard"`,
     );
   }
   const oldRoot = await openRootKey(place, before, options);

@@ -7,6 +7,7 @@ import { formatCrl, formatRevokedEntry, formatTbsCrl } from '#ca/revocation/crl.
 import { type Crl, parseCrl, verifyCrlSignature } from '#ca/revocation/parse-crl.ts';
 import { parseRevocationReason, type RevocationReason } from '#ca/revocation/reasons.ts';
 import { AUTHORITY_FILES } from './ceremony-files.ts';
+import { readDiscarded } from './discard-generation.ts';
 import { findIssuing, readGenerations } from './generation-folders.ts';
 import type { KeyedCa } from './make-ca.ts';
 import { openRootKey, type RootKeyFiles } from './open-root-key.ts';
@@ -46,8 +47,9 @@ export async function signRootCrl(dir: string, options: RootCrlOptions = {}): Pr
   const revoked = new Map(previous?.revoked);
   if (options.revoke !== undefined) {
     const serial = options.revoke.toLowerCase().replaceAll(':', '').padStart(32, '0');
-    const isOurs = generations.some(
-      ({ intermediate }) => intermediate.serial === serial && intermediate.issuer.equals(root.certificate.subject),
+    const intermediates = [...generations.map(({ intermediate }) => intermediate), ...(await readDiscarded(dir))];
+    const isOurs = intermediates.some(
+      (intermediate) => intermediate.serial === serial && intermediate.issuer.equals(root.certificate.subject),
     );
     if (!isOurs) throw failed(`no intermediate of this root has the serial ${options.revoke}: see "gatehouse ca show"`);
     const reason = parseRevocationReason(options.reason ?? 'unspecified');

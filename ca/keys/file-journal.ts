@@ -1,11 +1,12 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { AuthorityError } from '#ca/ports/certificate-authority.ts';
+import { AuthorityError, type IssuedPage } from '#ca/ports/certificate-authority.ts';
 import type { SerialNumber } from '#ca/ports/issuance-order.ts';
 import type { Journal, JournalEntry, JournaledIssuance, SignedList } from '#ca/ports/journal.ts';
 import { takeExclusiveLock } from './exclusive-lock.ts';
 import { formatJournalLine, parseJournalLine } from './journal-line.ts';
+import { readIssuedFrom } from './read-issued.ts';
 import { MAX_TORN_BYTES, recoverJournal } from './recover-journal.ts';
 import type { SerialIndex } from './serial-index.ts';
 import type { SignedLists } from './signed-lists.ts';
@@ -104,6 +105,14 @@ export class FileJournal implements Journal {
 
   lastCrl(scope?: string): SignedList {
     return this.#opened.lists.last(scope);
+  }
+
+  get length(): number {
+    return this.#opened.length;
+  }
+
+  readIssued(from: number): Promise<IssuedPage> {
+    return readIssuedFrom(this.#opened.file, from, this.#opened.length);
   }
 
   /** Waits for what was appended, then lets the lock go. */

@@ -11,6 +11,8 @@ export type AuthorityDescription = {
   lastCrlNumber: number;
   /** Into how many lists it splits the revocations of what it issues now; left out: one whole list. */
   crlShards?: number;
+  /** Octets of its journal; left out by an authority that does not let it be read. */
+  journalLength?: number;
   /** All whose keys it holds, oldest first; left out by an authority that knows one alone. */
   issuers?: AuthorityIssuer[];
 };
@@ -52,13 +54,35 @@ export interface CertificateAuthority {
   signCrl(order: CrlOrder, signal?: AbortSignal): Promise<Buffer>;
 }
 
+/** Certificates in the order in which they were signed. `at`: milliseconds UTC. `next`: where to read on; the same: no more. */
+export type IssuedPage = { issued: { at: number; der: Buffer }[]; next: number };
+
+/** `number`: 0 when none was ever signed. `der`: left out when it was signed by a version that kept none. */
+export type LastList = { number: number; der?: Buffer };
+
+/** An authority that tells what it has signed, to a gateway that has lost its own record of it. */
+export interface JournaledAuthority {
+  /**
+   * @param from `journalLength` or `next` of before; 0: from the beginning. Past the end (the journal was restored from
+   * an older copy) `next` is the end. @throws AuthorityError ORDER_MALFORMED when no line begins there
+   */
+  readIssued(from: number, signal?: AbortSignal): Promise<IssuedPage>;
+  /** The complete list that it signed last for an issuer. */
+  lastList(issuerKeyId: string, signal?: AbortSignal): Promise<LastList>;
+}
+
 /** An authority whose issuing CA can be replaced. */
-export interface SucceededAuthority extends CertificateAuthority {
+export interface SucceededAuthority extends CertificateAuthority, JournaledAuthority {
   /**
    * From now on this one issues, also after a restart; the ones before still sign lists. There is no way back to an
    * older one. Asked again for the one that issues: nothing happens.
    */
   activateIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription>;
+  /**
+   * One that came after the one in use, and has never issued, goes with its keys. Asked again: nothing happens.
+   * @throws AuthorityError ISSUER_REFUSED for one that issues or has issued
+   */
+  discardIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription>;
 }
 
 export type AuthorityErrorCode =

@@ -19,4 +19,6 @@ export interface IssuerStore {
   /** Key id of the one that issues; undefined: the oldest. */
   active(): Promise<string | undefined>;
   activate(keyId: string): Promise<void>;
+  /** Its keys are gone afterwards; one that is not there is no error. */
+  discard(keyId: string): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import type { IssuedPage } from './certificate-authority.ts';
 import type { SerialNumber } from './issuance-order.ts';
 
 /** One line of the authority's own record of every signature. Times are milliseconds UTC. */
@@ -37,4 +38,8 @@ export interface Journal {
   find(serial: SerialNumber): Promise<JournaledIssuance | undefined>;
   /** The highest number and latest thisUpdate, of this scope or of all; 0 before the first. */
   lastCrl(scope?: string): SignedList;
+  /** Octets of whole, durable lines. */
+  readonly length: number;
+  /** See JournaledAuthority.readIssued. @throws AuthorityError ORDER_MALFORMED, JOURNAL_FAILED */
+  readIssued(from: number): Promise<IssuedPage>;
 }

@@ -1,6 +1,7 @@
 import { PROFILES } from '#ca/issuance/profiles.ts';
 import { type AuthorityDescription, AuthorityError, type SucceededAuthority } from '#ca/ports/certificate-authority.ts';
 import { formatDescription } from './description-json.ts';
+import { formatIssued, formatLastList } from './issued-json.ts';
 import type { Frame } from './frame.ts';
 import { type Request, type Response, requestHeadSchema, requestSchema } from './protocol.ts';
 
@@ -49,6 +50,12 @@ async function answer(authority: SucceededAuthority, request: Request, attachmen
       return described(id, await authority.describe());
     case 'activateIssuer':
       return described(id, await authority.activateIssuer(request.keyId));
+    case 'discardIssuer':
+      return described(id, await authority.discardIssuer(request.keyId));
+    case 'readIssued':
+      return given(id, formatIssued(await authority.readIssued(request.from)));
+    case 'lastList':
+      return given(id, formatLastList(await authority.lastList(request.keyId)));
     case 'issue':
       return given(id, await authority.issue({ ...request.order, publicKey: attachment }));
     case 'findIssued':

@@ -3,11 +3,14 @@ import {
   type AuthorityDescription,
   AuthorityError,
   type CrlOrder,
+  type IssuedPage,
+  type LastList,
   type SucceededAuthority,
 } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
 import { parseDescription } from './description-json.ts';
 import { type Frame, FrameReader, formatFrame } from './frame.ts';
+import { parseIssued, parseLastList } from './issued-json.ts';
 import { type RequestBody, type Response, responseSchema } from './protocol.ts';
 
 export type ConnectOptions = {
@@ -52,6 +55,20 @@ class AuthorityClient implements SucceededAuthority {
 
   async activateIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription> {
     return descriptionIn(await this.#call({ method: 'activateIssuer', keyId }, undefined, signal));
+  }
+
+  async discardIssuer(keyId: string, signal?: AbortSignal): Promise<AuthorityDescription> {
+    return descriptionIn(await this.#call({ method: 'discardIssuer', keyId }, undefined, signal));
+  }
+
+  async readIssued(from: number, signal?: AbortSignal): Promise<IssuedPage> {
+    return parseIssued((await this.#call({ method: 'readIssued', from }, undefined, signal)).attachment);
+  }
+
+  async lastList(issuerKeyId: string, signal?: AbortSignal): Promise<LastList> {
+    return parseLastList(
+      (await this.#call({ method: 'lastList', keyId: issuerKeyId }, undefined, signal)).attachment,
+    );
   }
 
   async issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer> {

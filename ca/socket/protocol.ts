@@ -45,6 +45,9 @@ export const requestSchema = z.discriminatedUnion('method', [
   z.strictObject({ id, method: z.literal('issue'), order: orderSchema }),
   z.strictObject({ id, method: z.literal('findIssued'), serial }),
   z.strictObject({ id, method: z.literal('activateIssuer'), keyId: name }),
+  z.strictObject({ id, method: z.literal('discardIssuer'), keyId: name }),
+  z.strictObject({ id, method: z.literal('readIssued'), from: z.int().nonnegative() }),
+  z.strictObject({ id, method: z.literal('lastList'), keyId: name }),
   /** The entries are the attachment. */
   z.strictObject({
     id,
@@ -79,6 +82,7 @@ const descriptionSchema = z.object({
   intermediateCertificate: z.base64(),
   lastCrlNumber: z.int().nonnegative(),
   crlShards: z.int().positive().exactOptional(),
+  journalLength: z.int().nonnegative().exactOptional(),
   issuers: z
     .array(
       z.object({

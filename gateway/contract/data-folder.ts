@@ -20,6 +20,8 @@ export const DATA_FOLDER = {
   run: 'run',
   /** Held by the gateway that runs on this folder. */
   lock: 'run/gateway.lock',
+  /** By what name the gateway that ran last on this folder has taken leases. */
+  worker: 'run/worker',
   /** JSON `RunFile`, written when the operator socket listens. */
   runFile: 'run/gateway.json',
   operatorSocket: 'run/operator.sock',

@@ -183,7 +183,15 @@ export const REVOCATION_JOB_ITEM_STATES = ['waiting', 'revoked', 'unchanged', 'f
 export type RevocationJobItemState = (typeof REVOCATION_JOB_ITEM_STATES)[number];
 
 /** In this order, and no way back; `tainted`: what it issued is to be replaced. */
-export const CA_GENERATION_STATES = ['prepared', 'announced', 'active', 'superseded', 'tainted', 'retired'] as const;
+export const CA_GENERATION_STATES = [
+  'prepared',
+  'announced',
+  'active',
+  'superseded',
+  'tainted',
+  'retired',
+  'discarded',
+] as const;
 export type CaGenerationState = (typeof CA_GENERATION_STATES)[number];
 
 export const ALARM_KINDS = [

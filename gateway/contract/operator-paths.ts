@@ -111,6 +111,7 @@ export const OPERATOR_ROUTES = {
   showCaRollover: { method: 'GET', path: '/v1/ca/rollover' },
   listCaRolloverDevices: { method: 'GET', path: '/v1/ca/rollover/devices' },
   announceCa: { method: 'POST', path: '/v1/ca/rollover/announce' },
+  discardCa: { method: 'POST', path: '/v1/ca/rollover/discard' },
   activateCa: { method: 'POST', path: '/v1/ca/rollover/activate' },
   taintCa: { method: 'POST', path: '/v1/ca/rollover/taint' },
   retireCa: { method: 'POST', path: '/v1/ca/rollover/retire' },
@@ -174,6 +175,7 @@ export type OperatorResponses = {
   showCaRollover: CaRolloverStatus;
   listCaRolloverDevices: Page<DeviceNotReady>;
   announceCa: CaRolloverStep;
+  discardCa: CaRolloverStep;
   activateCa: CaRolloverStep;
   taintCa: CaRolloverStep;
   retireCa: CaRolloverStep;

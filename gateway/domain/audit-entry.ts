@@ -55,6 +55,8 @@ type AuditAction =
   | 'certificate.expired'
   | 'certificate.revoked'
   | 'certificate.released'
+  | 'certificate.recovered'
+  | 'store.restored'
   | 'session.opened'
   | 'session.refused'
   | 'session.closed'
@@ -65,7 +67,8 @@ type AuditAction =
   | 'ca.announced'
   | 'ca.activated'
   | 'ca.tainted'
-  | 'ca.retired';
+  | 'ca.retired'
+  | 'ca.discarded';
 
 /** One decision: who did what to whom, and how it ended. Never holds a secret. */
 export type AuditEntry = Omit<AuditEvent, 'id' | 'action'> & { action: AuditAction };

@@ -39,13 +39,36 @@ function settle(
     case 'tainted':
     case 'retired':
       return known;
+    // The same keys again, out of a backup: nobody has heard of them.
+    case 'discarded':
+      return 'prepared';
   }
 }
 
-const RANK = { active: 0, announced: 1, superseded: 2, tainted: 3, prepared: 4, retired: 5 } as const satisfies Record<
-  CaGenerationState,
-  number
->;
+const RANK = {
+  active: 0,
+  announced: 1,
+  superseded: 2,
+  tainted: 3,
+  prepared: 4,
+  retired: 5,
+  discarded: 6,
+} as const satisfies Record<CaGenerationState, number>;
+
+/**
+ * Prepared and not with the authority any more: it was discarded, of which the authority alone knows for certain. A root
+ * or link that another issuer has stays what it is.
+ */
+export function discardedRows(
+  before: readonly CaGeneration[],
+  issuers: readonly { certificate: Buffer; root: Buffer; crossCertificates: readonly Buffer[] }[],
+  { now, reason }: { now: number; reason: string | null },
+): CaGeneration[] {
+  const held = issuers.flatMap(({ certificate, root, crossCertificates }) => [certificate, root, ...crossCertificates]);
+  return before
+    .filter(({ state, der }) => state === 'prepared' && !held.some((one) => one.equals(der)))
+    .map((row) => ({ ...row, state: 'discarded', changedAt: now, reason }));
+}
 
 /** A row for every certificate: a root, and the links made with it, are in use as long as an issuer below is. */
 export function generationRows(

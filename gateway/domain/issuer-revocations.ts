@@ -91,7 +91,13 @@ export class IssuerRevocations {
   moveBase(list: DeltaBase, expiredBefore: number): void {
     const base = this.#base;
     if (base !== undefined && base.at >= expiredBefore && this.#changes.length <= MAX_DELTA_ENTRIES) return;
-    this.#base = list;
-    this.#changes = this.#changes.filter(({ seq }) => seq > list.seq);
+    this.followBase(list);
+  }
+
+  /** As another process has moved it. */
+  followBase(base: DeltaBase | undefined): void {
+    if (base === undefined || base.number <= (this.#base?.number ?? 0)) return;
+    this.#base = base;
+    this.#changes = this.#changes.filter(({ seq }) => seq > base.seq);
   }
 }

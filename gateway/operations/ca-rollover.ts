@@ -39,6 +39,31 @@ export async function announceCa(deps: RolloverDeps, { actor, reason }: Decided)
 }
 
 /**
+ * The prepared CA is given up, with its keys: nobody has heard of it. One that was announced is trusted already.
+ * @throws GatewayError STATE_CONFLICT, AUTHORITY_UNAVAILABLE
+ */
+export async function discardCa(deps: RolloverDeps, { actor, reason }: Decided): Promise<CaRolloverStep> {
+  const { authority, trustBook } = deps;
+  const trust = await look(deps);
+  const prepared = trust.issuers.findLast(({ state }) => state === 'prepared');
+  if (prepared === undefined) {
+    const isAnnounced = trust.issuers.some(({ state }) => state === 'announced');
+    throw conflict(
+      isAnnounced
+        ? 'the next CA is announced, and devices trust it: go on with `gatehouse ca rollover activate`'
+        : 'no CA is prepared',
+    );
+  }
+  const { keyId, certificate } = prepared;
+  const isDone = await askAuthority(authority, () =>
+    trustBook.discard({ keyId, actor, reason: reason ?? null }, () => authority.discardIssuer(keyId)),
+  );
+  if (!isDone) throw changedMeanwhile();
+  const { version } = trustBook.trust;
+  return { keyId, sha256: certificate.sha256, state: 'discarded', trustVersion: version, campaignId: null };
+}
+
+/**
  * From now on the announced CA issues, and the gateway shows certificates of it, with the way to the root before beside
  * them. Nobody has to be ready: whoever knows the old root alone still finds the way.
  * @throws GatewayError STATE_CONFLICT, AUTHORITY_UNAVAILABLE
@@ -149,7 +174,7 @@ async function step(
   change: { from: readonly CaGenerationState[]; to: CaGenerationState; actor: string; reason: string | undefined },
 ): Promise<CaRolloverStep> {
   const isChanged = await trustBook.change({ keyId, ...change, reason: change.reason ?? null });
-  if (!isChanged) throw new GatewayError('STATE_CONFLICT', 'somebody else has just changed it: look at the status');
+  if (!isChanged) throw changedMeanwhile();
   return described(trustBook.trust, keyId);
 }
 
@@ -194,7 +219,7 @@ function nextOf(phase: CaRolloverPhase, notReady: number, withoutAnchors: number
     case 'settled':
       return 'nothing is under way; to begin: gatehouse ca rollover prepare';
     case 'prepared':
-      return 'tell the devices: gatehouse ca rollover announce';
+      return 'tell the devices: gatehouse ca rollover announce; or give it up: gatehouse ca rollover discard';
     case 'announced':
       return withoutAnchors === 0
         ? 'every device knows the new anchors: gatehouse ca rollover activate'
@@ -206,6 +231,10 @@ function nextOf(phase: CaRolloverPhase, notReady: number, withoutAnchors: number
         ? `${notReady} devices are not ready; they renew in time by themselves, or sooner: gatehouse ca rollover taint`
         : `${notReady} devices are not ready: gatehouse ca rollover status --devices`;
   }
+}
+
+function changedMeanwhile(): GatewayError {
+  return conflict('somebody else has just changed it: look at the status');
 }
 
 function conflict(message: string): GatewayError {

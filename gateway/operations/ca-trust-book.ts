@@ -2,7 +2,7 @@ import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { AuthorityDescription, AuthorityIssuer, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { CaGenerationState } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import { generationRows, settleStates } from '#gateway/domain/ca-generations.ts';
+import { discardedRows, generationRows, settleStates } from '#gateway/domain/ca-generations.ts';
 import { acceptedIssuers, type CaTrust, readCaTrust } from '#gateway/domain/ca-trust.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
@@ -18,6 +18,8 @@ export type TrustChange = {
   reason: string | null;
 };
 
+type Decided = Pick<TrustChange, 'actor' | 'reason'>;
+
 const VERSION_SETTING = 'ca-trust-version';
 
 const ACTIONS = {
@@ -25,6 +27,7 @@ const ACTIONS = {
   active: 'ca.activated',
   tainted: 'ca.tainted',
   retired: 'ca.retired',
+  discarded: 'ca.discarded',
 } as const;
 
 /**
@@ -59,7 +62,15 @@ export class CaTrustBook {
    * @param actor who has just activated one, for the audit @throws AuthorityError
    */
   load(actor = 'gateway'): Promise<CaTrust> {
-    return this.#inTurn(() => this.#load(actor));
+    return this.#inTurn(() => this.#load({ actor, reason: null }));
+  }
+
+  /**
+   * A prepared issuer is given up: nobody can announce it meanwhile.
+   * @param discard has the authority do it @returns false when it is not (any more) prepared
+   */
+  discard(order: Omit<TrustChange, 'from' | 'to'>, discard: () => Promise<unknown>): Promise<boolean> {
+    return this.#inTurn(() => this.#discard(order, discard));
   }
 
   /** One step on. @returns false when the issuer is not (any more) in a state in which it can be taken. */
@@ -67,26 +78,38 @@ export class CaTrustBook {
     return this.#inTurn(() => this.#change(change));
   }
 
-  async #load(actor: string): Promise<CaTrust> {
+  async #load({ actor, reason }: Decided): Promise<CaTrust> {
     const description = await this.#deps.authority.describe();
     const issuers = issuersOf(description);
     const before = await this.#deps.store.read.caGenerations.list();
     const own = before.filter(({ kind }) => kind === 'intermediate');
     const recorded = new Map(own.map(({ keyId, state }) => [keyId, state]));
     const settled = settleStates(issuers, recorded);
-    const isSettled = [...settled].every(([keyId, state]) => recorded.get(keyId) === state);
+    const gone = discardedRows(before, issuers, { now: this.#deps.clock.now(), reason });
+    const isSettled = gone.length === 0 && [...settled].every(([keyId, state]) => recorded.get(keyId) === state);
     const version = isSettled ? await readVersion(this.#deps.store.read) : undefined;
-    if (version === undefined) await this.#record(description, settled, { actor, reason: null });
+    if (version === undefined) await this.#record(description, settled, { actor, reason });
     else this.#keep(description, settled, version);
     return this.trust;
   }
 
   async #change({ keyId, from, to, actor, reason }: TrustChange): Promise<boolean> {
-    const trust = await this.#load('gateway');
+    const trust = await this.#load({ actor: 'gateway', reason: null });
     const issuer = trust.issuers.find((one) => one.keyId === keyId);
     if (issuer === undefined || !from.includes(issuer.state)) return false;
     const states = new Map(trust.issuers.map((one) => [one.keyId, one.keyId === keyId ? to : one.state]));
     await this.#record(this.description, states, { actor, reason });
+    return true;
+  }
+
+  async #discard(
+    { keyId, actor, reason }: Omit<TrustChange, 'from' | 'to'>,
+    discard: () => Promise<unknown>,
+  ): Promise<boolean> {
+    const trust = await this.#load({ actor: 'gateway', reason: null });
+    if (trust.issuers.find((one) => one.keyId === keyId)?.state !== 'prepared') return false;
+    await discard();
+    await this.#load({ actor, reason });
     return true;
   }
 
@@ -99,14 +122,17 @@ export class CaTrustBook {
   async #record(
     description: AuthorityDescription,
     states: ReadonlyMap<string, CaGenerationState>,
-    { actor, reason }: { actor: string; reason: string | null },
+    { actor, reason }: Decided,
   ): Promise<void> {
     const { store, clock } = this.#deps;
     const now = clock.now();
     const version = await store.write(async (tables) => {
       const before = await tables.caGenerations.list();
       const next = this.#read(description, states, 0);
-      const rows = generationRows(next.issuers, before, { now, reason });
+      const rows = [
+        ...generationRows(next.issuers, before, { now, reason }),
+        ...discardedRows(before, issuersOf(description), { now, reason }),
+      ];
       for (const row of rows) {
         await tables.caGenerations.put(row);
         const action = row.kind === 'intermediate' ? actionOf(row.state) : undefined;
@@ -165,6 +191,7 @@ function actionOf(state: CaGenerationState): (typeof ACTIONS)[keyof typeof ACTIO
     case 'active':
     case 'tainted':
     case 'retired':
+    case 'discarded':
       return ACTIONS[state];
     case 'prepared':
     case 'superseded':

@@ -2,6 +2,7 @@ import type { CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import type { OwnCertificate } from './check-expiry.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 
 export type HealthDeps = {
@@ -9,8 +10,8 @@ export type HealthDeps = {
   authority: CertificateAuthority;
   clock: Clock;
   revocations: Pick<RevocationPublisher, 'lists' | 'failure'>;
-  /** Milliseconds UTC at which the gateway's own certificates end, by name. */
-  ownCertificates: () => { name: string; notAfter: number }[];
+  /** The gateway's own certificates, by name. */
+  ownCertificates: () => Pick<OwnCertificate, 'name' | 'notAfter'>[];
 };
 
 /** A check that hangs is a check that failed. */

@@ -7,7 +7,7 @@ import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
 import { page } from './list-devices.ts';
 import { readEvidence } from './quarantine-device.ts';
-import { recordResolved } from './release-quarantine.ts';
+import { recordResolved } from './resolve-alarms.ts';
 
 export type AlarmDeps = { store: Store; clock: Clock };
 

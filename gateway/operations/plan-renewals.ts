@@ -51,13 +51,12 @@ export async function planRenewals(
   const within = query.withinSeconds * 1000;
   const widthMs = WIDTHS.find((width) => within / width <= MOST_BARS) ?? within;
   const bars = Math.ceil(within / widthMs);
-  const sum = async (from: number, until: number) =>
-    (await read.certificates.countByRenewal(from, until, until - from, group)).get(0) ?? 0;
-  const [active, due, counts] = [
-    await sum(0, at + HORIZON),
-    await sum(0, at),
-    await read.certificates.countByRenewal(at, at + bars * widthMs, widthMs, group),
-  ];
+  const active = await read.certificates.countRenewals(0, at + HORIZON, group);
+  const due = await read.certificates.countRenewals(0, at, group);
+  const forecast: RenewalPlan['forecast'] = [];
+  // One by one, each out of the index: the doors get their turn between them.
+  for (let from = at; forecast.length < bars; from += widthMs)
+    forecast.push({ from, renewals: await read.certificates.countRenewals(from, from + widthMs, group) });
   const plannedPerSecond = PLANNED_SHARE * renewals.perSecond;
   return {
     group: group ?? null,
@@ -69,7 +68,7 @@ export async function planRenewals(
     plannedPerSecond: round(plannedPerSecond),
     secondsToReplaceAll: Math.ceil(active / plannedPerSecond),
     widthMs,
-    forecast: Array.from({ length: bars }, (_, bar) => ({ from: at + bar * widthMs, renewals: counts.get(bar) ?? 0 })),
+    forecast,
     ...(await findAtRisk(deps, { group, at, until: at + within })),
   };
 }

@@ -13,6 +13,7 @@ import { recordLists, restoreLists } from './record-lists.ts';
 import { RevocationIndex, saveDeltaBase } from './revocation-index.ts';
 import { dueScopes, type ListRound, signDelta, signList } from './sign-lists.ts';
 import { type TellFleetDeps, tellFleet } from './tell-fleet.ts';
+import type { WorkLeases } from './work-leases.ts';
 
 export type PublishDeps = TellFleetDeps & {
   store: Store;
@@ -21,6 +22,8 @@ export type PublishDeps = TellFleetDeps & {
   clock: Clock;
   metrics: Metrics;
   log: Log;
+  /** One process builds for all those on a database; the others read what it made. */
+  leases: Pick<WorkLeases, 'run'>;
   /** Milliseconds a CRL is good for; it is replaced long before (see CRL_PERIODS_VALID). */
   crlValidity: number;
 };
@@ -28,6 +31,7 @@ export type PublishDeps = TellFleetDeps & {
 /** A CRL is replaced after this share of its life, so that relying parties survive several failed builds. */
 const CRL_PERIODS_VALID = 8;
 const WAIT_FOR_CRL_MS = 1500;
+const LEASE = 'status lists';
 /** Further ahead than this a CRL was made by a clock that was wrong. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000;
 /** X.509 times are whole seconds: two lists in one second could not be told apart (thisUpdate must rise). */
@@ -40,6 +44,8 @@ const LONGEST_INTERVAL_MS = 5_000;
  * Publishes what was revoked: signed lists for all that came in meanwhile, never two rounds at a time, and the retained
  * fleet notice. What is revoked stays in memory, and a round costs what changed (see RevocationIndex and CrlEntries).
  * When a build fails the last good lists stay served, the next attempt follows, and health says so.
+ * Of several processes on a database the one with the lease builds; the others take over what it made, and go on
+ * building when it has died.
  */
 export class RevocationPublisher {
   readonly lists = new PublishedLists();
@@ -50,6 +56,8 @@ export class RevocationPublisher {
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   readonly #restored = new Set<string>();
+  /** What changed is read here, and the process that builds has not made its lists yet, or has died. */
+  #isWaiting = false;
   #lastThisUpdate = 0;
   #lastRoundMs = 0;
   #failure: { since: number; error: string } | undefined;
@@ -101,12 +109,22 @@ export class RevocationPublisher {
     clearTimeout(timer);
   }
 
-  /** True when a list in force is missing, old enough to be replaced, from the future, or lacks a change. */
+  /** One look, to be taken every few seconds: publishes when something is due. */
+  async turn(): Promise<void> {
+    if (await this.isDue()) await this.publish();
+  }
+
+  /**
+   * True when a list in force is missing, old enough to be replaced, from the future, or lacks a change, and when
+   * another process has made newer ones.
+   */
   async isDue(): Promise<boolean> {
     // After a failure more may have been read than any list has.
-    if (this.#failure !== undefined || this.lists.full === undefined) return true;
+    if (this.#failure !== undefined || this.#isWaiting || this.lists.full === undefined) return true;
     if (this.lists.all().some((list) => this.#isOld(list))) return true;
-    return (await this.#deps.store.read.statusChanges.newestSeq()) > this.#index.seq;
+    const { statusChanges, statusLists } = this.#deps.store.read;
+    if ((await statusChanges.newestSeq()) > this.#index.seq) return true;
+    return (await statusLists.highestNumber()) > this.lists.highestNumber;
   }
 
   get #interval(): number {
@@ -121,8 +139,7 @@ export class RevocationPublisher {
 
   async #run(): Promise<void> {
     const { clock, metrics } = this.#deps;
-    const wait = this.#lastThisUpdate + this.#interval - clock.now();
-    if (wait > 0 && wait <= this.#interval) await new Promise((resolve) => setTimeout(resolve, wait));
+    await this.#pause(this.#interval);
     try {
       await this.#publishAll();
       this.#failure = undefined;
@@ -137,13 +154,40 @@ export class RevocationPublisher {
   }
 
   async #publishAll(): Promise<void> {
-    const { authority, clock, log } = this.#deps;
-    const started = clock.monotonic();
+    const { authority, clock, leases } = this.#deps;
     const description = await authority.describe();
     const issuers = listIssuers(description, clock.now());
-    await this.#index.useShards(description.crlShards ?? 1, clock.now());
-    await this.#restore(issuers, description.issuers?.[0]?.keyId);
+    const first = description.issuers?.[0]?.keyId;
+    if (description.issuers !== undefined) this.lists.keepOnly(description.issuers.map(({ keyId }) => keyId));
+    const isBuilder = await leases.run(LEASE, async () => {
+      await this.#index.useShards(description.crlShards ?? 1, clock.now());
+      await this.#readOn(issuers, first);
+      await this.#build(issuers, description);
+      this.#isWaiting = false;
+    });
+    if (!isBuilder) await this.#follow(issuers, first);
+    if (this.lists.full !== undefined) await tellFleet(this.#deps, this.lists.full.number);
+  }
+
+  async #follow(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {
+    await this.#index.readShards();
+    await this.#readOn(issuers, first);
+    await this.#index.readBases();
+    const revocations = await Promise.all(issuers.map(({ keyId }) => this.#index.of(keyId)));
+    this.#isWaiting = revocations.some((one) => dueScopes(one, this.lists, (list) => this.#isOld(list)).length > 0);
+  }
+
+  /** What others have made, and what has changed. */
+  async #readOn(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {
+    await this.#restore(issuers, first);
     this.onChanged(await this.#index.catchUp());
+  }
+
+  async #build(issuers: readonly ListIssuer[], description: AuthorityDescription): Promise<void> {
+    const { clock, log } = this.#deps;
+    const started = clock.monotonic();
+    // Another process may have made the last ones a moment ago.
+    await this.#pause(SECOND);
     const round = await this.#beginRound(description);
     const signed: PublishedList[] = [];
     try {
@@ -153,8 +197,7 @@ export class RevocationPublisher {
       if (signed.length > 0) await this.#record(signed, round, started);
     }
     const { full } = this.lists;
-    if (full === undefined) return;
-    await tellFleet(this.#deps, full.number);
+    if (full === undefined || signed.length === 0) return;
     log.info('CRL published', {
       number: full.number,
       entries: full.entries,
@@ -163,10 +206,17 @@ export class RevocationPublisher {
     });
   }
 
-  /** After a restart the lists of before are in force until there are newer ones. */
+  /** Until the last lists are `ms` old, by a clock that was not set back. */
+  async #pause(ms: number): Promise<void> {
+    const wait = this.#lastThisUpdate + ms - this.#deps.clock.now();
+    if (wait > 0 && wait <= ms) await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+
+  /** After a restart, and while another process builds, the lists on record are in force until there are newer ones. */
   async #restore(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {
+    const isBehind = (await this.#deps.store.read.statusLists.highestNumber()) > this.lists.highestNumber;
     for (const issuer of issuers) {
-      if (this.#restored.has(issuer.keyId)) continue;
+      if (this.#restored.has(issuer.keyId) && !isBehind) continue;
       const scopes = (await this.#index.of(issuer.keyId)).shardScopes();
       await restoreLists(this.#deps, this.lists, issuer, scopes);
       this.#restored.add(issuer.keyId);
@@ -180,12 +230,11 @@ export class RevocationPublisher {
 
   async #beginRound({ lastCrlNumber }: AuthorityDescription): Promise<ListRound> {
     const { store, clock, crlValidity } = this.#deps;
-    const known = this.lists.all().map(({ number }) => number);
     const thisUpdate = Math.floor(clock.now() / SECOND) * SECOND;
     this.#lastThisUpdate = thisUpdate;
     return {
       // The authority remembers its last number: after a restore from an older backup numbers still only rise.
-      number: Math.max(lastCrlNumber, await store.read.statusLists.highestNumber(), ...known) + 1,
+      number: Math.max(lastCrlNumber, await store.read.statusLists.highestNumber(), this.lists.highestNumber) + 1,
       thisUpdate,
       nextUpdate: thisUpdate + crlValidity,
       seq: this.#index.seq,
@@ -217,6 +266,8 @@ export class RevocationPublisher {
     const full = this.lists.full;
     this.#lastRoundMs = clock.monotonic() - started;
     metrics.crlSigned(full?.entries ?? 0, this.#lastRoundMs / 1000);
+    // First: whoever reads of a list in the record finds it, or a newer one.
+    const failure = await this.#save(signed).catch((error: unknown) => ({ error }));
     const issuers = await Promise.all(
       [...new Set(signed.map(({ scope }) => scope.slice(scope.indexOf('@') + 1)))].map((id) => this.#index.of(id)),
     );
@@ -233,6 +284,10 @@ export class RevocationPublisher {
         }),
       );
     });
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #save(signed: readonly PublishedList[]): Promise<undefined> {
     for (const list of signed) await this.#deps.archive.save(list.scope, list.der);
   }
 

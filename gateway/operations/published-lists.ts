@@ -32,6 +32,18 @@ export class PublishedLists {
     return this.findNamed('full', this.#issuers.inUse);
   }
 
+  /** Those of issuers that were discarded go: nobody has a certificate that names them. */
+  keepOnly(issuerKeyIds: readonly string[]): void {
+    for (const name of this.#lists.keys()) {
+      if (!issuerKeyIds.includes(name.slice(name.indexOf('@') + 1))) this.#lists.delete(name);
+    }
+  }
+
+  /** 0 when there is none. */
+  get highestNumber(): number {
+    return Math.max(0, ...this.all().map(({ number }) => number));
+  }
+
   all(): PublishedList[] {
     return [...this.#lists.values()];
   }

@@ -7,6 +7,7 @@ import type { Tables } from '#gateway/ports/store.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { QueueNoticeDeps } from './queue-notice.ts';
 import { queueRevokedNotice, type RecordedRevocation } from './record-device-revocation.ts';
+import { resolveOpenAlarms } from './resolve-alarms.ts';
 
 /**
  * This certificate alone, revoked inside the caller's transaction, with what is being made from it; its device keeps
@@ -43,6 +44,8 @@ export async function recordCertificateRevocation(
     const device = await tables.devices.find(deviceId);
     if (device?.state === 'enrolled' || device?.state === 'held') {
       await tables.devices.update(deviceId, { state: 'revoked' });
+      const decision = `its last certificate was revoked: ${reason}`;
+      await resolveOpenAlarms(tables, { deviceId, decision, actor, now });
       await tables.audit.append(
         auditEntry({
           at: now,

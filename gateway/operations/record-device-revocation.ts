@@ -11,6 +11,7 @@ import { refuseRequest } from './decide-requests.ts';
 import { endClaim } from './end-claim.ts';
 import { markRevoked } from './mark-revoked.ts';
 import { type QueueNoticeDeps, queueNotice } from './queue-notice.ts';
+import { resolveOpenAlarms } from './resolve-alarms.ts';
 
 /** What was revoked of one device, and the notice that tells it. */
 export type RecordedRevocation = {
@@ -74,6 +75,9 @@ export async function recordDeviceRevocation(
   for (const request of requests) {
     await refuseRequest(tables, request, { note: 'the device was revoked', actor, now });
   }
+  // Nobody is left in two places.
+  const decision = `the device was ${order.becomes}: ${reason}`;
+  await resolveOpenAlarms(tables, { deviceId, decision, actor, now });
   // Retired for good, it gives its hardware back: the TPM may become another device with another ticket.
   if (order.becomes === 'retired') await tables.endorsements.remove(deviceId);
   if (device.state !== 'retired') await tables.devices.update(deviceId, { state: order.becomes });

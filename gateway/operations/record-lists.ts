@@ -3,7 +3,7 @@ import { DerFields, readOctetsOfBitString } from '#ca/pkix/der-values.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { isSignatureValid } from '#ca/pkix/signature-algorithm.ts';
 import { type CrlScope, formatCrlScope } from '#ca/revocation/crl-scope.ts';
-import type { PublishedList } from '#gateway/domain/status-change.ts';
+import type { PublishedList, StatusList } from '#gateway/domain/status-change.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { StatusListArchive } from '#gateway/ports/status-list-archive.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
@@ -29,7 +29,7 @@ export async function recordLists(
 
 export type RestoreDeps = { store: Pick<Store, 'read'>; archive: StatusListArchive; log: Log };
 
-/** The lists of before a restart, as far as they were kept whole. */
+/** The lists of before a restart, or that another process has made since, as far as they are kept whole. */
 export async function restoreLists(
   deps: RestoreDeps,
   lists: PublishedLists,
@@ -38,8 +38,10 @@ export async function restoreLists(
 ): Promise<void> {
   const scopeNames = ['full', 'delta', ...shards.map(formatCrlScope)];
   for (const scopeName of scopeNames) {
-    if (lists.findNamed(scopeName, issuer.keyId) !== undefined) continue;
-    const list = await restoreList(deps, listName(scopeName, issuer.keyId), issuer);
+    const name = listName(scopeName, issuer.keyId);
+    const onRecord = await deps.store.read.statusLists.latest(name);
+    if (onRecord === undefined || onRecord.number <= (lists.findNamed(scopeName, issuer.keyId)?.number ?? 0)) continue;
+    const list = await restoreList(deps, onRecord, issuer);
     if (list !== undefined) lists.put(list);
   }
   // Made by a version that knew one list and kept it in the database.
@@ -49,15 +51,18 @@ export async function restoreLists(
   }
 }
 
-async function restoreList(deps: RestoreDeps, name: string, issuer: ListIssuer): Promise<PublishedList | undefined> {
-  const list = await deps.store.read.statusLists.latest(name);
-  if (list === undefined) return undefined;
+async function restoreList(
+  deps: RestoreDeps,
+  list: StatusList,
+  issuer: ListIssuer,
+): Promise<PublishedList | undefined> {
+  const { scope } = list;
   try {
-    const der = await deps.archive.load(name);
+    const der = await deps.archive.load(scope);
     if (der !== undefined && isSignedBy(der, issuer)) return { ...list, der };
-    deps.log.warn('CRL of the last run not kept whole, a new one follows', { list: name });
+    deps.log.warn('CRL on record not kept whole, a new one follows', { list: scope });
   } catch (error) {
-    deps.log.warn('CRL of the last run cannot be read, a new one follows', { list: name, error: String(error) });
+    deps.log.warn('CRL on record cannot be read, a new one follows', { list: scope, error: String(error) });
   }
   return undefined;
 }

@@ -8,6 +8,7 @@ import { deliverPendingNotices } from './deliver-notices.ts';
 import { withoutTrail } from './last-report.ts';
 import type { QuarantineDeps } from './quarantine-device.ts';
 import { queueNotice } from './queue-notice.ts';
+import { resolveOpenAlarms } from './resolve-alarms.ts';
 
 export type ReleaseOrder = { deviceId: DeviceId; decision: string; actor: string };
 
@@ -34,9 +35,7 @@ export async function releaseQuarantine(deps: QuarantineDeps, order: ReleaseOrde
     // Until it hears this, the device believes that it is in quarantine, however long it is away.
     const notice = { kind: 'quarantine', body: { active: false, reason: decision } } as const;
     await queueNotice(tables, deps, { deviceId, now, life: LONGEST_LIFE_MS, actor, notice });
-    const open = await tables.identityAlarms.listOpenByDevice(deviceId);
-    for (const { id } of open) await recordResolved(tables, { id, ...order, now });
-    return open.map(({ id }) => id);
+    return resolveOpenAlarms(tables, { ...order, now });
   });
   deps.trails.forget(deviceId);
   deps.quarantined.delete(deviceId);
@@ -44,18 +43,6 @@ export async function releaseQuarantine(deps: QuarantineDeps, order: ReleaseOrde
   await deliverPendingNotices(deps, deviceId);
   deps.log.warn('device released from quarantine', { deviceId, decision, actor, alarms });
   return { deviceId, alarms };
-}
-
-/** Inside a transaction. */
-export async function recordResolved(
-  tables: Tables,
-  order: { id: string; deviceId: DeviceId; decision: string; actor: string; now: number },
-): Promise<void> {
-  const { id, deviceId, decision, actor, now } = order;
-  await tables.identityAlarms.update(id, { state: 'resolved', decision, resolvedAt: now, resolvedBy: actor });
-  await tables.audit.append(
-    auditEntry({ at: now, actor, action: 'alarm.resolved', subject: deviceId, detail: `${id}: ${decision}` }),
-  );
 }
 
 /** A device that was away need not be told of what is over. */

@@ -59,9 +59,8 @@ export class RenewalPlanner {
     const end = now + HORIZON_MS;
     for (let from = now - (now % MINUTE_MS); from < end; ) {
       const until = from + (from < now + DAYS_ONE_BY_ONE * DAY_MS ? DAY_MS : MONTH_MS);
-      const counts = await store.read.certificates.countByRenewal(from, until, MINUTE_MS);
-      const first = from / MINUTE_MS;
-      for (const [minute, count] of counts) calendar.add(slotAt(levelFor(DAY_MS), (first + minute) * MINUTE_MS), count);
+      const counts = await store.read.certificates.countRenewalsByMinute(from / MINUTE_MS, until / MINUTE_MS);
+      for (const [minute, count] of counts) calendar.add(slotAt(levelFor(DAY_MS), minute * MINUTE_MS), count);
       from = until;
     }
     this.#calendar = calendar;

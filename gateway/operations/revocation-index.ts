@@ -40,6 +40,15 @@ export class RevocationIndex {
     const counts = known.filter((one) => one.count !== count && one.until > now);
     counts.push({ count, until: now + KEEP_COUNT_MS });
     await this.#store.write(({ settings }) => settings.set(COUNTS_SETTING, JSON.stringify(counts)));
+    this.#take(counts);
+  }
+
+  /** Those that the process has written down which makes the lists. */
+  async readShards(): Promise<void> {
+    this.#take(parseCounts(await this.#store.read.settings.get(COUNTS_SETTING)));
+  }
+
+  #take(counts: CountsInUse): void {
     const isNew = counts.some((one) => !this.#counts.some((before) => before.count === one.count));
     this.#counts = counts;
     if (!isNew) return;
@@ -47,12 +56,21 @@ export class RevocationIndex {
     this.#seq = 0;
   }
 
+  /** The bases that the process which makes the lists has moved to: what changed before them need not be kept here. */
+  async readBases(): Promise<void> {
+    for (const issuer of this.#issuers.values()) issuer.followBase(await this.#readBase(issuer.issuerKeyId));
+  }
+
+  async #readBase(issuerKeyId: string): Promise<DeltaBase | undefined> {
+    const text = await this.#store.read.settings.get(baseSetting(issuerKeyId));
+    return text === undefined ? undefined : (JSON.parse(text) as DeltaBase);
+  }
+
   async of(issuerKeyId: string): Promise<IssuerRevocations> {
     const known = this.#issuers.get(issuerKeyId);
     if (known !== undefined) return known;
     const counts = this.#counts.map(({ count }) => count);
-    const text = await this.#store.read.settings.get(baseSetting(issuerKeyId));
-    const base = text === undefined ? undefined : (JSON.parse(text) as DeltaBase);
+    const base = await this.#readBase(issuerKeyId);
     const issuer = new IssuerRevocations(issuerKeyId, counts, base);
     this.#issuers.set(issuerKeyId, issuer);
     return issuer;

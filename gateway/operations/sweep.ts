@@ -1,15 +1,13 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import type { Log } from '#gateway/ports/log.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { expireRequests } from './decide-requests.ts';
 import { reopenRequest } from './issue-recorded.ts';
 import { markRevoked } from './mark-revoked.ts';
-import type { RevocationPublisher } from './publish-revocations.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
 
-export type SweepDeps = ShutOutDeps & { store: Store; log: Log; revocations: RevocationPublisher };
+export type SweepDeps = ShutOutDeps & { store: Store };
 
 const BATCH = 200;
 /** So that a slow device still hears "expired" instead of "unknown". */
@@ -17,11 +15,10 @@ const KEEP_EXPIRED_CHALLENGES_MS = 10 * 60_000;
 
 /**
  * What time alone changes: unused certificates lapse, replaced ones end, others expire. Reads by next due time, so the
- * cost is what is due, not the size of the fleet.
+ * cost is what is due, not the size of the fleet. Lists of what lapsed follow from the table of status changes.
  */
 export async function sweep(deps: SweepDeps): Promise<void> {
   const now = deps.clock.now();
-  let revoked = 0;
   for (;;) {
     const due = await deps.store.read.certificates.listDue(now, BATCH);
     if (due.length === 0) break;
@@ -37,7 +34,6 @@ export async function sweep(deps: SweepDeps): Promise<void> {
     });
     await shutOut(deps, ended.lapsed, 'lapsed');
     await shutOut(deps, ended.superseded, 'superseded');
-    revoked += ended.lapsed.length;
     if (due.length < BATCH) break;
   }
   await deps.store.write(async (tables) => {
@@ -45,10 +41,6 @@ export async function sweep(deps: SweepDeps): Promise<void> {
     await expireRequests(tables, now);
     await tables.challenges.removeExpired(now - KEEP_EXPIRED_CHALLENGES_MS);
   });
-  if (revoked > 0 || (await deps.revocations.isDue())) {
-    deps.log.debug('sweep publishes a CRL', { revoked });
-    await deps.revocations.publish();
-  }
 }
 
 async function advance(tables: Tables, serial: SerialNumber, now: number): Promise<'lapsed' | 'superseded' | 'other'> {

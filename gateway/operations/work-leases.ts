@@ -31,15 +31,19 @@ export class WorkLeases {
 
   /** @returns work that does nothing while another process has the lease of this name. */
   only(name: string, work: () => Promise<void>): () => Promise<void> {
-    return async () => {
-      if (!(await this.#hold(name))) return;
-      const keeping = setInterval(() => void this.#keep(name), this.#lifeMs / 4);
-      try {
-        await work();
-      } finally {
-        clearInterval(keeping);
-      }
-    };
+    return async () => void (await this.run(name, work));
+  }
+
+  /** @returns false when another process has the lease of this name, and nothing was done. */
+  async run(name: string, work: () => Promise<void>): Promise<boolean> {
+    if (!(await this.#hold(name))) return false;
+    const keeping = setInterval(() => void this.#keep(name), this.#lifeMs / 4);
+    try {
+      await work();
+    } finally {
+      clearInterval(keeping);
+    }
+    return true;
   }
 
   /** At a clean end: others need not wait. */

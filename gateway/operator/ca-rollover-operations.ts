@@ -8,6 +8,7 @@ export type CaRolloverOperations = {
   showCaRollover(): Promise<CaRolloverStatus>;
   listCaRolloverDevices(query: { limit: number; after?: string }): Promise<Page<DeviceNotReady>>;
   announceCa(order: Decided): Promise<CaRolloverStep>;
+  discardCa(order: Decided): Promise<CaRolloverStep>;
   activateCa(order: Decided): Promise<CaRolloverStep>;
   taintCa(
     order: Decided & { issuerKeyId?: string; withinSeconds?: number; perMinute?: number; abortPercent: number },

@@ -11,6 +11,7 @@ const keyId = z
 export const CA_ROLLOVER_REQUEST = {
   pageQuery: z.strictObject(page),
   announcement: z.strictObject({ reason: words(200).exactOptional() }),
+  discard: z.strictObject({ reason: words(200).exactOptional() }),
   taint: z.strictObject({
     issuerKeyId: keyId.exactOptional(),
     reason: words(200).exactOptional(),

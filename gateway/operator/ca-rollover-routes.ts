@@ -20,6 +20,12 @@ export const CA_ROLLOVER_ROUTES: readonly RouteDefinition[] = [
     body: TAKES.announcement,
     answer: (operations, { body }, { actor }) => operations.announceCa({ ...body, actor }),
   }),
+  route('discardCa', {
+    summary: 'Give up the prepared CA: its keys are removed, and nobody has heard of it',
+    response: 'CaRolloverStep',
+    body: TAKES.discard,
+    answer: (operations, { body }, { actor }) => operations.discardCa({ ...body, actor }),
+  }),
   route('activateCa', {
     summary: 'Issue with the announced CA from now on',
     response: 'CaRolloverStep',

@@ -79,6 +79,8 @@ export interface EnrollmentTable {
   listByKey(deviceId: DeviceId, spkiSha256: string): Promise<Enrollment[]>;
   /** First enrollments of devices of the group, begun at or after `since`. */
   countFirstSince(group: string, since: number): Promise<number>;
+  /** Whether one was ever begun for this serial, however it ended. */
+  hasSerial(serial: SerialNumber): Promise<boolean>;
   /** As listUnfinished, of one device. */
   listUnfinishedByDevice(deviceId: DeviceId): Promise<Enrollment[]>;
   /** Recorded, but without a certificate: to be reconciled with the authority after a crash. */
@@ -173,8 +175,10 @@ export interface CertificateTable {
    * window of the last one begins and `after` its serial.
    */
   listByRenewal(from: number, until: number, limit: number, after?: string): Promise<CertificateRecord[]>;
-  /** How many active ones, of devices of this group, have a window that begins in each `width` milliseconds from `from`. */
-  countByRenewal(from: number, until: number, width: number, group?: string): Promise<Map<number, number>>;
+  /** How many active ones, of devices of this group, have a window that begins in [from, until). */
+  countRenewals(from: number, until: number, group?: string): Promise<number>;
+  /** How many active ones have a window that begins in each minute (since 1970) in [first, end); those without are left out. */
+  countRenewalsByMinute(first: number, end: number): Promise<Map<number, number>>;
   /** By next due time (see nextDueAt), so that no sweep scans the table. */
   listDue(now: number, limit: number): Promise<CertificateRecord[]>;
 }
@@ -365,6 +369,8 @@ export interface LeaseTable {
   /** @returns true when `holder` has the lease until `until`: it was free, run out, or already its own. */
   acquire(name: string, holder: string, now: number, until: number): Promise<boolean>;
   release(name: string, holder: string): Promise<void>;
+  /** All that this holder has: it is known to have ended. */
+  releaseAll(holder: string): Promise<void>;
 }
 
 export interface SettingTable {

@@ -108,6 +108,19 @@ const LIST_BY_RENEWAL = prepared((db, p: Parameter<RenewalRange>) =>
     .limit(p('limit')),
 );
 
+/** As the index on it says it, word for word. */
+const RENEW_MINUTE = sql<number>`(renew_from / 60000)`;
+
+const COUNT_BY_MINUTE = prepared((db, p: Parameter<{ first: number; end: number }>) =>
+  db
+    .selectFrom('certificates')
+    .select(({ fn }) => [RENEW_MINUTE.as('minute'), fn.countAll<number | bigint | string>().as('certificates')])
+    .where('state', '=', sql.lit<CertificateState>('active'))
+    .where(RENEW_MINUTE, '>=', p('first'))
+    .where(RENEW_MINUTE, '<', p('end'))
+    .groupBy(RENEW_MINUTE),
+);
+
 const LIST_DUE = prepared((db, p: Parameter<{ now: number; limit: number }>) =>
   db
     .selectFrom('certificates')
@@ -150,14 +163,10 @@ export function certificateTable(scope: QueryScope): CertificateTable {
       scope.all(LIST_BY_ISSUER, { issuerKeyId, after: after ?? '', limit }),
     listByRenewal: (from: number, until: number, limit: number, after?: string) =>
       scope.all(LIST_BY_RENEWAL, { from, until, limit, after: (after ?? '') as SerialNumber }),
-    async countByRenewal(from: number, until: number, width: number, group?: string): Promise<Map<number, number>> {
+    async countRenewals(from: number, until: number, group?: string): Promise<number> {
       let query = scope.db
         .selectFrom('certificates')
-        .select(({ fn }) => [
-          // A number of ours reaches SQLite as a real: without this every row would be a span of its own.
-          sql<number | bigint | string>`cast(floor((renew_from - ${from}) / ${width}) as integer)`.as('span'),
-          fn.countAll<number | bigint | string>().as('certificates'),
-        ])
+        .select(({ fn }) => fn.countAll<number | bigint | string>().as('certificates'))
         .where('certificates.state', '=', sql.lit<CertificateState>('active'))
         .where('renew_from', '>=', from)
         .where('renew_from', '<', until);
@@ -166,8 +175,11 @@ export function certificateTable(scope: QueryScope): CertificateTable {
           .innerJoin('devices', 'devices.device_id', 'certificates.device_id')
           .where('devices.group_name', '=', group);
       }
-      const rows = await query.groupBy('span').execute();
-      return new Map(rows.map(({ span, certificates }) => [Number(span), Number(certificates)]));
+      return Number((await query.executeTakeFirst())?.certificates ?? 0);
+    },
+    async countRenewalsByMinute(first: number, end: number): Promise<Map<number, number>> {
+      const rows = await scope.all(COUNT_BY_MINUTE, { first, end });
+      return new Map(rows.map(({ minute, certificates }) => [minute, Number(certificates)]));
     },
     listDue: (now: number, limit: number) => scope.all(LIST_DUE, { now, limit }),
   };

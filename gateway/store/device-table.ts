@@ -2,7 +2,6 @@ import { sql } from 'kysely';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateState, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Device } from '#gateway/domain/device.ts';
-import type { DeviceTrust } from '#gateway/domain/device-trust.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import type { DeviceTable, PageOrder } from '#gateway/ports/tables.ts';
@@ -72,7 +71,21 @@ const LIST_BY_NAME = prepared((db, p: Parameter<Key>) =>
 const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; limit: number }>) =>
   db
     .selectFrom('devices as d')
-    .innerJoin('certificates as c', 'c.device_id', 'd.device_id')
+    // The newest in use: there are two while one takes the other's place.
+    .innerJoin('certificates as c', (join) =>
+      join.on('c.serial', '=', (eb) =>
+        eb
+          .selectFrom('certificates as n')
+          .select('n.serial')
+          .whereRef('n.device_id', '=', 'd.device_id')
+          .where(sql<boolean>`coalesce(n.state, '') = 'active'`)
+          .where('n.profile', '=', 'device')
+          .where('n.not_after', '>', p('now'))
+          .orderBy('n.issued_at', 'desc')
+          .orderBy('n.serial', 'desc')
+          .limit(1),
+      ),
+    )
     .select([
       'd.device_id as deviceId',
       'd.group_name as group',
@@ -83,13 +96,9 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; li
       'c.not_after as notAfter',
     ])
     .where('d.device_id', '>', p('after'))
-    .where('d.state', 'in', [sql.lit<DeviceState>('enrolled'), sql.lit<DeviceState>('quarantined')])
-    .where('c.state', '=', sql.lit<CertificateState>('active'))
-    .where('c.profile', '=', 'device')
-    .where('c.not_after', '>', p('now'))
+    // Not the bare columns: by the indexes of states every page would be sorted out of the whole fleet.
+    .where(sql<boolean>`coalesce(d.state, '') in ('enrolled', 'quarantined')`)
     .orderBy('d.device_id')
-    .orderBy('c.issued_at', 'desc')
-    .orderBy('c.serial', 'desc')
     .limit(p('limit')),
 );
 
@@ -147,11 +156,8 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       if (state !== undefined) query = query.where('state', '=', state);
       return query.orderBy('device_id').limit(limit).execute();
     },
-    async listTrust({ after, limit, now }: PageOrder & { now: number }): Promise<DeviceTrust[]> {
-      const rows = await scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, now });
-      // Two are in use while one takes the other's place: the newest comes first.
-      return rows.filter((row, place) => row.deviceId !== rows[place - 1]?.deviceId);
-    },
+    listTrust: ({ after, limit, now }: PageOrder & { now: number }) =>
+      scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, now }),
     listByHardwareSerial: (hardwareSerial: string) => scope.all(LIST_BY_HARDWARE_SERIAL, { hardwareSerial }),
     listByName: (deviceId: DeviceId) => scope.all(LIST_BY_NAME, { deviceId }),
     async countEnrolled(group: string, exception?: DeviceId): Promise<number> {

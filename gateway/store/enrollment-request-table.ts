@@ -71,11 +71,11 @@ const LIST_OPEN_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceId }>) 
     .orderBy('id'),
 );
 
-const LIST_EXPIRED = prepared((db, p: Parameter<{ now: number; limit: number }>) =>
+const LIST_EXPIRED = prepared((db, p: Parameter<{ state: EnrollmentRequest['state']; now: number; limit: number }>) =>
   db
     .selectFrom('enrollment_requests')
     .select(selected(COLUMNS))
-    .where(IS_OPEN)
+    .where('state', '=', p('state'))
     .where('expires_at', '<=', p('now'))
     .orderBy('expires_at')
     .limit(p('limit')),
@@ -127,7 +127,9 @@ export function enrollmentRequestTable(scope: QueryScope): EnrollmentRequestTabl
       return Number((await query.executeTakeFirst())?.waiting ?? 0);
     },
     async expire(now: number, limit: number): Promise<EnrollmentRequest[]> {
-      const over = await scope.all(LIST_EXPIRED, { now, limit });
+      // One state after the other: only so are they in the order of the index.
+      const over = await scope.all(LIST_EXPIRED, { state: 'waiting', now, limit });
+      over.push(...(await scope.all(LIST_EXPIRED, { state: 'approved', now, limit: limit - over.length })));
       for (const { id } of over) await update(id, { state: 'expired' });
       return over;
     },

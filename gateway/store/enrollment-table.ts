@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import type { EnrollmentTable } from '#gateway/ports/tables.ts';
@@ -45,6 +46,10 @@ const LIST_BY_KEY = prepared((db, p: Parameter<{ deviceId: DeviceId; spkiSha256:
     .limit(10),
 );
 
+const FIND_SERIAL = prepared((db, p: Parameter<{ serial: SerialNumber }>) =>
+  db.selectFrom('enrollments').select('id').where('serial', '=', p('serial')).limit(1),
+);
+
 const LIST_UNFINISHED = prepared((db, p: Parameter<{ limit: number }>) =>
   db
     .selectFrom('enrollments')
@@ -82,6 +87,7 @@ export function enrollmentTable(scope: QueryScope): EnrollmentTable {
     },
     find: (id: string) => scope.first(FIND, { id }),
     listByKey: (deviceId: DeviceId, spkiSha256: string) => scope.all(LIST_BY_KEY, { deviceId, spkiSha256 }),
+    hasSerial: async (serial: SerialNumber) => (await scope.first(FIND_SERIAL, { serial })) !== undefined,
     listUnfinishedByDevice: (deviceId: DeviceId) => scope.all(LIST_UNFINISHED_BY_DEVICE, { deviceId }),
     countFirstSince: async (group: string, since: number) =>
       Number((await scope.first(COUNT_FIRST_SINCE, { group, since }))?.begun ?? 0),

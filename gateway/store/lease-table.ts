@@ -19,11 +19,19 @@ const RELEASE = prepared((db, p: Parameter<{ name: string; holder: string }>) =>
   db.deleteFrom('leases').where('name', '=', p('name')).where('holder', '=', p('holder')),
 );
 
+// One row for each kind of work: the whole table is a page.
+const RELEASE_ALL = prepared((db, p: Parameter<{ holder: string }>) =>
+  db.deleteFrom('leases').where('holder', '=', p('holder')),
+);
+
 export function leaseTable(scope: QueryScope): LeaseTable {
   return {
     acquire: async (name, holder, now, until) => (await scope.run(ACQUIRE, { name, holder, now, until })) > 0,
     async release(name: string, holder: string): Promise<void> {
       await scope.run(RELEASE, { name, holder });
+    },
+    async releaseAll(holder: string): Promise<void> {
+      await scope.run(RELEASE_ALL, { holder });
     },
   };
 }

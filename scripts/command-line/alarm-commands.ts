@@ -73,7 +73,7 @@ export function alarmCommands(): Command {
     say(`  a copy exists: gatehouse device revoke ${deviceId} --reason keyCompromise, then a new ticket for the one`);
     say(`                 at hand: gatehouse device add ${deviceId} --new-ticket`);
     say(`  no copy (a restored backup): gatehouse device release-quarantine ${deviceId} --reason TEXT`);
-    say(`Then: gatehouse alarm resolve ${id} --decision TEXT`);
+    say(`Each of the two closes the alarm. If neither is needed: gatehouse alarm resolve ${id} --decision TEXT`);
   });
 
   withExamples(

@@ -125,6 +125,23 @@ function addSteps(rollover: Command): void {
 
   withExamples(
     rollover
+      .command('discard')
+      .description('give up the prepared CA, as long as nobody was told of it; its keys are removed')
+      .option('--reason <text>', 'for the audit'),
+    'gatehouse ca rollover discard --reason "made with the wrong algorithm"',
+  ).action(async (_: unknown, command: Command) => {
+    const { data, json, reason } = command.optsWithGlobals<GlobalOptions & { reason?: string }>();
+    const operator = await connectOperator(dataFolder(data));
+    const step = await operator.call<CaRolloverStep>('discardCa', { body: { reason } });
+    if (json) return printJson(step);
+    say(`${step.keyId} is discarded, and its keys are removed here; destroy copies and backups of them, too`);
+    return say(
+      'Where one may have got out: gatehouse ca crl --revoke SERIAL. Make another: gatehouse ca rollover prepare',
+    );
+  });
+
+  withExamples(
+    rollover
       .command('activate')
       .description('issue with the announced CA from now on; nobody is disconnected, and nobody has to be ready'),
     'gatehouse ca rollover activate',

@@ -59,14 +59,23 @@ export function describeCertificateTables(name: string, open: OpenStore): void {
       expect(numbers(await certificates.listByRenewal(T0, T0 + 60_000, 9))).toEqual([1, 2, 3]);
       expect(numbers(await certificates.listByRenewal(T0, T0 + DAY, 2, serialOf(1)))).toEqual([2, 3]);
       expect(numbers(await certificates.listByRenewal(T0 + 1, T0 + DAY, 9))).toEqual([3, 4, 5]);
-      const perMinute = await certificates.countByRenewal(T0, T0 + 3_600_000, 60_000);
+      const minute = T0 / 60_000;
+      expect(Number.isInteger(minute)).toBe(true);
+      const perMinute = await certificates.countRenewalsByMinute(minute, minute + 90);
       expect([...perMinute].toSorted(([left], [right]) => left - right)).toEqual([
-        [0, 3],
-        [2, 1],
+        [minute, 3],
+        [minute + 2, 1],
       ]);
-      expect(await certificates.countByRenewal(T0, T0 + DAY, DAY)).toEqual(new Map([[0, 5]]));
-      expect(await certificates.countByRenewal(T0, T0 + DAY, DAY, 'line-3')).toEqual(new Map([[0, 1]]));
-      expect(await certificates.countByRenewal(T0, T0 + DAY, DAY, 'no such group')).toEqual(new Map());
+      expect(await certificates.countRenewalsByMinute(minute + 1, minute + 91)).toEqual(
+        new Map([
+          [minute + 2, 1],
+          [minute + 90, 1],
+        ]),
+      );
+      expect(await certificates.countRenewals(T0, T0 + DAY)).toBe(5);
+      expect(await certificates.countRenewals(T0 + 1, T0 + 90 * 60_000)).toBe(2);
+      expect(await certificates.countRenewals(T0, T0 + DAY, 'line-3')).toBe(1);
+      expect(await certificates.countRenewals(T0, T0 + DAY, 'no such group')).toBe(0);
     });
 
     it('lists certificates newest first, by device and by state, page after page', async () => {

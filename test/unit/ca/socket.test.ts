@@ -335,6 +335,9 @@ function methodsOf(authority: SucceededAuthority): SucceededAuthority {
     findIssued: (serial) => authority.findIssued(serial),
     signCrl: (order) => authority.signCrl(order),
     activateIssuer: (keyId) => authority.activateIssuer(keyId),
+    readIssued: (from) => authority.readIssued(from),
+    lastList: (keyId) => authority.lastList(keyId),
+    discardIssuer: (keyId) => authority.discardIssuer(keyId),
   };
 }
 

@@ -1,11 +1,22 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { readAuthorityFolder } from '#ca/ceremony/authority-folder.ts';
 import { initialiseAuthority } from '#ca/ceremony/initialise-authority.ts';
 import { prepareSuccessor } from '#ca/ceremony/prepare-successor.ts';
+import { signRootCrl } from '#ca/ceremony/sign-root-crl.ts';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import { validatePath } from '#ca/pkix/path.ts';
 import { formatPem } from '#ca/pkix/pem.ts';
@@ -154,6 +165,57 @@ describe('the next root', () => {
     opensslVerify(second.intermediate.der, [newWithOld.der], first.root.der);
     opensslVerify(first.intermediate.der, [oldWithNew.der], second.root.der);
     expect(() => opensslVerify(second.intermediate.der, [], first.root.der)).toThrow();
+  });
+});
+
+describe('a prepared generation that is given up', () => {
+  it('goes with its keys; its certificate stays, can be revoked, and another one takes its number', async () => {
+    const place = await newAuthority();
+    const { authority } = await serve(place);
+    const unwanted = await prepareSuccessor(place.dir, { root: true });
+    expect((await authority.describe()).issuers).toHaveLength(2);
+    const { issuers } = await authority.discardIssuer(unwanted.keyId);
+    expect(issuers).toMatchObject([{ isActive: true }]);
+    expect((await authority.discardIssuer(unwanted.keyId)).issuers).toHaveLength(1);
+    const aside = join(place.dir, 'generations', `discarded-2-${unwanted.keyId}`);
+    expect(readdirSync(aside).toSorted()).toEqual([
+      'intermediate.pem',
+      'new-with-old.pem',
+      'old-with-new.pem',
+      'root.pem',
+    ]);
+
+    const next = await prepareSuccessor(place.dir);
+    expect(next.number).toBe(2);
+    expect((await authority.activateIssuer(next.keyId)).issuers).toMatchObject([
+      {},
+      { keyId: next.keyId, isActive: true },
+    ]);
+    await expect(authority.discardIssuer(next.keyId)).rejects.toMatchObject({ code: 'ISSUER_REFUSED' });
+    const [first] = (await authority.describe()).issuers ?? [];
+    await expect(authority.discardIssuer(first?.keyId ?? '')).rejects.toMatchObject({ code: 'ISSUER_REFUSED' });
+  });
+
+  it('of the root in use, can be revoked by it', async () => {
+    const place = await newAuthority();
+    const { authority } = await serve(place);
+    const unwanted = await prepareSuccessor(place.dir);
+    const [, issuer] = (await authority.describe()).issuers ?? [];
+    await authority.discardIssuer(unwanted.keyId);
+    const { serial } = parseCertificate(issuer?.certificate ?? Buffer.alloc(0));
+    expect(await signRootCrl(place.dir, { revoke: serial, reason: 'cACompromise' })).toMatchObject({
+      revoked: [serial],
+    });
+  });
+
+  it('leaves no key behind when the power goes between the two steps', async () => {
+    const place = await newAuthority();
+    const unwanted = await prepareSuccessor(place.dir);
+    const aside = join(place.dir, 'generations', `discarded-2-${unwanted.keyId}`);
+    renameSync(unwanted.dir, aside);
+    const { authority } = await serve(place);
+    expect((await authority.describe()).issuers).toHaveLength(1);
+    expect(readdirSync(aside).toSorted()).toEqual(['intermediate.pem', 'root.pem']);
   });
 });
 

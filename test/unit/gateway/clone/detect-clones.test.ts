@@ -9,6 +9,7 @@ import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
 import { watchRefusal, watchRefusals } from '#gateway/operations/detect-clones.ts';
 import { listAlarms, resolveAlarm, showAlarm } from '#gateway/operations/manage-alarms.ts';
 import { loadQuarantined, quarantineDevice } from '#gateway/operations/quarantine-device.ts';
+import { recordCertificateRevocation } from '#gateway/operations/record-certificate-revocation.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { releaseQuarantine } from '#gateway/operations/release-quarantine.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
@@ -179,12 +180,28 @@ describe('two agents with one disk', () => {
     const facts = { deviceId: press, serial: anew.serial };
     await new ReportingDevice(world, facts, { run: 'aaaaaaaaaaaaaaaa' }).comeAndReport(HOME);
     expect(await stateOf()).toBe('enrolled');
+    // What it was about is over: nobody has to close it.
     const [alarm] = await alarms();
-    await resolveAlarm(world, { id: alarm?.id ?? '', decision: 'revoked', actor: 'ann' });
+    expect(alarm).toMatchObject({
+      state: 'resolved',
+      decision: 'the device was revoked: keyCompromise',
+      resolvedBy: 'ann',
+    });
     await expect(resolveAlarm(world, { id: alarm?.id ?? '', decision: 'again', actor: 'ann' })).rejects.toMatchObject({
       code: 'STATE_CONFLICT',
     });
   });
+});
+
+it('an alarm about a device closes when its last certificate is revoked', async () => {
+  await setCloneRules(world, { change: { reaction: 'alarm' }, actor: 'ann' });
+  await copyAndStart();
+  const order = { serial, reason: 'superseded', actor: 'ann' } as const;
+  await world.store.write((tables) => recordCertificateRevocation(tables, world, order, world.clock.at));
+  expect(await stateOf()).toBe('revoked');
+  expect(await alarms()).toMatchObject([
+    { state: 'resolved', decision: 'its last certificate was revoked: superseded', resolvedBy: 'ann' },
+  ]);
 });
 
 async function fight(rounds: number): Promise<void> {

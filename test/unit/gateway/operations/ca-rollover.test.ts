@@ -13,6 +13,7 @@ import { FLEET_TOPICS } from '#gateway/contract/topics.ts';
 import {
   activateCa,
   announceCa,
+  discardCa,
   listRolloverDevices,
   type RolloverDeps,
   retireCa,
@@ -36,6 +37,9 @@ class MadeIssuers implements IssuerStore {
   active = async () => this.#active;
   activate = async (keyId: string) => {
     this.#active = keyId;
+  };
+  discard = async (keyId: string) => {
+    this.issuers.splice(this.issuers.findIndex(({ intermediate }) => intermediate.subjectKeyId === keyId) >>> 0, 1);
   };
 }
 
@@ -174,6 +178,41 @@ describe('the replacement of a CA', () => {
     expect(changes).toBe(1);
     await restarted.load();
     expect(changes).toBe(1);
+  });
+
+  it('gives up what was prepared and not announced, on the record, and begins anew', async () => {
+    const before = root;
+    const keyId = await prepare('root');
+    expect((await showRollover(deps)).phase).toBe('prepared');
+    const { version } = deps.trustBook.trust;
+    const discarded = await discardCa(deps, { actor: ACTOR, reason: 'wrong algorithm' });
+    expect(discarded).toMatchObject({ keyId, state: 'discarded', trustVersion: version });
+    const status = await showRollover(deps);
+    expect(status.phase).toBe('settled');
+    const states = status.generations.filter(({ state }) => state === 'discarded');
+    expect(states.map(({ kind }) => kind).toSorted()).toEqual(['cross', 'cross', 'intermediate', 'root']);
+    expect(states).toContainEqual(expect.objectContaining({ keyId, reason: 'wrong algorithm' }));
+    expect(await world.store.read.audit.list({ limit: 5, action: 'ca.discarded' })).toMatchObject([
+      { actor: ACTOR, subject: `ca ${keyId}`, detail: 'wrong algorithm' },
+    ]);
+    await expect(discardCa(deps, { actor: ACTOR })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+
+    root = before;
+    const next = await prepare('intermediate');
+    await announceCa(deps, { actor: ACTOR });
+    await expect(discardCa(deps, { actor: ACTOR })).rejects.toThrow(/announced, and devices trust it/);
+    expect((await showRollover(deps)).generations.find((one) => one.keyId === next)?.state).toBe('announced');
+  });
+
+  it('follows the authority when a crash came between the end of the keys and the record', async () => {
+    const keyId = await prepare('intermediate');
+    await showRollover(deps);
+    await authority.discardIssuer(keyId);
+    const found = (await showRollover(deps)).generations.find((one) => one.keyId === keyId);
+    expect(found?.state).toBe('discarded');
+    expect(await world.store.read.audit.list({ limit: 5, action: 'ca.discarded' })).toMatchObject([
+      { actor: 'gateway', subject: `ca ${keyId}` },
+    ]);
   });
 
   it('counts who is ready, names who is not, and refuses to cut them off', async () => {

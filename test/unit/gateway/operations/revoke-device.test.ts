@@ -9,7 +9,6 @@ import { showDevice } from '#gateway/operations/list-devices.ts';
 import { orderRenewal } from '#gateway/operations/order-renewal.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
-import { sweep } from '#gateway/operations/sweep.ts';
 import {
   connectDevice,
   DAY,
@@ -124,13 +123,13 @@ describe('revoking a device', () => {
     ).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  it('stays revoked when the authority cannot sign the CRL: the next sweep does', async () => {
+  it('stays revoked when the authority cannot sign the CRL: the next look does', async () => {
     world.authority.failure = 'unreachable';
     await revokeDevice(world, { ...order, reason: 'keyCompromise', requestedAt: 0 });
     await expect(connect()).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
     expect(world.revocations.lists.full).toBeUndefined();
     world.authority.failure = 'none';
-    await sweep(world);
+    await world.revocations.turn();
     expect(world.revocations.lists.full?.entries).toBe(1);
   });
 

@@ -235,7 +235,7 @@ describe('a revocation', () => {
     const crl = async () =>
       (await checkHealth({ ...world, ownCertificates: () => [] })).find(({ name }) => name === 'crl');
     expect(await crl()).toMatchObject({ ok: false });
-    await sweep(world);
+    await world.revocations.turn();
     expect(await crl()).toMatchObject({ ok: true });
     expect(await world.revocations.isDue()).toBe(false);
   });
