@@ -130,8 +130,7 @@ export class RevocationPublisher {
       this.#failure = { since: this.#failure?.since ?? clock.now(), error: String(error) };
       metrics.crlFailed();
       // The notice says what the lists in force do not.
-      const { full } = this.lists;
-      if (full !== undefined) await tellFleet(this.#deps, full.number).catch(() => undefined);
+      await tellFleet(this.#deps, this.lists.complete()).catch(() => undefined);
       throw error;
     }
   }
@@ -154,7 +153,7 @@ export class RevocationPublisher {
     }
     const { full } = this.lists;
     if (full === undefined) return;
-    await tellFleet(this.#deps, full.number);
+    await tellFleet(this.#deps, this.lists.complete());
     log.info('CRL published', {
       number: full.number,
       entries: full.entries,

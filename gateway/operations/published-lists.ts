@@ -32,6 +32,14 @@ export class PublishedLists {
     return this.findNamed('full', this.#issuers.inUse);
   }
 
+  /** The complete list of each issuer, the one in use first; empty while that one has none. */
+  complete(): { keyId: string; number: number }[] {
+    const prefix = listName('full', '');
+    const found = this.full === undefined ? [] : this.all().filter(({ scope }) => scope.startsWith(prefix));
+    const named = found.map(({ scope, number }) => ({ keyId: scope.slice(prefix.length), number }));
+    return named.toSorted((a, b) => Number(b.keyId === this.#issuers.inUse) - Number(a.keyId === this.#issuers.inUse));
+  }
+
   all(): PublishedList[] {
     return [...this.#lists.values()];
   }
