@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openAgentState } from '#device-agent/operations/open-agent-state.ts';
 import { memoryAgent } from '#test/fixtures/device-agent/memory-agent.ts';
 import { RunningDevices } from '#test/fixtures/device-agent/running-devices.ts';
+import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
 import { TestGateway } from '#test/fixtures/device-agent/test-gateway.ts';
 
 let gateway: TestGateway;
@@ -218,10 +219,27 @@ describe('a running agent', () => {
     const { agent, serial } = await devices.enrolled(gateway, { hook });
     const { newSerial } = await agent.renewNow();
     await gateway.until(() => lastState()?.['hook'] !== undefined);
-    expect(given).toEqual([
-      { GATEHOUSE_DEVICE_ID: 'pump-17', GATEHOUSE_SERIAL: newSerial, GATEHOUSE_OLD_SERIAL: serial },
-    ]);
+    const certificate = { GATEHOUSE_CHANGED: 'certificate', GATEHOUSE_DEVICE_ID: 'pump-17' };
+    expect(given).toEqual([{ ...certificate, GATEHOUSE_SERIAL: newSerial, GATEHOUSE_OLD_SERIAL: serial }]);
     expect(lastState()?.['hook']).toMatchObject({ exitCode: 3, timedOut: false });
+  });
+
+  test('runs the hook when only the anchors change, and tells it so', async () => {
+    const other = await TestAuthority.create();
+    const given: Record<string, string>[] = [];
+    const hook = {
+      run: async (facts: Record<string, string>) => {
+        given.push(facts);
+        return { exitCode: 0, timedOut: false };
+      },
+    };
+    const { serial, deps } = await devices.enrolled(gateway, { hook });
+    const anchors = [gateway.authority.rootDer, other.rootDer];
+    const body = { version: 1, anchors: anchors.map((der) => der.toString('base64')), intermediates: [] };
+    const noticeId = gateway.sendNotice({ kind: 'trust', body });
+    await gateway.until(() => gateway.acks(noticeId).includes('done') && lastState()?.['hook'] !== undefined);
+    expect(given).toEqual([{ GATEHOUSE_CHANGED: 'trust', GATEHOUSE_DEVICE_ID: 'pump-17', GATEHOUSE_SERIAL: serial }]);
+    expect(await deps.store.readTrust()).toEqual(anchors);
   });
 
   test('leaves a will, and takes it back when it ends by itself', async () => {
