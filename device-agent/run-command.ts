@@ -27,7 +27,10 @@ export function runCommand(): Command {
   return new Command('run')
     .description('stay connected, obey signed notices, renew in time; until SIGTERM')
     .addOption(stateOption())
-    .option('--hook <command>', 'run after each renewal, by /bin/sh, e.g. to reload a service')
+    .option(
+      '--hook <command>',
+      'run after a new certificate, new roots or a new CRL, by /bin/sh, e.g. to reload a service',
+    )
     .option('--hook-timeout <seconds>', 'the hook is ended after this time', '60')
     .option('--keepalive <seconds>', 'MQTT keepalive', '60')
     .option('--no-crl', 'keep no CRL for local services')
@@ -39,8 +42,9 @@ export function runCommand(): Command {
 Example:
   $ gatehouse-agent run --state /var/lib/gatehouse-agent --hook 'systemctl reload telemetry'
 
-The hook gets GATEHOUSE_STATE, GATEHOUSE_CERTIFICATE, GATEHOUSE_KEY, GATEHOUSE_TRUST (paths), GATEHOUSE_DEVICE_ID,
-GATEHOUSE_SERIAL and GATEHOUSE_OLD_SERIAL. SIGHUP makes a new session, SIGTERM and SIGINT end cleanly.
+The hook gets GATEHOUSE_CHANGED (certificate, trust or crl: what it is run for), GATEHOUSE_STATE, GATEHOUSE_CERTIFICATE,
+GATEHOUSE_KEY, GATEHOUSE_TRUST, GATEHOUSE_CRLS, GATEHOUSE_CRL_ISSUERS (paths), GATEHOUSE_DEVICE_ID, GATEHOUSE_SERIAL and,
+for a certificate, GATEHOUSE_OLD_SERIAL. SIGHUP makes a new session, SIGTERM and SIGINT end cleanly.
 Exit code 75: the connection to the TPM broke; the supervisor should start the agent again.`,
     )
     .action(run);
@@ -67,6 +71,8 @@ async function run(options: RunOptions): Promise<void> {
     GATEHOUSE_CERTIFICATE: `${path}/${LAYOUT.current}/${LAYOUT.certificate}`,
     GATEHOUSE_KEY: `${path}/${LAYOUT.current}/${LAYOUT.key}`,
     GATEHOUSE_TRUST: `${path}/${LAYOUT.trust}`,
+    GATEHOUSE_CRLS: `${path}/${LAYOUT.crlsTogether}`,
+    GATEHOUSE_CRL_ISSUERS: `${path}/${LAYOUT.crlIssuers}`,
   };
   const hook =
     options.hook === undefined

@@ -5,7 +5,6 @@ import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
-import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { anchorsOf, certificatesAbove, chainAbove } from '#gateway/domain/ca-trust.ts';
 import { IdentityTrails } from '#gateway/domain/clone/identity-trails.ts';
@@ -192,11 +191,9 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     timeNotices: new AuditBudget(TIME_NOTICE_BUDGET),
     sessionRows: new AuditBudget({ burst: 60, perSecond: 1 / 60, maxKeys: 200_000 }),
     trustDomain: description.trustDomain,
-    /** Of the issuer in use: the first one's has no name in it. */
-    get crlUrl() {
-      const { issuers, active } = trustBook.trust;
-      return `${status.url}${active === issuers[0] ? STATUS_PATHS.crl : statusPathsOf(active.keyId).crl}`;
-    },
+    /** The first issuer's has no name in it. */
+    crlUrlOf: (keyId: string) =>
+      `${status.url}${statusPathsOf(keyId === trustBook.trust.issuers[0]?.keyId ? undefined : keyId).crl}`,
     crlValidity: config.crlHours * HOUR_MS,
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };

@@ -35,6 +35,8 @@ export type AgentErrorDetails = {
   attemptId?: string;
   /** Milliseconds the gateway asked to wait. */
   retryAfterMs?: number;
+  /** When the certificate that was refused had arrived, milliseconds UTC. */
+  receivedAt?: number | undefined;
   cause?: unknown;
 };
 
@@ -44,6 +46,7 @@ export class AgentError extends Error {
   readonly advice: string | undefined;
   readonly attemptId: string | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly receivedAt: number | undefined;
   constructor(code: AgentErrorCode, message: string, details: AgentErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'AgentError';
@@ -51,6 +54,7 @@ export class AgentError extends Error {
     this.advice = details.advice;
     this.attemptId = details.attemptId;
     this.retryAfterMs = details.retryAfterMs;
+    this.receivedAt = details.receivedAt;
   }
 }
 

@@ -17,8 +17,8 @@ export type HandledNotice = {
   acknowledged: boolean;
 };
 
-/** `at`: the moment drawn from the suggested window, milliseconds UTC. */
-export type RenewalOrder = { noticeId: string; serial: string; at: number };
+/** `at`: the moment drawn from the suggested window. `since`: when it came; older versions did not write it. Milliseconds UTC. */
+export type RenewalOrder = { noticeId: string; serial: string; at: number; since?: number };
 
 export const MAX_HANDLED_NOTICES = 32;
 
@@ -80,7 +80,11 @@ function toHandledNotice({ id, outcome, acknowledged, detail }: HandledNotice): 
 /** A moment that never comes (JSON can say 1e999) is no order: it would neither be obeyed nor given up. */
 function readOrder(value: unknown): { order?: RenewalOrder } {
   if (typeof value !== 'object' || value === null) return {};
-  const { noticeId, serial, at } = value as Record<string, unknown>;
-  if (typeof noticeId !== 'string' || typeof serial !== 'string') return {};
-  return typeof at === 'number' && Number.isFinite(at) ? { order: { noticeId, serial, at } } : {};
+  const { noticeId, serial, at, since } = value as Record<string, unknown>;
+  if (typeof noticeId !== 'string' || typeof serial !== 'string' || !isMoment(at)) return {};
+  return { order: { noticeId, serial, at, ...(isMoment(since) ? { since } : {}) } };
+}
+
+function isMoment(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
 }

@@ -19,13 +19,19 @@ export type RuntimeFacts = {
   crl?: CrlOnDisk;
 };
 
-/** The CRL that was verified last, and what became of the last try to fetch a newer one. */
-type CrlOnDisk = {
+/** The CRLs that were verified last, and what became of the last try to fetch newer ones. */
+export type CrlOnDisk = {
+  /** Key id of the issuer in use, whose CRL this is. */
+  issuer?: string;
   number?: number;
   thisUpdate?: number;
   nextUpdate?: number;
   fetchedAt?: number;
+  /** Where it came from, and how it was marked there. */
+  url?: string;
   etag?: string;
+  /** Those of issuers before it. */
+  others?: { issuer: string; number: number; nextUpdate: number }[];
   /** It failed. */
   error?: { message: string; at: number };
 };

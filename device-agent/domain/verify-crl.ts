@@ -16,6 +16,8 @@ export type CrlFacts = {
   authorityKeyId: string;
   /** notAfter of the certificate whose key signed it. */
   signedUntil: number;
+  /** That certificate, DER. */
+  issuer: Buffer;
 };
 
 /** DER. `issuers` need a path to an anchor; `at` undefined: no clock can be trusted, dates are not judged. */
@@ -39,7 +41,7 @@ export function verifyCrl(der: Buffer, trust: CrlTrust): CrlFacts {
     if (!isSignatureValid(crl.signatureAlgorithm, crl.tbs, crl.signature, issuer.publicKey))
       throw new Error('its signature is wrong');
     const { number, authorityKeyId } = crl;
-    return { number, thisUpdate, nextUpdate, authorityKeyId, signedUntil: issuer.notAfter };
+    return { number, thisUpdate, nextUpdate, authorityKeyId, signedUntil: issuer.notAfter, issuer: issuer.der };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AgentError('ANSWER_UNFIT', `the CRL cannot be used: ${why}`, { cause });
@@ -48,15 +50,32 @@ export function verifyCrl(der: Buffer, trust: CrlTrust): CrlFacts {
 
 type CrlFrame = ReturnType<typeof parseCrlFrame>;
 
-function findIssuer({ issuer, authorityKeyId }: CrlFrame, { issuers, anchors, at }: CrlTrust): Certificate {
+function findIssuer({ issuer, authorityKeyId }: CrlFrame, trust: CrlTrust): Certificate {
+  const found = findCrlIssuer(authorityKeyId, trust, issuer);
+  if (found === undefined) throw new Error('it is of an issuer that is not known here');
+  return found;
+}
+
+/**
+ * The CA with this key id that may sign CRLs and has a path to an anchor now.
+ * @param subject its name, DER; any when left out
+ * @returns undefined when there is none at hand @throws PkixError when it has no path
+ */
+export function findCrlIssuer(
+  keyId: string,
+  { issuers, anchors, at }: CrlTrust,
+  subject?: Buffer,
+): Certificate | undefined {
   const intermediates = issuers.map((one) => parseCertificate(one));
   const roots = anchors.map((one) => parseCertificate(one));
   const found = [...intermediates, ...roots].find(
-    ({ subject, subjectKeyId, isCa, keyUsage }) =>
-      subject.equals(issuer) && subjectKeyId === authorityKeyId && isCa && keyUsage?.has('cRLSign') !== false,
+    (one) =>
+      one.subjectKeyId === keyId &&
+      (subject === undefined || one.subject.equals(subject)) &&
+      one.isCa &&
+      one.keyUsage?.has('cRLSign') !== false,
   );
-  if (found === undefined) throw new Error('it is of an issuer that is not known here');
-  validatePath(found, { intermediates, anchors: roots, ...(at === undefined ? {} : { at }) });
+  if (found) validatePath(found, { intermediates, anchors: roots, ...(at === undefined ? {} : { at }) });
   return found;
 }
 

@@ -1,15 +1,15 @@
-import { parseCompactJws } from '#ca/pkix/compact-jws.ts';
 import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import { fullJitter } from '#device-agent/domain/backoff.ts';
-import { readNotice } from '#device-agent/domain/read-notice.ts';
 import { isNews, parseRevokedList, type RevokedList, takeNews } from '#device-agent/domain/revoked-list.ts';
-import { type CrlFacts, verifyCrl } from '#device-agent/domain/verify-crl.ts';
+import type { CrlOnDisk } from '#device-agent/domain/runtime-facts.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { CrlFolder } from '#device-agent/ports/crl-folder.ts';
 import type { Log } from '#device-agent/ports/log.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import type { RevocationsBody } from '#gateway/contract/notice.ts';
+import { CrlShelf, type HeldCrl } from './crl-shelf.ts';
 import type { FactBook } from './fact-book.ts';
+import { readFleetRevocations } from './read-fleet-revocations.ts';
 import type { TimeKeeper } from './time-keeper.ts';
 import { Wakeup } from './wakeup.ts';
 
@@ -26,7 +26,12 @@ export type CrlKeeperHooks = {
   anchors(): readonly Buffer[];
   /** CA certificates the device holds beside the anchors, DER. */
   issuers(): readonly Buffer[];
+  /** A CRL has taken its place; local services may want to read it. */
+  onChanged?(): void;
 };
+
+/** A CRL the gateway tells of. `keyId` of its issuer: gateways of before do not say. */
+type WantedCrl = { keyId: string | undefined; crlNumber: number; crlUrl: string; isInUse: boolean };
 
 /** The first CRL is wanted soon; a newer one is waited for by a whole fleet, which must not come at once. */
 const FIRST_WITHIN_MS = 5000;
@@ -35,9 +40,9 @@ const RETRY_BOUNDS = { baseMs: 5000, capMs: 10 * 60_000 } as const;
 const LEAST_RETRY_MS = 500;
 
 /**
- * Keeps a verified CRL on the disk, so that local services can check whom they talk to, and beside it what the gateway
- * has told since. The signed fleet notice says which CRL is the newest and where it is; a fetch that fails, or brings
- * what cannot be verified, changes nothing but what `status` says.
+ * Keeps a verified CRL of each trusted issuer on the disk, so that local services can check whom they talk to, and beside
+ * them what the gateway has told since. The signed fleet notice says which CRLs are the newest and where they are; a fetch
+ * that fails, or brings what cannot be verified, changes nothing but what `status` says.
  */
 export class CrlKeeper {
   readonly #deps: CrlKeeperDeps;
@@ -48,9 +53,11 @@ export class CrlKeeper {
   /** That the notice came with: after a change of the issuing CA the device's own certificate may still be of the old. */
   #shownIssuers: Buffer[] = [];
   #list: RevokedList | undefined;
-  #current: CrlFacts | undefined;
-  #etag: string | undefined;
-  #wanted: Pick<RevocationsBody, 'crlNumber' | 'crlUrl'> | undefined;
+  /** Set by `open`. */
+  #shelf!: CrlShelf;
+  /** Of what is held, by URL. */
+  readonly #etags = new Map<string, string>();
+  #wanted: WantedCrl[] = [];
   #queue: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
 
@@ -63,7 +70,16 @@ export class CrlKeeper {
   /** @param withinMs longest random time before a newer CRL is fetched */
   static async open(deps: CrlKeeperDeps, hooks: CrlKeeperHooks, withinMs = CRL_WITHIN_MS): Promise<CrlKeeper> {
     const keeper = new CrlKeeper(deps, hooks, withinMs);
-    await keeper.#readWhatIsThere();
+    keeper.#list = parseRevokedList(await deps.crl.readRevoked());
+    keeper.#shelf = await CrlShelf.open(deps, () => ({
+      anchors: hooks.anchors(),
+      issuers: [...hooks.issuers(), ...keeper.#shownIssuers],
+      at: deps.time.trustedNow(),
+    }));
+    const { inUse } = keeper.#shelf;
+    const known = deps.facts.facts.crl;
+    if (inUse !== undefined && known?.number === inUse.number && known.url !== undefined && known.etag !== undefined)
+      keeper.#etags.set(known.url, known.etag);
     return keeper;
   }
 
@@ -80,74 +96,82 @@ export class CrlKeeper {
 
   /** Handles one fleet notice after those before it. Never rejects. */
   receive(payload: Buffer): Promise<void> {
-    this.#queue = this.#queue
-      .then(() => this.#handle(payload))
-      .catch((error: unknown) => this.#deps.log.error('a fleet notice could not be handled', { error: String(error) }));
-    return this.#queue;
+    return this.#enqueue(() => this.#handle(payload)).catch((error: unknown) =>
+      this.#deps.log.error('a fleet notice could not be handled', { error: String(error) }),
+    );
   }
 
-  async #readWhatIsThere(): Promise<void> {
-    const { crl, facts, log } = this.#deps;
-    this.#list = parseRevokedList(await crl.readRevoked());
-    const der = await crl.readCrl();
-    if (der === undefined) return;
-    try {
-      this.#current = this.#verify(der);
-      const known = facts.facts.crl;
-      if (known?.number === this.#current.number) this.#etag = known.etag;
-    } catch (error) {
-      log.warn('the CRL on the disk cannot be used, another is fetched', {
-        reason: asAgentError(error, 'ANSWER_UNFIT').message,
-      });
-    }
+  /** Other anchors are in use: what they do not trust goes. Never rejects. */
+  anchorsChanged(): Promise<void> {
+    return this.#enqueue(() => this.#shelf.clear(undefined)).catch((error: unknown) =>
+      this.#deps.log.error('CRLs could not be removed', { error: String(error) }),
+    );
   }
 
-  #verify(der: Buffer): CrlFacts {
-    const { time } = this.#deps;
-    const issuers = [...this.#hooks.issuers(), ...this.#shownIssuers];
-    return verifyCrl(der, { anchors: this.#hooks.anchors(), issuers, at: time.trustedNow() });
+  /** CAs may have come to be known whose CRLs were told of before. */
+  reconsider(): void {
+    if (this.#behind().length > 0) this.#wakeup.wake();
+  }
+
+  /** What changes the folder follows what was begun before. */
+  #enqueue<Done>(work: () => Promise<Done>): Promise<Done> {
+    const turn = this.#queue.then(work);
+    this.#queue = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    return turn;
   }
 
   async #handle(payload: Buffer): Promise<void> {
     const { log, crl } = this.#deps;
     const body = await this.#read(payload);
     if (body === undefined) return;
-    const { crlNumber, seq, crlUrl } = body;
+    const { crlNumber, seq } = body;
     if (isNews(this.#list, body)) {
-      this.#list = takeNews(this.#list, body, this.#current?.thisUpdate);
+      this.#list = takeNews(this.#list, body, this.#oldestUpdate());
       await crl.writeRevoked(this.#list);
       log.info('revocations heard of', { crlNumber, seq, entries: body.entries.length, full: body.full });
     } else if (crlNumber !== this.#list?.crlNumber || seq !== this.#list.seq) {
       log.warn('fleet notice refused', { crlNumber, seq, reason: 'it is older than one already heard' });
       return;
     }
-    this.#wanted = { crlNumber, crlUrl };
-    if (this.#isBehind()) this.#wakeup.wake();
+    this.#wanted = wantedOf(body);
+    // Of an issuer that is not named any more nothing is valid.
+    if (body.issuers !== undefined) await this.#shelf.clear(body.issuers.map(({ keyId }) => keyId));
+    this.reconsider();
   }
 
   /** @returns undefined when it is not to be believed. */
   async #read(payload: Buffer): Promise<RevocationsBody | undefined> {
     const { log, time } = this.#deps;
     try {
-      const anchors = [...this.#hooks.anchors()];
-      const text = payload.toString('utf8');
-      const { notice, signedUntil } = readNotice(text, { anchors, at: time.trustedNow() });
-      if (notice.deviceId !== '*' || notice.kind !== 'revocations') throw new Error('it is not for the fleet');
-      await time.learn(notice.issuedAt, signedUntil);
-      const now = time.trustedNow();
-      if (now !== undefined && now > notice.expiresAt) throw new Error('it has expired');
-      this.#shownIssuers = parseCompactJws(text)
-        .header.x5c.slice(1)
-        .map((one) => Buffer.from(one));
-      return notice.body;
+      const read = await readFleetRevocations(payload, { anchors: [...this.#hooks.anchors()], time });
+      this.#shownIssuers = read.shownIssuers;
+      return read.body;
     } catch (error) {
       log.warn('fleet notice refused', { reason: error instanceof Error ? error.message : String(error) });
       return undefined;
     }
   }
 
-  #isBehind(): boolean {
-    return this.#wanted !== undefined && (this.#current?.number ?? -1) < this.#wanted.crlNumber;
+  /** Whatever was told of before that stands in the CRLs at hand. */
+  #oldestUpdate(): number | undefined {
+    const updates = this.#shelf.all().map(({ thisUpdate }) => thisUpdate);
+    return updates.length === 0 ? undefined : Math.min(...updates);
+  }
+
+  #behind(): WantedCrl[] {
+    return this.#wanted.filter((wanted) => {
+      const held = this.#heldOf(wanted);
+      if (wanted.isInUse) return held === undefined || held.number < wanted.crlNumber || held !== this.#shelf.inUse;
+      // One whose CA this device does not know, or does not trust, is of no use to it.
+      return (held?.number ?? -1) < wanted.crlNumber && this.#shelf.knows(wanted.keyId ?? '');
+    });
+  }
+
+  #heldOf({ keyId }: WantedCrl): HeldCrl | undefined {
+    return keyId === undefined ? this.#shelf.inUse : this.#shelf.find(keyId);
   }
 
   async #run(): Promise<void> {
@@ -155,55 +179,100 @@ export class CrlKeeper {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       await this.#wakeup.next();
-      for (let failures = 0; this.#isBehind() && !signal.aborted; ) {
+      for (let failures = 0; this.#behind().length > 0 && !signal.aborted; ) {
         const fraction = randomness.fraction();
-        const first =
-          fraction * (this.#current === undefined ? Math.min(FIRST_WITHIN_MS, this.#withinMs) : this.#withinMs);
+        const isFirst = this.#shelf.inUse === undefined;
+        const first = fraction * (isFirst ? Math.min(FIRST_WITHIN_MS, this.#withinMs) : this.#withinMs);
         const again = Math.max(LEAST_RETRY_MS, fullJitter(failures, RETRY_BOUNDS, fraction));
         await clock.wait(failures === 0 ? first : again, signal);
         if (signal.aborted) return;
-        failures = (await this.#fetch()) ? 0 : failures + 1;
+        failures = (await this.#fetchAll()) ? 0 : failures + 1;
       }
     }
   }
 
-  /** @returns false when it is to be tried again. */
-  async #fetch(): Promise<boolean> {
+  /** @returns false when something is to be tried again. */
+  async #fetchAll(): Promise<boolean> {
     const { crl, facts, log, time } = this.#deps;
-    const wanted = this.#wanted;
-    if (wanted === undefined) return true;
-    try {
-      const answer = await crl.download(wanted.crlUrl, this.#etag, this.#stopped.signal);
-      if (answer.kind === 'unchanged') throw new AgentError('GATEWAY_BUSY', `CRL ${wanted.crlNumber} is not there yet`);
-      const fetched = this.#verify(answer.der);
-      this.#requireNewer(fetched, wanted.crlNumber);
-      await crl.accept();
-      this.#current = fetched;
-      this.#etag = answer.etag;
-      const { number, thisUpdate, nextUpdate, signedUntil } = fetched;
-      await time.learn(thisUpdate, signedUntil);
-      const etag = answer.etag === undefined ? {} : { etag: answer.etag };
-      await facts.update({ crl: { number, thisUpdate, nextUpdate, fetchedAt: time.now(), ...etag } });
-      log.info('CRL fetched', { number, octets: answer.der.length, nextUpdate: new Date(nextUpdate).toISOString() });
-      return true;
-    } catch (error) {
-      if (this.#stopped.signal.aborted) return true;
-      const { code, message } = asAgentError(error, 'ANSWER_UNFIT');
-      await crl.discard().catch(() => undefined);
-      await facts.update({ crl: { ...facts.facts.crl, error: { message, at: time.now() } } });
-      log.warn('CRL not fetched, the one before stays', { code, reason: message });
-      return false;
+    let failure: AgentError | undefined;
+    for (const wanted of this.#behind()) {
+      try {
+        await this.#fetch(wanted);
+      } catch (error) {
+        if (this.#stopped.signal.aborted) return true;
+        failure = asAgentError(error, 'ANSWER_UNFIT');
+        await crl.discard().catch(() => undefined);
+        const { code, message } = failure;
+        log.warn('CRL not fetched, the one before stays', { code, reason: message, issuer: wanted.keyId });
+      }
     }
+    const error = failure && { message: failure.message, at: time.now() };
+    await facts.update({ crl: this.#describe(error) });
+    return failure === undefined;
+  }
+
+  async #fetch(wanted: WantedCrl): Promise<void> {
+    const { crl, log, time } = this.#deps;
+    const { keyId, crlNumber, crlUrl, isInUse } = wanted;
+    const held = this.#heldOf(wanted);
+    if (held === undefined || held.number < crlNumber) {
+      const etag = held && this.#etags.get(crlUrl);
+      const { signal } = this.#stopped;
+      const answer = await crl.download(crlUrl, { etag, maxBytes: this.#shelf.roomFor(keyId), signal });
+      if (answer.kind === 'unchanged') throw new AgentError('GATEWAY_BUSY', `CRL ${crlNumber} is not there yet`);
+      const fetched = this.#shelf.verify(answer.der);
+      this.#requireAnnounced(fetched, wanted);
+      await this.#enqueue(async () => {
+        await this.#shelf.put(fetched);
+        if (isInUse) await this.#shelf.choose(fetched.authorityKeyId);
+      });
+      if (answer.etag === undefined) this.#etags.delete(crlUrl);
+      else this.#etags.set(crlUrl, answer.etag);
+      const { number, thisUpdate, nextUpdate, signedUntil, authorityKeyId: issuer, octets } = fetched;
+      await time.learn(thisUpdate, signedUntil);
+      log.info('CRL fetched', { number, issuer, octets, nextUpdate: new Date(nextUpdate).toISOString() });
+    } else await this.#enqueue(() => this.#shelf.choose(held.authorityKeyId));
+    this.#hooks.onChanged?.();
   }
 
   /** Whoever sits on the way of a plain HTTP answer can send an old one: the signed notice says how old it may be. */
-  #requireNewer(fetched: CrlFacts, announced: number): void {
-    const current = this.#current;
-    if (fetched.number < announced)
-      throw new AgentError('ANSWER_UNFIT', `CRL ${fetched.number} came, and the gateway has announced ${announced}`);
-    if (current === undefined) return;
-    const isSameIssuer = current.authorityKeyId === fetched.authorityKeyId;
-    if (isSameIssuer ? fetched.number <= current.number : fetched.thisUpdate < current.thisUpdate)
-      throw new AgentError('ANSWER_UNFIT', `CRL ${fetched.number} is older than the one at hand`);
+  #requireAnnounced({ number, authorityKeyId, thisUpdate }: HeldCrl, { keyId, crlNumber }: WantedCrl): void {
+    if (keyId !== undefined && authorityKeyId !== keyId)
+      throw new AgentError('ANSWER_UNFIT', `CRL ${number} is of another issuer than the gateway has announced`);
+    if (number < crlNumber)
+      throw new AgentError('ANSWER_UNFIT', `CRL ${number} came, and the gateway has announced ${crlNumber}`);
+    const { inUse } = this.#shelf;
+    if (keyId === undefined && inUse !== undefined && thisUpdate < inUse.thisUpdate)
+      throw new AgentError('ANSWER_UNFIT', `CRL ${number} is older than the one at hand`);
   }
+
+  #describe(error: { message: string; at: number } | undefined): CrlOnDisk {
+    const { facts, time } = this.#deps;
+    const known = facts.facts.crl;
+    const [inUse, ...others] = this.#shelf.all();
+    if (inUse === undefined || inUse !== this.#shelf.inUse) return { ...known, ...(error ? { error } : {}) };
+    const { number, thisUpdate, nextUpdate, authorityKeyId } = inUse;
+    const url = this.#wanted.find(({ isInUse }) => isInUse)?.crlUrl;
+    const etag = url === undefined ? undefined : this.#etags.get(url);
+    return {
+      number,
+      thisUpdate,
+      nextUpdate,
+      fetchedAt: (known?.number === number ? known.fetchedAt : undefined) ?? time.now(),
+      issuer: authorityKeyId,
+      others: others.map((held) => ({
+        issuer: held.authorityKeyId,
+        number: held.number,
+        nextUpdate: held.nextUpdate,
+      })),
+      ...(url === undefined || etag === undefined ? {} : { url, etag }),
+      ...(error ? { error } : {}),
+    };
+  }
+}
+
+/** The one in use first. */
+function wantedOf({ issuers, crlNumber, crlUrl }: RevocationsBody): WantedCrl[] {
+  if (issuers === undefined) return [{ keyId: undefined, crlNumber, crlUrl, isInUse: true }];
+  return issuers.map((issuer, index) => ({ ...issuer, isInUse: index === 0 }));
 }

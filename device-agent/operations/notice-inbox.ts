@@ -153,10 +153,12 @@ export class NoticeInbox {
         if (serial !== this.#hooks.currentSerial()) return this.#end(notice, 'done', 'already replaced');
         const before = this.#memory.order;
         const order = before?.serial === serial ? before : undefined;
-        const at = momentInWindow(suggestedWindow, this.#deps.time.now(), this.#deps.randomness.fraction());
+        const since = this.#deps.time.now();
+        const at = momentInWindow(suggestedWindow, since, this.#deps.randomness.fraction());
         if (before && before.noticeId !== notice.id)
           await this.#end({ id: before.noticeId }, 'done', `taken over by notice ${notice.id}`);
-        await this.#keep(withOrder(this.#memory, { noticeId: notice.id, serial, at: Math.min(at, order?.at ?? at) }));
+        const taken = { noticeId: notice.id, serial, at: Math.min(at, order?.at ?? at), since };
+        await this.#keep(withOrder(this.#memory, taken));
         return this.#hooks.onOrder();
       }
       case 'revoked': {

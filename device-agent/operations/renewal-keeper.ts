@@ -190,11 +190,17 @@ export class RenewalKeeper {
       if (error.code === 'GATEWAY_REFUSED' || candidateRefused) {
         // The order ends; that the device needs a certificate that is let in does not.
         this.#isUnfinished = candidateRefused;
-        await inbox.endOrder('failed', error.message);
+        if (!this.#isOlderThanOrder(error)) await inbox.endOrder('failed', error.message);
       }
       await this.#hooks.onFailed(error);
       throw error;
     }
+  }
+
+  /** The certificate that the device has just stepped back from is tried once more; its refusal is no answer to what was ordered since. */
+  #isOlderThanOrder({ receivedAt }: AgentError): boolean {
+    const since = this.#deps.inbox.order?.since;
+    return receivedAt !== undefined && since !== undefined && receivedAt < since;
   }
 
   #retryDelay(after: { candidateRefused: boolean; retryAfterMs?: number | undefined }): number {

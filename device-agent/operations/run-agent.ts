@@ -10,6 +10,7 @@ import { explainOutcome, KEEPALIVE_SECONDS } from './confirm-session.ts';
 import { CrlKeeper } from './crl-keeper.ts';
 import { formatStatus } from './describe-status.ts';
 import { FactBook } from './fact-book.ts';
+import { HookDesk } from './hook-desk.ts';
 import type { Identity } from './identity.ts';
 import { locateBroker } from './locate-broker.ts';
 import { NoticeInbox } from './notice-inbox.ts';
@@ -48,12 +49,18 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   const time = await TimeKeeper.open(deps);
   const trust = await TrustKeeper.open({ ...deps, time }, opened.anchors, async () => {
     await followPinnedRoot();
+    void crl?.anchorsChanged();
+    hook.filesChanged('trust');
     // Not waited for: what comes next must not wait for a slow broker.
     void reportState();
   });
   await followPinnedRoot();
   await time.learn(opened.identity.certificate.notBefore, opened.identity.certificate.notAfter);
   const facts = await FactBook.open(deps);
+  const hook = new HookDesk(
+    { ...deps, time, facts },
+    { deviceId, currentSerial: () => sessions.identity.certificate.serial, onEnded: reportState },
+  );
   const desk = new ApplicationDesk(deviceId);
   const ways = new RenewalWays(deps);
   const counter = await ReportCounter.open(deps);
@@ -115,7 +122,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
       renew,
       onRenewed: async (renewed) => {
         emit({ kind: 'renewed', ...renewed });
-        await runHook(renewed);
+        await hook.certificateChanged(renewed.oldSerial);
       },
       onFailed: async (error) => {
         sessions.start();
@@ -137,7 +144,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     log.info('connected', { gateway: formatAddress(config.mqtt), serial });
     session.onMessage((topic, payload) => {
       if (topic === topics.notice) void inbox.receive(payload);
-      else if (topic === FLEET_TOPICS.trust) void trust.receive(payload);
+      else if (topic === FLEET_TOPICS.trust) void trust.receive(payload).then(() => crl?.reconsider());
       else if (topic === FLEET_TOPICS.revocations) void crl?.receive(payload);
       else if (topic === topics.certificate) ways.receive(payload);
       else desk.deliver(topic, payload);
@@ -180,7 +187,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     log.warn('switched back to the certificate before', { refused: oldSerial, serial: newSerial });
     await noteRolledBack(refused, 'the gateway does not let it in any more');
     renewals.renewSoon();
-    void runHook({ oldSerial, newSerial });
+    void hook.certificateChanged(oldSerial);
   }
 
   async function onFailure(
@@ -260,18 +267,6 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     await reportState();
   }
 
-  async function runHook({ oldSerial, newSerial }: Pick<Renewed, 'oldSerial' | 'newSerial'>): Promise<void> {
-    if (!deps.hook) return;
-    const result = await deps.hook.run({
-      GATEHOUSE_DEVICE_ID: deviceId,
-      GATEHOUSE_SERIAL: newSerial,
-      GATEHOUSE_OLD_SERIAL: oldSerial,
-    });
-    log.info('hook ended', result);
-    await facts.update({ hook: { ...result, at: time.now() } });
-    await reportState();
-  }
-
   function publishOnSession(topic: string, payload: string): Promise<void> {
     const { session } = sessions;
     if (!session) return Promise.reject(new AgentError('GATEWAY_UNREACHABLE', 'there is no session now'));
@@ -302,7 +297,11 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     }
   }
 
-  const crlHooks = { anchors: () => trust.anchors, issuers: () => sessions.identity.certificates.slice(1) };
+  const crlHooks = {
+    anchors: () => trust.anchors,
+    issuers: () => [...sessions.identity.certificates.slice(1), ...trust.intermediates],
+    onChanged: () => hook.filesChanged('crl'),
+  };
   const crl =
     deps.crl && (await CrlKeeper.open({ ...deps, crl: deps.crl, time, facts }, crlHooks, options.crlWithinMs));
   const stopping = new AbortController();
@@ -338,7 +337,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     reconnect: () => sessions.reconnect(),
     stop: async () => {
       stopping.abort();
-      await Promise.all([renewals.stop(), sessions.stop(), crl?.stop()]);
+      await Promise.all([renewals.stop(), sessions.stop(), crl?.stop(), hook.stop()]);
     },
   };
 }

@@ -219,7 +219,10 @@ export class SessionKeeper {
       new AgentError(
         'CANDIDATE_REFUSED',
         `the new certificate ${refused ? 'was not let in: the broker refuses it' : 'expired before it was let in'}`,
-        { advice: 'the old one is in use and another is asked for soon; `gatehouse device show` tells the reason' },
+        {
+          advice: 'the old one is in use and another is asked for soon; `gatehouse device show` tells the reason',
+          receivedAt: candidate.identity.meta.receivedAt,
+        },
       ),
     );
   }

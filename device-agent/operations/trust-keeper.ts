@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { readNotice } from '#device-agent/domain/read-notice.ts';
 import { decideTrust, parseTrustMemory, type TrustMemory } from '#device-agent/domain/trust-change.ts';
 import type { Log } from '#device-agent/ports/log.ts';
@@ -18,6 +19,7 @@ export class TrustKeeper {
   readonly #deps: TrustKeeperDeps;
   readonly #onChanged: (anchors: Buffer[]) => Promise<void>;
   #anchors: Buffer[];
+  #intermediates: Buffer[] = [];
   #memory: TrustMemory;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -45,6 +47,11 @@ export class TrustKeeper {
   /** DER. */
   get anchors(): Buffer[] {
     return this.#anchors;
+  }
+
+  /** CAs below them and links between them, DER, as the newest notice of this start tells: nothing is trusted by standing here. */
+  get intermediates(): Buffer[] {
+    return this.#intermediates;
   }
 
   /** SHA-256 of each, lower-case hexadecimal. */
@@ -79,6 +86,7 @@ export class TrustKeeper {
 
   async #obey(text: string, body: TrustBody): Promise<TrustOutcome> {
     const { store, log, time } = this.#deps;
+    if (body.version >= this.#memory.trustVersion) this.#intermediates = readCertificates(body.intermediates);
     const change = decideTrust(body, this.#anchors, this.#memory);
     if (change.kind === 'none') return { outcome: 'done', detail: change.detail };
     if (change.kind === 'refuse') return { outcome: 'failed', detail: change.detail };
@@ -100,4 +108,14 @@ export class TrustKeeper {
     await this.#onChanged(anchors);
     return { outcome: 'done', detail: `${anchors.length} in use` };
   }
+}
+
+function readCertificates(texts: readonly string[]): Buffer[] {
+  return texts.flatMap((text) => {
+    try {
+      return [parseCertificate(Buffer.from(text, 'base64')).der];
+    } catch {
+      return [];
+    }
+  });
 }

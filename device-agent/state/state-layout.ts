@@ -1,7 +1,7 @@
 import type { RecordName } from '#device-agent/ports/state-store.ts';
 
 /** Names inside the state folder. Others' scripts rely on `current/certificate.pem`, `current/key.pem`, `trust.pem`,
- * `crl/current.crl` and `crl/revoked.json`. */
+ * and those of `crl/`. */
 export const LAYOUT = {
   trust: 'trust.pem',
   generations: 'generations',
@@ -12,7 +12,11 @@ export const LAYOUT = {
   meta: 'meta.json',
   /** What local services check their peers by. */
   crlFolder: 'crl',
+  /** Symlink to `<key id>.crl`, that of the issuer in use. */
   crl: 'crl/current.crl',
+  /** The CRLs of all issuers as PEM, and the CAs that signed them. */
+  crlsTogether: 'crl/all.pem',
+  crlIssuers: 'crl/issuers.pem',
   revoked: 'crl/revoked.json',
   controlSocket: 'agent.sock',
   /** There only while the TPM is at work. */

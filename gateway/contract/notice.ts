@@ -77,7 +77,18 @@ export type RevocationsBody = {
   since: number;
   entries: RevocationsEntry[];
   crlUrl: string;
+  /**
+   * The newest complete CRL of each issuer whose certificates may still be valid, the one in use first, which is the one
+   * above. Left out by gateways that know of one only.
+   */
+  issuers?: IssuerCrl[];
 };
+
+/** `keyId`: subject key id of the issuer, lower-case hexadecimal. */
+export type IssuerCrl = { keyId: string; crlNumber: number; crlUrl: string };
+
+/** More issuers than an authority has in use at once, by far. */
+export const MAX_CRL_ISSUERS = 8;
 
 /** Serial (lower-case hexadecimal), reason code (RFC 5280 5.3.1; 8, removeFromCRL: released again), seconds UTC. */
 export type RevocationsEntry = [serial: string, reasonCode: number, at: number];
@@ -133,10 +144,25 @@ export function parseNotice(value: unknown): Notice | undefined {
 }
 
 function parseRevocationsBody(body: Record<string, unknown>): RevocationsBody | undefined {
-  const { crlNumber, seq, full, since, entries, crlUrl } = body;
+  const { crlNumber, seq, full, since, entries, crlUrl, issuers } = body;
   if (!isCount(crlNumber) || !isCount(seq) || typeof full !== 'boolean' || !isCount(since)) return undefined;
   if (typeof crlUrl !== 'string' || crlUrl.length > 2048 || !isListOf(entries, isRevocationsEntry)) return undefined;
-  return { crlNumber, seq, full, since, entries: entries.map(([serial, code, at]) => [serial, code, at]), crlUrl };
+  const told = { crlNumber, seq, full, since, entries: entries.map(copyEntry), crlUrl };
+  if (issuers === undefined) return told;
+  if (!isListOf(issuers, isIssuerCrl) || issuers.length === 0 || issuers.length > MAX_CRL_ISSUERS) return undefined;
+  return { ...told, issuers: issuers.map(({ keyId, crlNumber, crlUrl }) => ({ keyId, crlNumber, crlUrl })) };
+}
+
+function copyEntry([serial, code, at]: RevocationsEntry): RevocationsEntry {
+  return [serial, code, at];
+}
+
+function isIssuerCrl(value: unknown): value is IssuerCrl {
+  if (!isRecord(value)) return false;
+  const { keyId, crlNumber, crlUrl } = value;
+  // It names a file on the device.
+  if (typeof keyId !== 'string' || !/^[0-9a-f]{2,128}$/.test(keyId)) return false;
+  return isCount(crlNumber) && typeof crlUrl === 'string' && crlUrl.length <= 2048;
 }
 
 function isRevocationsEntry(value: unknown): value is RevocationsEntry {

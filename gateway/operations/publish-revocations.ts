@@ -147,8 +147,7 @@ export class RevocationPublisher {
       this.#failure = { since: this.#failure?.since ?? clock.now(), error: String(error) };
       metrics.crlFailed();
       // The notice says what the lists in force do not.
-      const { full } = this.lists;
-      if (full !== undefined) await tellFleet(this.#deps, full.number).catch(() => undefined);
+      await tellFleet(this.#deps, this.lists.complete()).catch(() => undefined);
       throw error;
     }
   }
@@ -166,7 +165,7 @@ export class RevocationPublisher {
       this.#isWaiting = false;
     });
     if (!isBuilder) await this.#follow(issuers, first);
-    if (this.lists.full !== undefined) await tellFleet(this.#deps, this.lists.full.number);
+    await tellFleet(this.#deps, this.lists.complete());
   }
 
   async #follow(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {

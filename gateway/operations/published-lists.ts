@@ -44,6 +44,14 @@ export class PublishedLists {
     return Math.max(0, ...this.all().map(({ number }) => number));
   }
 
+  /** The complete list of each issuer, the one in use first; empty while that one has none. */
+  complete(): { keyId: string; number: number }[] {
+    const prefix = listName('full', '');
+    const found = this.full === undefined ? [] : this.all().filter(({ scope }) => scope.startsWith(prefix));
+    const named = found.map(({ scope, number }) => ({ keyId: scope.slice(prefix.length), number }));
+    return named.toSorted((a, b) => Number(b.keyId === this.#issuers.inUse) - Number(a.keyId === this.#issuers.inUse));
+  }
+
   all(): PublishedList[] {
     return [...this.#lists.values()];
   }

@@ -1,5 +1,11 @@
 import { parseRevocationReason, REMOVE_FROM_CRL, reasonCodeOf } from '#ca/revocation/reasons.ts';
-import { MAX_FLEET_NOTICE_BYTES, type Notice, type RevocationsBody } from '#gateway/contract/notice.ts';
+import {
+  type IssuerCrl,
+  MAX_CRL_ISSUERS,
+  MAX_FLEET_NOTICE_BYTES,
+  type Notice,
+  type RevocationsBody,
+} from '#gateway/contract/notice.ts';
 import { FLEET_TOPICS } from '#gateway/contract/topics.ts';
 import type { Broker } from '#gateway/ports/broker.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -13,11 +19,16 @@ export type TellFleetDeps = {
   signer: NoticeSigner;
   clock: Clock;
   random: Randomness;
-  /** Where the complete CRL is fetched. */
-  crlUrl: string;
+  /** Where the complete CRL of an issuer is fetched. @param keyId its subject key id, lower-case hexadecimal */
+  crlUrlOf(keyId: string): string;
   /** Milliseconds a CRL, and so the notice of it, is good for. */
   crlValidity: number;
 };
+
+/** `keyId`: of the issuer, lower-case hexadecimal; `number`: the CRL number. */
+export type CompleteCrl = { keyId: string; number: number };
+
+type ToldCrl = Pick<RevocationsBody, 'crlNumber' | 'crlUrl'> & { issuers: IssuerCrl[] };
 
 /** More would not fit, however short its serials are. */
 const MOST_ENTRIES = 1000;
@@ -26,10 +37,17 @@ const MOST_ENTRIES = 1000;
  * Publishes the retained, signed notice of what was revoked: all that is in force when it fits, else the newest
  * changes that do. Costs what is told, never what was ever revoked. To be called after each CRL, and also when one
  * could not be made: subscribers then know sooner than their CRL does.
- * @param crlNumber of the newest CRL that can be fetched
+ * @param complete the newest CRL of each issuer that can be fetched, that of the one in use first
  */
-export async function tellFleet(deps: TellFleetDeps, crlNumber: number): Promise<void> {
+export async function tellFleet(deps: TellFleetDeps, complete: readonly CompleteCrl[]): Promise<void> {
   const { broker, signer, clock, random, crlValidity } = deps;
+  const issuers = complete
+    .slice(0, MAX_CRL_ISSUERS)
+    .map(({ keyId, number }) => ({ keyId, crlNumber: number, crlUrl: deps.crlUrlOf(keyId) }));
+  const [inUse] = issuers;
+  if (inUse === undefined) return;
+  const crl: ToldCrl = { ...inUse, issuers };
+  const { crlNumber } = inUse;
   const now = clock.now();
   const sign = (body: RevocationsBody): string => {
     const notice: Notice = {
@@ -45,17 +63,17 @@ export async function tellFleet(deps: TellFleetDeps, crlNumber: number): Promise
     };
     return signer.sign(notice);
   };
-  const all = await readAllInForce(deps, crlNumber, now);
+  const all = await readAllInForce(deps, crl, now);
   const whole = all && sign(all);
   const fits = whole !== undefined && whole.length <= MAX_FLEET_NOTICE_BYTES;
-  const token = fits ? whole : fit(await readNewestChanges(deps, crlNumber), sign);
+  const token = fits ? whole : fit(await readNewestChanges(deps, crl), sign);
   broker.publishFleet(FLEET_TOPICS.revocations, token);
 }
 
 /** @returns undefined when there are too many to be told at once. */
 async function readAllInForce(
-  { store, crlUrl }: TellFleetDeps,
-  crlNumber: number,
+  { store }: TellFleetDeps,
+  { crlNumber, crlUrl, issuers }: ToldCrl,
   now: number,
 ): Promise<RevocationsBody | undefined> {
   // Before the list: what comes in between may then be told twice, and is never missed.
@@ -65,13 +83,13 @@ async function readAllInForce(
   const entries = inForce
     .toSorted((a, b) => b.revokedAt - a.revokedAt)
     .map(({ serial, reason, revokedAt }) => formatEntry(serial, codeOf(reason), revokedAt));
-  return { crlNumber, seq, full: true, since: 0, entries, crlUrl };
+  return { crlNumber, seq, full: true, since: 0, entries, crlUrl, issuers };
 }
 
 /** A list of changes, newest first, and the number of each. */
 type Changes = { body: RevocationsBody; seqs: number[] };
 
-async function readNewestChanges({ store, crlUrl }: TellFleetDeps, crlNumber: number): Promise<Changes> {
+async function readNewestChanges({ store }: TellFleetDeps, { crlNumber, crlUrl, issuers }: ToldCrl): Promise<Changes> {
   const newest = await store.read.statusChanges.newestSeq();
   const since = Math.max(0, newest - MOST_ENTRIES);
   const changes = (await store.read.statusChanges.listAfter(since, 2 * MOST_ENTRIES)).toReversed();
@@ -79,7 +97,10 @@ async function readNewestChanges({ store, crlUrl }: TellFleetDeps, crlNumber: nu
   const entries = changes.map(({ serial, change, reason, at }) =>
     formatEntry(serial, change === 'released' ? REMOVE_FROM_CRL : codeOf(reason), at),
   );
-  return { body: { crlNumber, seq, full: false, since, entries, crlUrl }, seqs: changes.map((change) => change.seq) };
+  return {
+    body: { crlNumber, seq, full: false, since, entries, crlUrl, issuers },
+    seqs: changes.map((change) => change.seq),
+  };
 }
 
 /** The signed notice, with the newest entries that fit into it. */

@@ -50,7 +50,7 @@ describe.skipIf(await lacksPkcs11())('a device with a TPM, on a system whose Ope
 
   test('renews through the running agent, which restarts in place to see the new key', async () => {
     const before = await pump.certificate();
-    const daemon = await pump.connect('--hook', 'printenv GATEHOUSE_SERIAL > "$GATEHOUSE_STATE/renewed"');
+    const daemon = await pump.connect('--hook', 'printenv GATEHOUSE_SERIAL > "$GATEHOUSE_STATE/$GATEHOUSE_CHANGED"');
     const { pid } = daemon;
     expect(await pump.status()).toMatchObject({ running: true, connected: true, tlsKeyAccess: 'pkcs11' });
     const { stdout } = await pump.ok('renew', '--json');
@@ -60,8 +60,8 @@ describe.skipIf(await lacksPkcs11())('a device with a TPM, on a system whose Ope
     expect(after.publicKey).not.toEqual(before.publicKey);
     expect(readProofLevel(after)).toBe('tpm-endorsed');
     await daemon.logged('connected', { serial: after.serial });
-    await daemon.logged('hook ended', { exitCode: 0 });
-    expect(await readFile(join(pump.stateDir, 'renewed'), 'utf8')).toBe(`${after.serial}\n`);
+    await daemon.logged('hook ended', { changed: 'certificate', exitCode: 0 });
+    expect(await readFile(join(pump.stateDir, 'certificate'), 'utf8')).toBe(`${after.serial}\n`);
     expect(daemon.pid).toBe(pid);
     expect(daemon.hasEnded).toBe(false);
     const status = await pump.status();

@@ -23,7 +23,12 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
     gateway = await startGateway({ staysReachable: true });
     press = new AgentProcess(gateway.folder, 'press-07');
     await press.enroll((await gateway.addDevice('press-07')).joinUrl);
-    await press.connect('--crl-delay', '1');
+    await press.connect(
+      '--crl-delay',
+      '1',
+      '--hook',
+      'printenv GATEHOUSE_CHANGED GATEHOUSE_CRLS >> "$GATEHOUSE_STATE/hooked"',
+    );
   });
   afterAll(async () => {
     await press?.stop();
@@ -40,9 +45,12 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
   async function judge(pem: string): Promise<string> {
     const peer = join(gateway.folder, 'peer.pem');
     await writeFile(peer, pem);
-    const chain = join(press.stateDir, 'current', 'certificate.pem');
+    const [issuers, crls] = ['issuers.pem', 'all.pem'].map((name) => join(press.stateDir, 'crl', name)) as [
+      string,
+      string,
+    ];
     const trust = join(press.stateDir, 'trust.pem');
-    const args = ['verify', '-crl_check', '-CAfile', trust, '-untrusted', chain, '-CRLfile', crlFile(), peer];
+    const args = ['verify', '-crl_check', '-CAfile', trust, '-untrusted', issuers, '-CRLfile', crls, peer];
     return exec('openssl', args).then(
       ({ stdout }) => stdout,
       (error: { stderr: string }) => error.stderr,
@@ -71,6 +79,8 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
     );
     const after = await press.status();
     expect(after.crl?.number).toBeGreaterThan(before.crl?.number ?? 0);
+    await press.logged('hook ended', { changed: 'crl', exitCode: 0 });
+    expect(await readFile(join(press.stateDir, 'hooked'), 'utf8')).toMatch(/^crl\n\/.*\/crl\/all\.pem\n/);
   }, 40_000);
 
   test('keeps the CRL over restarts of agent and gateway', async () => {
@@ -90,6 +100,28 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
       (said) => said.includes('certificate revoked'),
     );
   }, 60_000);
+
+  test.each([[], ['--root']])(
+    'checks peers of the CA before and of the one after it (rollover %s)',
+    async (...kind) => {
+      const name = kind.length === 0 ? 'intermediate' : 'root';
+      const old = await Promise.all(['good', 'bad'].map((is) => enrollByHand(gateway, `${name}-old-${is}`)));
+      for (const step of ['prepare', 'announce', 'activate'])
+        await gateway.gatehouse('ca', 'rollover', step, ...(step === 'prepare' ? kind : []));
+      const fresh = await Promise.all(['good', 'bad'].map((is) => enrollByHand(gateway, `${name}-new-${is}`)));
+      for (const age of ['old', 'new'])
+        await gateway.gatehouse('revoke', 'device', `${name}-${age}-bad`, '--reason', 'keyCompromise');
+      for (const [good, bad] of [old, fresh]) {
+        await eventually(
+          'a CRL that has it',
+          () => judge(bad?.pem ?? ''),
+          (said) => said.includes('certificate revoked'),
+        );
+        expect(await judge(good?.pem ?? '')).toContain('OK');
+      }
+    },
+    60_000,
+  );
 
   test('a subscriber gets the whole list, retained, in a signed notice below its budget', async () => {
     const service = await enrollByHand(gateway, 'service-1');

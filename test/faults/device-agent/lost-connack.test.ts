@@ -145,6 +145,19 @@ describe('a refused current certificate', () => {
     expect((await openAgentState(deps)).identity.certificate.serial).toBe(lastSerial());
   });
 
+  test('does not make the order that comes after the step back fail', async () => {
+    const { serial, agent } = await devices.enrolled(gateway);
+    const { newSerial } = await agent.renewNow();
+    await gateway.until(() => lastSerial() === newSerial);
+    gateway.refused.add(newSerial);
+    gateway.dropSessions();
+    await gateway.until(() => lastSerial() === serial);
+    const noticeId = gateway.renewNotice(serial);
+    await gateway.until(() => gateway.acks(noticeId).length >= 2);
+    expect(gateway.acks(noticeId)).toEqual(['received', 'done']);
+    await gateway.until(() => ![serial, newSerial].includes(String(lastSerial())));
+  });
+
   test('that was revoked by a notice is, although there is one before', async () => {
     const { agent } = await devices.enrolled(gateway);
     const { newSerial } = await agent.renewNow();

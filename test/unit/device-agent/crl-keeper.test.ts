@@ -1,13 +1,14 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formatCompactJws } from '#ca/pkix/compact-jws.ts';
 import { oid, sequence } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
 import { OID } from '#ca/pkix/oids.ts';
+import { formatPem } from '#ca/pkix/pem.ts';
 import { formatSignatureAlgorithm, signMessage } from '#ca/pkix/signature-algorithm.ts';
 import { formatCrl, formatRevokedEntry, formatTbsCrl } from '#ca/revocation/crl.ts';
 import { CrlKeeper, type CrlKeeperDeps } from '#device-agent/operations/crl-keeper.ts';
@@ -19,6 +20,7 @@ import { FileCrlFolder } from '#device-agent/state/file-crl-folder.ts';
 import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import { NOTICE_JWS_TYPE, type RevocationsBody, type RevocationsEntry } from '#gateway/contract/notice.ts';
 import { DAY, type Made, makeCertificate, makeIntermediate, makeRoot, NOW } from '#test/fixtures/ca/certificates.ts';
+import { run } from '#test/fixtures/processes/program.ts';
 
 const MINUTE = 60_000;
 const root = makeRoot();
@@ -70,11 +72,11 @@ function keep(message: string, facts?: unknown): void {
   for (const listener of heard.splice(0)) listener();
 }
 
-/** As the folder fetches, with little room. */
-const fetchLittle = (from: string, path: string, options: Parameters<typeof fetchDocument>[2]) =>
-  fetchDocument(from, path, { ...options, maxBytes: 1999 });
-
-async function open(store = new MemoryStateStore(), fraction = 0.5) {
+async function open(
+  store = new MemoryStateStore(),
+  fraction = 0.5,
+  trusted: { anchors: Made[]; issuers: Made[] } = { anchors: [root], issuers: [intermediate] },
+) {
   waits.length = 0;
   const log: Log = { debug: keep, info: keep, warn: keep, error: keep };
   const randomness = { fraction: () => fraction, bytes: (n: number) => Buffer.alloc(n) };
@@ -87,8 +89,8 @@ async function open(store = new MemoryStateStore(), fraction = 0.5) {
     facts: await FactBook.open({ store, log }),
   };
   const keeper = await CrlKeeper.open(deps, {
-    anchors: () => [root.certificate.der],
-    issuers: () => [intermediate.certificate.der],
+    anchors: () => trusted.anchors.map(({ certificate }) => certificate.der),
+    issuers: () => trusted.issuers.map(({ certificate }) => certificate.der),
   });
   keepers.push(keeper);
   keeper.start();
@@ -130,7 +132,7 @@ function makeCrl({ number, by = intermediate, serials = ['0a1b'], shard, ...date
 }
 
 function makeNotice(body: Partial<RevocationsBody>, head: Record<string, unknown> = {}, by: Made = signer): Buffer {
-  const { crlNumber = 1, seq = 1, full = true, since = 0, entries = [], crlUrl = url } = body;
+  const { crlNumber = 1, seq = 1, full = true, since = 0, entries = [], crlUrl = url, issuers } = body;
   const payload = {
     version: 1,
     id: 'n-1',
@@ -139,7 +141,7 @@ function makeNotice(body: Partial<RevocationsBody>, head: Record<string, unknown
     issuedAt: NOW - 1000,
     expiresAt: NOW + DAY,
     kind: 'revocations',
-    body: { crlNumber, seq, full, since, entries, crlUrl },
+    body: { crlNumber, seq, full, since, entries, crlUrl, ...(issuers === undefined ? {} : { issuers }) },
     ...head,
   };
   const certificates = [by.certificate.der, intermediate.certificate.der];
@@ -166,7 +168,9 @@ it('fetches the CRL that a signed notice announces, verifies it and puts it wher
   expect(await onDisk('current.crl')).toEqual(crl);
   expect((await revokedFile()).revoked).toEqual([{ serial: '0a1b', reasonCode: 4, at: NOW }]);
   expect(facts.facts.crl).toMatchObject({ number: 1, nextUpdate: NOW + DAY });
-  expect(await readdir(join(folder, 'crl'))).toEqual(['current.crl', 'revoked.json']);
+  const keyId = intermediate.certificate.subjectKeyId;
+  const files = [`${keyId}.crl`, 'all.pem', 'current.crl', 'issuers.pem', 'revoked.json'];
+  expect((await readdir(join(folder, 'crl'))).toSorted()).toEqual(files.toSorted());
 });
 
 it('waits a random time before it fetches a newer one, and not long before the first', async () => {
@@ -233,16 +237,17 @@ it.each<[string, () => Buffer]>([
 
 it('gives up on a list larger than its disk should bear, and on a server that breaks off', async () => {
   serve = (_, response) => response.writeHead(200).end(Buffer.alloc(2000));
-  const crl = new FileCrlFolder(folder, fetchLittle);
+  const crl = new FileCrlFolder(folder, fetchDocument);
   const { signal } = new AbortController();
-  await expect(crl.download(url, undefined, signal)).rejects.toMatchObject({ code: 'ANSWER_UNFIT' });
+  const fetching = { etag: undefined, maxBytes: 1999, signal };
+  await expect(crl.download(url, fetching)).rejects.toMatchObject({ code: 'ANSWER_UNFIT' });
   serve = (_, response) => {
     response.writeHead(200, { 'Content-Length': '100' });
     response.write('half');
     setImmediate(() => response.destroy());
   };
-  await expect(crl.download(url, undefined, signal)).rejects.toMatchObject({ code: 'GATEWAY_UNREACHABLE' });
-  await expect(crl.download('file:///etc/passwd', undefined, signal)).rejects.toMatchObject({ code: 'ANSWER_UNFIT' });
+  await expect(crl.download(url, fetching)).rejects.toMatchObject({ code: 'GATEWAY_UNREACHABLE' });
+  await expect(crl.download('file:///etc/passwd', fetching)).rejects.toMatchObject({ code: 'ANSWER_UNFIT' });
 });
 
 it.each<[string, () => Buffer]>([
@@ -289,4 +294,135 @@ it('keeps what an incomplete notice had no room for until the CRL has it, and kn
   });
   await keeper.receive(makeNotice({ crlNumber: 1, seq: 4, entries: [entry('dd')] }));
   expect((await revokedFile()).revoked).toMatchObject([{ serial: 'dd' }]);
+});
+
+describe('while two CAs are in use', () => {
+  const otherRoot = makeRoot({ name: 'the next root' });
+  const other = makeIntermediate(otherRoot);
+  const keyIdOf = ({ certificate }: Made) => certificate.subjectKeyId ?? '';
+  const pathOf = (by: Made) => `/crl/${keyIdOf(by)}.crl`;
+  const issuerOf = (by: Made, crlNumber: number) => ({
+    keyId: keyIdOf(by),
+    crlNumber,
+    crlUrl: new URL(pathOf(by), url).href,
+  });
+
+  /** @returns serves another list at this issuer's path from now on */
+  function serveEach(...lists: [Made, Buffer][]): (by: Made, crl: Buffer) => void {
+    const served = new Map(lists.map(([by, crl]) => [pathOf(by), crl]));
+    serve = (request, response) => response.writeHead(200).end(served.get(request.url ?? '') ?? '');
+    return (by, crl) => served.set(pathOf(by), crl);
+  }
+
+  /** One issued by the other CA is in use, both are trusted. */
+  async function openBoth() {
+    const trusted = { anchors: [root, otherRoot], issuers: [intermediate, other] };
+    const opened = await open(new MemoryStateStore(), 0.5, trusted);
+    return { ...opened, trusted };
+  }
+
+  async function judge(peer: Made): Promise<string> {
+    const [trust, leaf] = [join(folder, 'trust.pem'), join(folder, 'peer.pem')];
+    const toPem = (made: Made) => formatPem('CERTIFICATE', made.certificate.der);
+    await writeFile(trust, toPem(root) + toPem(otherRoot));
+    await writeFile(leaf, toPem(peer));
+    const files = ['-untrusted', join(folder, 'crl/issuers.pem'), '-CRLfile', join(folder, 'crl/all.pem')];
+    const args = ['verify', '-crl_check', '-attime', String(NOW / 1000), '-CAfile', trust, ...files, leaf];
+    const { stdout, stderr } = await run('openssl', args);
+    return stdout + stderr;
+  }
+
+  it('keeps the CRL of both, and openssl judges peers of both by the files alone', async () => {
+    const peers = [intermediate, other].map((issuer) => makeCertificate({ issuer }));
+    const revoked = [intermediate, other].map((issuer) => makeCertificate({ issuer }));
+    const listOf = (by: Made, number: number) =>
+      makeCrl({ by, number, serials: revoked.map(({ certificate }) => certificate.serial).toSorted() });
+    serveEach([other, listOf(other, 7)], [intermediate, listOf(intermediate, 5)]);
+    const { keeper, facts } = await openBoth();
+    const issuers = [issuerOf(other, 7), issuerOf(intermediate, 5)];
+    await keeper.receive(makeNotice({ crlNumber: 7, crlUrl: issuers[0]?.crlUrl ?? '', issuers }));
+    await logged('CRL fetched', 2);
+    await vi.waitUntil(() => facts.facts.crl?.others?.length === 1);
+    expect(await readlink(join(folder, 'crl/current.crl'))).toBe(`${keyIdOf(other)}.crl`);
+    expect(facts.facts.crl).toMatchObject({ issuer: keyIdOf(other), number: 7 });
+    expect(facts.facts.crl?.others).toMatchObject([{ issuer: keyIdOf(intermediate), number: 5 }]);
+    for (const peer of peers) expect(await judge(peer)).toContain('OK');
+    for (const peer of revoked) expect(await judge(peer)).toContain('certificate revoked');
+  });
+
+  it('follows the issuer in use to one whose CRL it has, without fetching that again', async () => {
+    serveEach([other, makeCrl({ by: other, number: 7 })], [intermediate, makeCrl({ number: 5 })]);
+    const { keeper } = await openBoth();
+    await keeper.receive(makeNotice({ crlNumber: 5, issuers: [issuerOf(intermediate, 5), issuerOf(other, 7)] }));
+    await logged('CRL fetched', 2);
+    await keeper.receive(makeNotice({ crlNumber: 7, issuers: [issuerOf(other, 7), issuerOf(intermediate, 5)] }));
+    await vi.waitUntil(async () => (await readlink(join(folder, 'crl/current.crl'))) === `${keyIdOf(other)}.crl`);
+    expect(asked).toHaveLength(2);
+  });
+
+  it.each<[string, () => Buffer]>([
+    ['of the other CA', () => makeCrl({ by: other, number: 9 })],
+    ['with the number it has', () => makeCrl({ number: 5 })],
+    ['made before the one it has', () => makeCrl({ number: 6, thisUpdate: NOW - 5 * MINUTE })],
+  ])('keeps the list of the older one when one comes that is %s', async (_, makeOther) => {
+    const good = makeCrl({ number: 5 });
+    const change = serveEach([other, makeCrl({ by: other, number: 7 })], [intermediate, good]);
+    const { keeper, facts } = await openBoth();
+    await keeper.receive(makeNotice({ crlNumber: 7, issuers: [issuerOf(other, 7), issuerOf(intermediate, 5)] }));
+    await logged('CRL fetched', 2);
+    change(intermediate, makeOther());
+    await keeper.receive(
+      makeNotice({ crlNumber: 7, seq: 2, issuers: [issuerOf(other, 7), issuerOf(intermediate, 6)] }),
+    );
+    await logged('CRL not fetched, the one before stays');
+    await vi.waitUntil(() => facts.facts.crl?.error !== undefined);
+    expect(await onDisk(`${keyIdOf(intermediate)}.crl`)).toEqual(good);
+    change(intermediate, makeCrl({ number: 6 }));
+    await logged('CRL fetched', 3);
+    await vi.waitUntil(() => facts.facts.crl?.error === undefined);
+  });
+
+  it('lets the list of the older one go with its root, or when the gateway names it no more', async () => {
+    const newer = makeCrl({ by: other, number: 7 });
+    serveEach([other, newer], [intermediate, makeCrl({ number: 5 })]);
+    const { keeper, trusted } = await openBoth();
+    const both = [issuerOf(other, 7), issuerOf(intermediate, 5)];
+    await keeper.receive(makeNotice({ crlNumber: 7, issuers: both }));
+    await logged('CRL fetched', 2);
+    await keeper.receive(makeNotice({ crlNumber: 7, seq: 2, issuers: [issuerOf(other, 7)] }));
+    expect(await onDisk(`${keyIdOf(intermediate)}.crl`)).toBeUndefined();
+    await keeper.receive(makeNotice({ crlNumber: 7, seq: 3, issuers: both }));
+    await logged('CRL fetched', 3);
+    trusted.anchors = [otherRoot];
+    await keeper.anchorsChanged();
+    expect(await onDisk(`${keyIdOf(intermediate)}.crl`)).toBeUndefined();
+    expect(String(await onDisk('all.pem'))).toBe(formatPem('X509 CRL', newer));
+    expect(String(await onDisk('issuers.pem'))).toBe(formatPem('CERTIFICATE', other.certificate.der));
+    expect(await onDisk('current.crl')).toEqual(newer);
+  });
+
+  it('has both after a restart, also when the power went before all were in one file', async () => {
+    serveEach([other, makeCrl({ by: other, number: 7 })], [intermediate, makeCrl({ number: 5 })]);
+    const { keeper } = await openBoth();
+    const notice = makeNotice({ crlNumber: 7, issuers: [issuerOf(other, 7), issuerOf(intermediate, 5)] });
+    await keeper.receive(notice);
+    await logged('CRL fetched', 2);
+    await keeper.stop();
+    const whole = await onDisk('all.pem');
+    await writeFile(join(folder, 'crl/all.pem'), 'half');
+    const again = await openBoth();
+    expect(await onDisk('all.pem')).toEqual(whole);
+    await again.keeper.receive(notice);
+    expect(waits).toEqual([]);
+    expect(asked).toHaveLength(2);
+  });
+
+  it('asks for no list of a CA that it does not trust', async () => {
+    serveEach([intermediate, makeCrl({ number: 5 })]);
+    const { keeper } = await open();
+    await keeper.receive(makeNotice({ crlNumber: 5, issuers: [issuerOf(intermediate, 5), issuerOf(other, 7)] }));
+    await logged('CRL fetched');
+    await keeper.stop();
+    expect(asked.map((request) => request.url)).toEqual([pathOf(intermediate)]);
+  });
 });

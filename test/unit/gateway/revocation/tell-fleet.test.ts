@@ -33,7 +33,10 @@ async function revoke(count: number): Promise<string[]> {
 }
 
 async function tell(): Promise<{ body: RevocationsBody; token: string }> {
-  await tellFleet(world, 7);
+  await tellFleet(world, [
+    { keyId: 'aa', number: 7 },
+    { keyId: 'bb', number: 5 },
+  ]);
   const { topic, token } = world.broker.fleet.at(-1) ?? { topic: '', token: '' };
   expect(topic).toBe('v1/fleet/revocations');
   const notice = readToken(token);
@@ -42,10 +45,14 @@ async function tell(): Promise<{ body: RevocationsBody; token: string }> {
   return { body: notice.body, token };
 }
 
-it('holds everything in force while that fits, with where the CRL is', async () => {
+it('holds everything in force while that fits, with where the CRL of each issuer is', async () => {
   const [older, newer] = await revoke(2);
   const { body } = await tell();
-  expect(body).toMatchObject({ crlNumber: 7, seq: 2, full: true, since: 0, crlUrl: world.crlUrl });
+  expect(body).toMatchObject({ crlNumber: 7, seq: 2, full: true, since: 0, crlUrl: world.crlUrlOf('aa') });
+  expect(body.issuers).toEqual([
+    { keyId: 'aa', crlNumber: 7, crlUrl: world.crlUrlOf('aa') },
+    { keyId: 'bb', crlNumber: 5, crlUrl: world.crlUrlOf('bb') },
+  ]);
   expect(body.entries).toEqual([
     [newer, 4, expect.any(Number)],
     [older, 4, expect.any(Number)],
