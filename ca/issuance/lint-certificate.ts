@@ -176,7 +176,9 @@ function lintStatus(
   const crl = extensions.get(OID.crlDistributionPoints)?.value;
   // Written a second time: the shard is the serial's last four octets modulo their number.
   const shard = Number(BigInt(`0x${serial}`) % 0x1_0000_0000n) % status.crlShards;
-  const url = status.crlShards === 1 ? status.crl : `${status.base}/crl/shard-${status.crlShards}-${shard}.crl`;
+  const list = `shard-${status.crlShards}-${shard}.crl`;
+  const shardUrl = `${status.base}/crl/${status.name === undefined ? list : `${issuer.keyId}-${list}`}`;
+  const url = status.crlShards === 1 ? status.crl : shardUrl;
   const hasUrl = crl?.subarray(-url.length).toString('latin1') === url;
   check(hasUrl, 'the CRL URL is missing');
 }

@@ -274,3 +274,45 @@ it('refuses a group that is not there, one without certificates, and a second ca
   await expect(pauseCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
   await expect(showCampaign(world, 'rc-none')).rejects.toMatchObject({ code: 'NOT_FOUND' });
 });
+
+it('stays aborted when that was said while it was being prepared', async () => {
+  await fleet(2);
+  // Its row is there after the first write, its devices only after the second.
+  world.store.write = (first) => {
+    Reflect.deleteProperty(world.store, 'write');
+    const written = world.store.write(first);
+    world.store.write = async (second) => {
+      Reflect.deleteProperty(world.store, 'write');
+      const [campaign] = await world.store.read.renewalCampaigns.list({ limit: 1 });
+      const id = campaign?.id ?? '';
+      await expect(resumeCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+      await abortCampaign(world, { id, actor: 'test' });
+      return world.store.write(second);
+    };
+    return written;
+  };
+  await expect(startCampaign(world, ORDER)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  const [campaign] = await world.store.read.renewalCampaigns.list({ limit: 1 });
+  expect(campaign).toMatchObject({ state: 'aborted' });
+  await turns(5);
+  expect(world.broker.sent).toEqual([]);
+});
+
+it('is not retried while another is over the same devices, nor while it is paused', async () => {
+  await fleet(2);
+  const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
+  await turns(2);
+  await world.store.write(async ({ renewalCampaigns }) => {
+    for (const device of devices) await renewalCampaigns.updateItem(id, device.id, { state: 'failed' });
+  });
+  await pauseCampaign(world, { id, actor: 'test' });
+  await expect(retryCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  await abortCampaign(world, { id, actor: 'test' });
+  const other = await startCampaign(world, ORDER);
+  await expect(retryCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  await abortCampaign(world, { id: other.id, actor: 'test' });
+  expect(await retryCampaign(world, { id, actor: 'test' })).toMatchObject({
+    state: 'running',
+    devices: { waiting: 2 },
+  });
+});
