@@ -4,6 +4,7 @@ import type { CertificateState, DeviceState } from '#gateway/contract/operator-a
 import type { Device } from '#gateway/domain/device.ts';
 import type { DeviceTrust } from '#gateway/domain/device-trust.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import { HOLD } from '#gateway/domain/revocable.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import type { DeviceTable, PageOrder } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
@@ -70,8 +71,27 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; li
       'c.not_after as notAfter',
     ])
     .where('d.device_id', '>', p('after'))
-    .where('d.state', 'in', [sql.lit<DeviceState>('enrolled'), sql.lit<DeviceState>('quarantined')])
-    .where('c.state', '=', sql.lit<CertificateState>('active'))
+    .where((eb) => {
+      const device = (...states: DeviceState[]) =>
+        eb(
+          'd.state',
+          'in',
+          states.map((state) => sql.lit(state)),
+        );
+      const certificate = (state: CertificateState) => eb('c.state', '=', sql.lit(state));
+      return eb.or([
+        eb.and([device('enrolled', 'quarantined'), certificate('active')]),
+        // It was issued, and the device has not come with it yet.
+        eb.and([device('registered', 'revoked'), certificate('pending')]),
+        // It is good again when the hold ends.
+        eb.and([
+          device('held'),
+          certificate('revoked'),
+          eb('c.revocation_reason', '=', sql.lit(HOLD)),
+          eb('c.activated_at', 'is not', null),
+        ]),
+      ]);
+    })
     .where('c.profile', '=', 'device')
     .where('c.not_after', '>', p('now'))
     .orderBy('d.device_id')
