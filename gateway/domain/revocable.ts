@@ -23,6 +23,19 @@ export function isNamedRevocable(certificate: Standing): boolean {
   return certificate.state !== 'revoked' || isHeld(certificate);
 }
 
+/**
+ * The same of all that an issuer has made: also what has ended when its device has used it last, as far as it tells
+ * itself, and for the same reason. What was replaced has no way back.
+ */
+export function isIssuerRevocable(
+  certificate: Standing & Pick<CertificateRecord, 'activatedAt' | 'supersedeAt'>,
+  now: number,
+): boolean {
+  if (isRevocable(certificate, now)) return true;
+  const { state, activatedAt, supersedeAt } = certificate;
+  return (state === 'active' || state === 'expired') && activatedAt !== null && supersedeAt === null;
+}
+
 /** What a certificate is again when its hold ends. What its dates say meanwhile, the sweep does. */
 export function stateAfterHold(
   { notAfter, activatedAt, supersedeAt }: Pick<CertificateRecord, 'notAfter' | 'activatedAt' | 'supersedeAt'>,

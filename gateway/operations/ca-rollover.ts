@@ -14,7 +14,8 @@ import type { Broker } from '#gateway/ports/broker.ts';
 import { askAuthority } from './ask-authority.ts';
 import type { CaTrustBook } from './ca-trust-book.ts';
 import { countReady, listNotReady, percentOf, type ReadinessDeps } from './rollover-readiness.ts';
-import { requireStartable, type StartCampaignDeps, startCampaign } from './start-renewal-campaign.ts';
+import { requireStartable } from './require-startable.ts';
+import { type StartCampaignDeps, startCampaign } from './start-renewal-campaign.ts';
 
 export type RolloverDeps = ReadinessDeps &
   StartCampaignDeps & {
@@ -93,7 +94,7 @@ export async function taintCa(
   const issuer = replaced(trust, issuerKeyId, ['superseded', 'tainted']);
   const inUse = await hasDevices(deps, issuer.keyId);
   // Asked before anything is changed: a tainted CA that nobody renews away from would look as if it were under way.
-  if (inUse) await requireStartable(deps.store.read, null);
+  if (inUse) await requireStartable(deps.store.read, { group: null });
   const tainted =
     issuer.state === 'tainted'
       ? described(trust, issuer.keyId)

@@ -5,6 +5,7 @@ import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Ticket } from '#gateway/domain/ticket.ts';
 import type { Tables } from '#gateway/ports/store.ts';
+import { isCompromised } from './is-compromised.ts';
 import { proofLevelOf } from './issue-recorded.ts';
 import { isInUse } from './judge-enrollment.ts';
 import type { KeyProof } from './verify-attestation.ts';
@@ -60,8 +61,7 @@ export async function requireUncompromised(
   read: Read,
   { deviceId, spkiSha256 }: { deviceId: DeviceId; spkiSha256: string },
 ): Promise<void> {
-  const same = await read.certificates.listByKey(spkiSha256);
-  if (!same.some(({ revocationReason }) => revocationReason === 'keyCompromise')) return;
+  if (!(await isCompromised(read, spkiSha256))) return;
   throw new GatewayError('KEY_NOT_ALLOWED', 'this key was revoked as compromised; make a new one', {
     subject: { deviceId },
   });

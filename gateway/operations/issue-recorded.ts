@@ -12,6 +12,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { isGroundStanding } from './enrollment-grounds.ts';
+import { isCompromised } from './is-compromised.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { RenewalPlanner } from './renewal-planner.ts';
 
@@ -163,9 +164,13 @@ export async function recordIssued(
   const superfluous = outcome === record ? replaced : record;
   if (superfluous !== undefined) deps.renewals.release(superfluous);
   if (outcome.state === 'revoked') {
-    throw new GatewayError('DEVICE_NOT_ALLOWED', 'this device was revoked while its certificate was being made', {
-      subject: { deviceId: enrollment.deviceId },
-    });
+    throw new GatewayError(
+      'DEVICE_NOT_ALLOWED',
+      'this device or its key was revoked while its certificate was being made',
+      {
+        subject: { deviceId: enrollment.deviceId },
+      },
+    );
   }
   return outcome;
 }
@@ -180,6 +185,7 @@ async function isStillWanted(tables: Tables, enrollment: Enrollment): Promise<bo
   if ((await tables.enrollments.find(enrollment.id))?.state !== 'approved') return false;
   const device = await tables.devices.find(enrollment.deviceId);
   if (device === undefined || isBarred(device)) return false;
+  if (await isCompromised(tables, enrollment.spkiSha256)) return false;
   if (enrollment.kind === 'enroll') return isApprovalStanding(tables, enrollment, device);
   if (enrollment.replacesSerial === null || device.state === 'revoked') return false;
   const replaced = await tables.certificates.find(enrollment.replacesSerial);
@@ -211,7 +217,7 @@ async function takeBack(
       action: 'certificate.revoked',
       subject: enrollment.deviceId,
       attemptId: enrollment.id,
-      detail: `serial ${record.serial}: the device was revoked before its certificate was handed out`,
+      detail: `serial ${record.serial}: its device or key was revoked before it was handed out`,
     }),
   );
   return { ...record, state: 'revoked' };

@@ -14,6 +14,7 @@ import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { describeItem } from './campaign-results.ts';
 import { page } from './list-devices.ts';
+import { BEING_PREPARED, requireStartable } from './require-startable.ts';
 
 export type ManageCampaignDeps = { store: Store; clock: Clock };
 
@@ -75,6 +76,9 @@ export async function abortCampaign(deps: ManageCampaignDeps, order: Order): Pro
 export async function retryCampaign(deps: ManageCampaignDeps, order: Order): Promise<RenewalCampaignDetail> {
   const { store, clock } = deps;
   const campaign = await find(store.read, order.id);
+  if (campaign.state === 'paused')
+    throw new GatewayError('STATE_CONFLICT', `campaign ${order.id} is paused; resume it first, then retry what failed`);
+  await requireStartable(store.read, campaign);
   if (campaign.state === 'aborted') await endAborted(deps, order.id);
   const failed = (await store.read.renewalCampaigns.countItems(order.id)).get('failed') ?? 0;
   if (failed === 0) throw new GatewayError('STATE_CONFLICT', `no device of campaign ${order.id} has failed`);
@@ -83,6 +87,8 @@ export async function retryCampaign(deps: ManageCampaignDeps, order: Order): Pro
   for (let after: string | undefined; ; ) {
     const items = await store.read.renewalCampaigns.listItems(order.id, { state: 'failed', limit: PAGE, after });
     await store.write(async (tables) => {
+      // Read again inside: two operators may have the same idea.
+      await requireStartable(tables, campaign);
       for (const { deviceId } of items) {
         const slotAt = campaignSlot(deviceId, { id: `${order.id}/${now}`, startsAt: now, width });
         const again = { state: 'waiting', slotAt, noticeId: null, detail: null, updatedAt: now } as const;
@@ -150,7 +156,12 @@ async function change(
 ): Promise<RenewalCampaignDetail> {
   const now = deps.clock.now();
   await deps.store.write(async (tables) => {
-    const { state } = await find(tables, id);
+    const { state, detail: note } = await find(tables, id);
+    if (step.to === 'running' && note === BEING_PREPARED)
+      throw new GatewayError(
+        'STATE_CONFLICT',
+        `campaign ${id} has not all of its devices yet; if it stays so, abort it`,
+      );
     if (!step.from.includes(state))
       throw new GatewayError(
         'STATE_CONFLICT',

@@ -9,14 +9,15 @@ import { judgeAttestation, nameOriginal } from './accept-attestation.ts';
 import { type ActivateDeps, supersedeOlder } from './activate-certificate.ts';
 import { noteFailed } from './campaign-results.ts';
 import { type DetectDeps, watchReport } from './detect-clones.ts';
-import { noteRolledBack } from './note-rolled-back.ts';
+import { noteRolledBack, type RolledBackDeps } from './note-rolled-back.ts';
 import type { NoticeAcks } from './notice-acks.ts';
 import { type SendTimeDeps, sendTime } from './send-time.ts';
 import type { TrustReports } from './tell-trust.ts';
 
 export type ReceiveDeps = ActivateDeps &
   DetectDeps &
-  SendTimeDeps & { log: Log; metrics: Metrics; acks: NoticeAcks; trustReports?: Pick<TrustReports, 'note'> };
+  SendTimeDeps &
+  RolledBackDeps & { log: Log; metrics: Metrics; acks: NoticeAcks; trustReports?: Pick<TrustReports, 'note'> };
 
 export type DeviceMessageKind = 'ack' | 'state';
 

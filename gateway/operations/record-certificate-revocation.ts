@@ -10,8 +10,8 @@ import { queueRevokedNotice, type RecordedRevocation } from './record-device-rev
 import { resolveOpenAlarms } from './resolve-alarms.ts';
 
 /**
- * This certificate alone, revoked inside the caller's transaction, with what is being made from it; its device keeps
- * others it has. A device that is left with none counts as revoked: a new ticket may bring it back.
+ * This certificate alone, revoked inside the caller's transaction, with what is being made from it or was made and not
+ * used yet: whoever had its key may have asked for that. Its device keeps others it has. A device that is left with none counts as revoked: a new ticket may bring it back.
  * @returns undefined when it was revoked before
  */
 export async function recordCertificateRevocation(
@@ -24,25 +24,23 @@ export async function recordCertificateRevocation(
   const certificate = await tables.certificates.find(serial);
   if (certificate === undefined || !isNamedRevocable(certificate)) return undefined;
   const { deviceId, profile } = certificate;
-  await markRevoked(tables, certificate, { reason, now, requestedBy: actor });
-  await tables.audit.append(
-    auditEntry({
-      at: now,
-      actor,
-      action: 'certificate.revoked',
-      subject: deviceId ?? profile,
-      detail: `serial ${serial}: ${reason}`,
-    }),
-  );
+  await revokeOne(tables, certificate, { reason, actor, now, why: reason });
   // A claim goes with its ticket's session, and has no notices.
   if (deviceId === null || profile !== 'device') {
     return { deviceId, serials: [serial], claims: [certificate], noticeId: undefined };
   }
   await abandonItsRenewals(tables, { ...certificate, deviceId }, now);
+  const serials = [serial];
+  for (const unused of await listUnused(tables, { ...certificate, deviceId }, now)) {
+    // Its own key may be good; it goes because of how it came to be.
+    const said = unused.spkiSha256 === certificate.spkiSha256 ? reason : 'cessationOfOperation';
+    await revokeOne(tables, unused, { reason: said, actor, now, why: `${said}, unused and made from ${serial}` });
+    serials.push(unused.serial);
+  }
   const isLast = await isWithoutCertificate(tables, { ...certificate, deviceId }, now);
   if (isLast) {
     const device = await tables.devices.find(deviceId);
-    if (device?.state === 'enrolled' || device?.state === 'held') {
+    if (device?.state === 'enrolled' || device?.state === 'held' || device?.state === 'quarantined') {
       await tables.devices.update(deviceId, { state: 'revoked' });
       const decision = `its last certificate was revoked: ${reason}`;
       await resolveOpenAlarms(tables, { deviceId, decision, actor, now });
@@ -60,8 +58,26 @@ export async function recordCertificateRevocation(
   const advice = isLast
     ? 'an operator revoked this certificate; to come back, stop the agent and enroll again with a new ticket: gatehouse-agent enroll --replace JOIN-URL'
     : 'an operator revoked this certificate; another one of this device is good';
-  const noticeId = await queueRevokedNotice(tables, deps, { deviceId, serials: [serial], reason, advice, actor, now });
-  return { deviceId, serials: [serial], claims: [], noticeId };
+  const noticeId = await queueRevokedNotice(tables, deps, { deviceId, serials, reason, advice, actor, now });
+  return { deviceId, serials, claims: [], noticeId };
+}
+
+async function revokeOne(
+  tables: Tables,
+  certificate: CertificateRecord,
+  { reason, actor, now, why }: { reason: RevocationReason; actor: string; now: number; why: string },
+): Promise<void> {
+  const { serial, deviceId, profile } = certificate;
+  await markRevoked(tables, certificate, { reason, now, requestedBy: actor });
+  await tables.audit.append(
+    auditEntry({
+      at: now,
+      actor,
+      action: 'certificate.revoked',
+      subject: deviceId ?? profile,
+      detail: `serial ${serial}: ${why}`,
+    }),
+  );
 }
 
 type OfDevice = CertificateRecord & { deviceId: NonNullable<CertificateRecord['deviceId']> };
@@ -72,6 +88,17 @@ async function abandonItsRenewals(tables: Tables, { deviceId, serial, spkiSha256
     if (enrollment.replacesSerial !== serial && enrollment.spkiSha256 !== spkiSha256) continue;
     await tables.enrollments.update(enrollment.id, { state: 'abandoned', updatedAt: now });
   }
+}
+
+/** Never used, and either renewed with this one or for the same key. */
+async function listUnused(tables: Tables, { deviceId, serial, spkiSha256 }: OfDevice, now: number) {
+  const unused: CertificateRecord[] = [];
+  for (const other of await tables.certificates.listByDevice(deviceId)) {
+    if (other.serial === serial || other.activatedAt !== null || !isRevocable(other, now)) continue;
+    const enrollment = other.enrollmentId === null ? undefined : await tables.enrollments.find(other.enrollmentId);
+    if (enrollment?.replacesSerial === serial || other.spkiSha256 === spkiSha256) unused.push(other);
+  }
+  return unused;
 }
 
 async function isWithoutCertificate(tables: Tables, { deviceId, serial }: OfDevice, now: number): Promise<boolean> {

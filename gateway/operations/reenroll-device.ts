@@ -10,6 +10,7 @@ import { acceptProof } from './accept-proof.ts';
 import { activateCertificate } from './activate-certificate.ts';
 import { applyPolicy } from './apply-policy.ts';
 import { type EnrollDeps, type Enrolled } from './enroll-device.ts';
+import { requireUncompromised } from './find-begun.ts';
 import { identifyPeer, type PeerIdentity, refuseCertificate } from './identify-peer.ts';
 import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
 import { gatherFacts, type JudgedRequest, questionOf } from './judge-enrollment.ts';
@@ -199,6 +200,7 @@ async function beginRenewal(
   const { csr, proof, arrival } = judged;
   const now = deps.clock.now();
   return deps.store.write(async (tables) => {
+    await requireUncompromised(tables, { deviceId, spkiSha256: csr.spkiSha256 });
     const begun = await findBegunRenewal(tables, identity, { csr, proof });
     if (begun !== undefined) {
       await acceptProof(tables, { proof, begun: begun.enrollment, device: identity.device, now });

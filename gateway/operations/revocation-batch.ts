@@ -26,17 +26,17 @@ export async function recordBatch(
   for (const [index, item] of items.entries()) {
     if (done.has(item.serial)) continue;
     const recorded = await recordItem(tables, deps, job, item, now);
-    if (recorded === undefined) {
+    if (recorded !== undefined) revoked.push(recorded);
+    const serials = recorded?.serials ?? [];
+    for (const serial of serials) {
+      done.add(serial);
+      await tables.revocationJobs.updateItem(job.id, serial, { state: 'revoked' });
+    }
+    if (!serials.includes(item.serial)) {
       await tables.revocationJobs.updateItem(job.id, item.serial, {
         state: 'unchanged',
         detail: 'it was revoked before or has expired',
       });
-    } else {
-      revoked.push(recorded);
-      for (const serial of recorded.serials) {
-        done.add(serial);
-        await tables.revocationJobs.updateItem(job.id, serial, { state: 'revoked' });
-      }
     }
     if (index % BREATHER === BREATHER - 1) await new Promise((resolve) => setImmediate(resolve));
   }
@@ -56,8 +56,15 @@ async function recordItem(
   if (deviceId === null || !isOfWholeDevices(job))
     return recordCertificateRevocation(tables, deps, { serial, reason, actor }, now);
   const certificate = await tables.certificates.find(serial);
-  if (certificate === undefined || !isRevocable(certificate, now)) return undefined;
+  const isStanding = certificate !== undefined && isRevocable(certificate, now);
+  // It may have ended since the job began: the device could still come back with a ticket, or within the grace.
+  if (!isStanding && !(await couldComeBack(tables, deviceId))) return undefined;
   return recordDeviceRevocation(tables, deps, { deviceId, reason, actor, becomes: 'revoked' }, now);
+}
+
+async function couldComeBack({ devices }: Pick<Tables, 'devices'>, deviceId: DeviceId): Promise<boolean> {
+  const state = (await devices.find(deviceId))?.state;
+  return state !== undefined && state !== 'revoked' && state !== 'retired';
 }
 
 function isOfWholeDevices({ scope }: Pick<RevocationJob, 'scope'>): boolean {

@@ -3,7 +3,7 @@ import type { RevocationScope } from '#gateway/contract/operator-api.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Device } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import { isNamedRevocable, isRevocable } from '#gateway/domain/revocable.ts';
+import { isIssuerRevocable, isNamedRevocable, isRevocable } from '#gateway/domain/revocable.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 
 export type RevocationTarget = { scope: RevocationScope; target: string };
@@ -67,13 +67,23 @@ export async function* revocableCertificates(
   { scope, target }: RevocationTarget,
   now: number,
 ): AsyncGenerator<CertificateRecord[]> {
-  const isNamed = scope === 'certificate' || scope === 'key' || scope === 'lineage';
+  const isMeant = RULES[scope];
   for await (const page of certificatesOf(read, { scope, target })) {
-    yield page.filter((certificate) => (isNamed ? isNamedRevocable(certificate) : isRevocable(certificate, now)));
+    yield page.filter((certificate) => isMeant(certificate, now));
     // Between pages the doors get their turn.
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
+
+/** Of whole devices what has ended needs no revocation: a device that was revoked gets no other by it. */
+const RULES = {
+  device: isRevocable,
+  group: isRevocable,
+  certificate: isNamedRevocable,
+  key: isNamedRevocable,
+  lineage: isNamedRevocable,
+  issuer: isIssuerRevocable,
+} as const satisfies Record<RevocationScope, (certificate: CertificateRecord, now: number) => boolean>;
 
 async function* certificatesOf(
   read: Tables,

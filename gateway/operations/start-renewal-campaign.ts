@@ -9,6 +9,7 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { showCampaign } from './manage-renewal-campaigns.ts';
 import type { RenewalPlanner } from './renewal-planner.ts';
+import { BEING_PREPARED, requireStartable } from './require-startable.ts';
 
 export type StartCampaignDeps = {
   store: Store;
@@ -32,7 +33,6 @@ export type CampaignOrder = {
 
 const PAGE = 500;
 const MINUTE_MS = 60_000;
-const BEING_PREPARED = 'being prepared';
 
 /**
  * A new certificate for every device of a group. Each gets a moment of its own within the time given, or within as long
@@ -42,7 +42,7 @@ const BEING_PREPARED = 'being prepared';
 export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrder): Promise<RenewalCampaignDetail> {
   const { store, clock, random, renewals } = deps;
   const group = order.group ?? null;
-  await requireStartable(store.read, group);
+  await requireStartable(store.read, { group });
   const now = clock.now();
   const certificates = await listCertificates(store.read, order);
   if (certificates.length === 0)
@@ -54,7 +54,7 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
     id: random.id('rc'),
     group,
     reason: order.reason,
-    // Until all of its devices stand in it; what a crash leaves is for a person to abort.
+    // Nobody is told before all of its devices stand in it.
     state: 'paused',
     createdAt: now,
     createdBy: order.actor,
@@ -68,7 +68,7 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
   const { id } = campaign;
   await store.write(async (tables) => {
     // Read again inside: two operators may have the same idea.
-    await requireStartable(tables, group);
+    await requireStartable(tables, { group });
     await tables.renewalCampaigns.insert(campaign);
   });
   const items = certificates.map((certificate): CampaignItem => {
@@ -76,9 +76,13 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
     return { campaignId: id, ...certificate, slotAt, state: 'waiting', noticeId: null, detail: null, updatedAt: now };
   });
   for (let first = 0; first < items.length; first += PAGE) {
-    await store.write((tables) => tables.renewalCampaigns.addItems(items.slice(first, first + PAGE)));
+    await store.write(async (tables) => {
+      await requireBeingPrepared(tables, id);
+      await tables.renewalCampaigns.addItems(items.slice(first, first + PAGE));
+    });
   }
   await store.write(async (tables) => {
+    await requireBeingPrepared(tables, id);
     await tables.renewalCampaigns.update(id, { state: 'running', detail: null });
     const detail = `${items.length} devices of ${group ?? 'all groups'}, ${perMinute} a minute: ${order.reason}`;
     await tables.audit.append(
@@ -88,26 +92,11 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
   return showCampaign(deps, id);
 }
 
-/**
- * Two campaigns over the same devices would count each other's renewals.
- * @param group null: all devices
- * @throws GatewayError NOT_FOUND, STATE_CONFLICT
- */
-export async function requireStartable(
-  tables: Pick<Tables, 'groups' | 'renewalCampaigns'>,
-  group: string | null,
-): Promise<void> {
-  if (group !== null && (await tables.groups.find(group)) === undefined)
-    throw new GatewayError('NOT_FOUND', `there is no group "${group}"`);
-  for (const state of ['running', 'paused'] as const) {
-    const others = await tables.renewalCampaigns.list({ state, limit: 1000 });
-    const other = others.find((each) => each.group === null || group === null || each.group === group);
-    if (other === undefined) continue;
-    throw new GatewayError(
-      'STATE_CONFLICT',
-      `campaign ${other.id} over the same devices is ${state}: gatehouse renewal abort ${other.id}`,
-    );
-  }
+/** Somebody may have aborted it already: then it stays so. */
+async function requireBeingPrepared(tables: Pick<Tables, 'renewalCampaigns'>, id: string): Promise<void> {
+  const campaign = await tables.renewalCampaigns.find(id);
+  if (campaign?.state === 'paused' && campaign.detail === BEING_PREPARED) return;
+  throw new GatewayError('STATE_CONFLICT', `campaign ${id} was ${campaign?.state ?? 'removed'} while it was prepared`);
 }
 
 type InUse = Pick<CampaignItem, 'deviceId' | 'serial'>;

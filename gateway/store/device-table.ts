@@ -3,6 +3,7 @@ import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateState, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Device } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
+import { HOLD } from '#gateway/domain/revocable.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import type { DeviceTable, PageOrder } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
@@ -68,6 +69,17 @@ const LIST_BY_NAME = prepared((db, p: Parameter<Key>) =>
     .orderBy('device_id'),
 );
 
+/**
+ * What a device `d` would come with: its certificate `n` in use, the one that was issued and that it has not come with
+ * yet, or the one that is good again when the hold ends.
+ */
+const needsTrust = sql<boolean>`case coalesce(d.state, '')
+  when 'held' then n.state = 'revoked' and n.revocation_reason = ${sql.lit(HOLD)} and n.activated_at is not null
+  when 'registered' then n.state = 'pending'
+  when 'revoked' then n.state = 'pending'
+  else n.state = 'active'
+end`;
+
 const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; limit: number }>) =>
   db
     .selectFrom('devices as d')
@@ -78,7 +90,7 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; li
           .selectFrom('certificates as n')
           .select('n.serial')
           .whereRef('n.device_id', '=', 'd.device_id')
-          .where(sql<boolean>`coalesce(n.state, '') = 'active'`)
+          .where(needsTrust)
           .where('n.profile', '=', 'device')
           .where('n.not_after', '>', p('now'))
           .orderBy('n.issued_at', 'desc')
@@ -96,8 +108,8 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; li
       'c.not_after as notAfter',
     ])
     .where('d.device_id', '>', p('after'))
-    // Not the bare columns: by the indexes of states every page would be sorted out of the whole fleet.
-    .where(sql<boolean>`coalesce(d.state, '') in ('enrolled', 'quarantined')`)
+    // Not the bare column: by the indexes of states every page would be sorted out of the whole fleet.
+    .where(sql<boolean>`coalesce(d.state, '') <> 'retired'`)
     .orderBy('d.device_id')
     .limit(p('limit')),
 );

@@ -21,6 +21,8 @@ import {
   taintCa,
 } from '#gateway/operations/ca-rollover.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
+import { holdDevice } from '#gateway/operations/hold-device.ts';
+import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
 import { createNoticeSigner } from '#gateway/runtime/file-notice-signer.ts';
@@ -245,6 +247,20 @@ describe('the replacement of a CA', () => {
     await retireCa(deps, { actor: ACTOR, force: true, reason: 'scrapped' });
     const [entry] = await world.store.read.audit.list({ limit: 1, action: 'ca.retired' });
     expect(entry?.detail).toBe('forced with 2 devices not ready: scrapped');
+  });
+
+  it('counts those who are held, and those who have not come with their first certificate yet', async () => {
+    const own = { ...world, authority } as unknown as World;
+    const held = await addDevice('press-1');
+    const { der } = await enroll(own, 'press-2', await register(own, 'press-2'));
+    await holdDevice(own, { deviceId: held, why: 'test', actor: ACTOR, requestedAt: 0 });
+    await toActivated('intermediate');
+    expect(await showRollover(deps)).toMatchObject({ devices: 2, ready: 0 });
+    await expect(retireCa(deps, { actor: ACTOR, force: false })).rejects.toThrow(/2 of 2 devices would be cut off/);
+    await connectDevice(own, der, 'press-2');
+    expect(await showRollover(deps)).toMatchObject({ devices: 2, ready: 0 });
+    await revokeDevice(own, { deviceId: held, reason: 'superseded', actor: ACTOR, requestedAt: 0, becomes: 'revoked' });
+    expect(await showRollover(deps)).toMatchObject({ devices: 1, ready: 0 });
   });
 
   it('is ready for a new intermediate without a word about anchors', async () => {

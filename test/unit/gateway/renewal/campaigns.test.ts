@@ -274,3 +274,42 @@ it('refuses a group that is not there, one without certificates, and a second ca
   await expect(pauseCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
   await expect(showCampaign(world, 'rc-none')).rejects.toMatchObject({ code: 'NOT_FOUND' });
 });
+
+it('stays aborted when that was said while it was being prepared', async () => {
+  await fleet(2);
+  const write = world.store.write.bind(world.store);
+  // Its row is there before its devices are. Others write meanwhile, too.
+  world.store.write = async (work) => {
+    const [campaign] = await world.store.read.renewalCampaigns.list({ limit: 1 });
+    if (campaign === undefined) return write(work);
+    Reflect.deleteProperty(world.store, 'write');
+    const order = { id: campaign.id, actor: 'test' };
+    await expect(resumeCampaign(world, order)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+    await abortCampaign(world, order);
+    return write(work);
+  };
+  await expect(startCampaign(world, ORDER)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  const [campaign] = await world.store.read.renewalCampaigns.list({ limit: 1 });
+  expect(campaign).toMatchObject({ state: 'aborted' });
+  await turns(5);
+  expect(world.broker.sent).toEqual([]);
+});
+
+it('is not retried while another is over the same devices, nor while it is paused', async () => {
+  await fleet(2);
+  const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
+  await turns(2);
+  await world.store.write(async ({ renewalCampaigns }) => {
+    for (const device of devices) await renewalCampaigns.updateItem(id, device.id, { state: 'failed' });
+  });
+  await pauseCampaign(world, { id, actor: 'test' });
+  await expect(retryCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  await abortCampaign(world, { id, actor: 'test' });
+  const other = await startCampaign(world, ORDER);
+  await expect(retryCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  await abortCampaign(world, { id: other.id, actor: 'test' });
+  expect(await retryCampaign(world, { id, actor: 'test' })).toMatchObject({
+    state: 'running',
+    devices: { waiting: 2 },
+  });
+});

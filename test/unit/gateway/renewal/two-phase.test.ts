@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { showDevice } from '#gateway/operations/list-devices.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
@@ -62,7 +64,8 @@ it('revokes what a renewal brought and nobody used, and the device goes on with 
 });
 
 it('shows that a device went back from a certificate that did not work, until a renewal succeeds', async () => {
-  const rolledBack = { serial: 'ab'.repeat(16), reason: 'the broker refuses this certificate', at: world.clock.at };
+  const { serial } = parseCertificate(await renew());
+  const rolledBack = { serial, reason: 'the broker refuses this certificate', at: world.clock.at };
   await report({ run: '0123456789abcdef', count: 1, rolledBack });
   await report({ run: '0123456789abcdef', count: 2, rolledBack });
   expect(await showDevice(world, press)).toMatchObject({ rolledBack });
@@ -72,6 +75,21 @@ it('shows that a device went back from a certificate that did not work, until a 
   ]);
   await report({ run: '0123456789abcdef', count: 3 });
   expect(await showDevice(world, press)).toMatchObject({ rolledBack: null });
+});
+
+it('lets no device write the past of the audit, nor another’s story, nor fill it', async () => {
+  const lie = { reason: 'it was not me', at: 1 };
+  await report({ rolledBack: { ...lie, serial: 'ab'.repeat(16) } });
+  const other = await enroll(world, 'press-08', await register(world, 'press-08'));
+  await report({ rolledBack: { ...lie, serial: other.serial } });
+  const rolledBack = () => world.store.read.audit.list({ action: 'certificate.rolled-back', limit: 1000 });
+  expect(await rolledBack()).toEqual([]);
+  const own = [current.serial, parseCertificate(await renew()).serial];
+  world.refusals = new AuditBudget({ burst: 5, perSecond: 0, maxKeys: 10 });
+  for (let count = 0; count < 20; count += 1) await report({ count, rolledBack: { ...lie, serial: own[count % 2] } });
+  const written = await rolledBack();
+  expect(written).toHaveLength(5);
+  for (const { at } of written) expect(at).toBe(world.clock.at);
 });
 
 it.each([
