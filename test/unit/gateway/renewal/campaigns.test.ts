@@ -278,10 +278,12 @@ it('refuses a group that is not there, one without certificates, and a second ca
 it('stays aborted when that was said while it was being prepared', async () => {
   await fleet(2);
   const write = world.store.write.bind(world.store);
+  let isAborting = false;
   // Its row is there before its devices are. Others write meanwhile, too.
   world.store.write = async (work) => {
     const [campaign] = await world.store.read.renewalCampaigns.list({ limit: 1 });
-    if (campaign === undefined) return write(work);
+    if (campaign === undefined || isAborting) return write(work);
+    isAborting = true;
     Reflect.deleteProperty(world.store, 'write');
     const order = { id: campaign.id, actor: 'test' };
     await expect(resumeCampaign(world, order)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
