@@ -62,6 +62,8 @@ export function healthOf(
 }
 
 export function adviceFor(state: AgentHealthState, facts: RuntimeFacts): string | null {
+  if (state !== 'revoked' && facts.renewal?.askAgainAt !== undefined)
+    return 'compare the fingerprint with `gatehouse enrollment list` and have it approved; `run` goes on asking';
   switch (state) {
     case 'not-enrolled':
       if (facts.enrollment?.askAgainAt !== undefined)

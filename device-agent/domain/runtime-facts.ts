@@ -12,6 +12,8 @@ export type RuntimeFacts = {
   lastAttempt?: { id: string; outcome: 'issued' | 'pending' | 'refused' | 'failed'; at: number; via?: 'est' | 'mqtt' };
   /** A first enrollment that was asked for and has not ended. */
   enrollment?: OpenEnrollment;
+  /** A renewal that a person has to decide, and has not. */
+  renewal?: OpenEnrollment;
   hook?: { exitCode: number | null; timedOut: boolean; at: number };
   /** A renewal brought a certificate that was not let in; until one succeeds. */
   rolledBack?: { serial: string; reason: string; at: number };
@@ -52,8 +54,19 @@ const NO_FACTS: RuntimeFacts = { version: 1 };
 /** Whatever is not as this version writes it is left out. */
 export function parseRuntimeFacts(value: unknown): RuntimeFacts {
   if (!isRecord(value) || value['version'] !== 1) return NO_FACTS;
-  const { revoked, quarantined, refused, lastError, lastAttempt, enrollment, hook, rolledBack, lastConnectedAt, crl } =
-    value as Partial<RuntimeFacts>;
+  const {
+    revoked,
+    quarantined,
+    refused,
+    lastError,
+    lastAttempt,
+    enrollment,
+    renewal,
+    hook,
+    rolledBack,
+    lastConnectedAt,
+    crl,
+  } = value as Partial<RuntimeFacts>;
   return {
     version: 1,
     ...(isRecord(revoked) ? { revoked } : {}),
@@ -62,6 +75,7 @@ export function parseRuntimeFacts(value: unknown): RuntimeFacts {
     ...(isRecord(lastError) ? { lastError } : {}),
     ...(isRecord(lastAttempt) ? { lastAttempt } : {}),
     ...(isOpenEnrollment(enrollment) ? { enrollment } : {}),
+    ...(isOpenEnrollment(renewal) ? { renewal } : {}),
     ...(isRecord(hook) ? { hook } : {}),
     ...(isRecord(rolledBack) ? { rolledBack } : {}),
     ...(isRecord(crl) ? { crl } : {}),

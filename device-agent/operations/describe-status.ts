@@ -3,13 +3,13 @@ import { readProofLevel } from '#ca/pkix/proof-level.ts';
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { type AgentStatus, adviceFor, healthOf, type TlsKeyAccess } from '#device-agent/domain/agent-status.ts';
 import { AGENT_VERSION } from '#device-agent/domain/agent-version.ts';
-import { formatKeyFingerprint } from '#device-agent/domain/key-fingerprint.ts';
 import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
 import { plannedRenewal } from '#device-agent/domain/renewal-schedule.ts';
 import { parseRuntimeFacts, type RuntimeFacts } from '#device-agent/domain/runtime-facts.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { KeyProvider } from '#device-agent/ports/key-provider.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
+import { formatKeyFingerprint } from '#gateway/contract/key-fingerprint.ts';
 import { loadGeneration } from './identity.ts';
 import { readAgentConfig } from './read-agent-config.ts';
 import { TimeKeeper } from './time-keeper.ts';
@@ -73,7 +73,7 @@ export function formatStatus(
     lastAttempt: facts.facts.lastAttempt ?? null,
     hook: facts.facts.hook ?? null,
     renewVia: config?.renewVia ?? null,
-    waiting: describeWaiting(facts.facts.enrollment),
+    waiting: describeWaiting(facts.facts.enrollment ?? facts.facts.renewal),
     crl: describeCrl(facts.facts.crl, facts.now),
     advice: adviceFor(state, facts.facts),
   };

@@ -1,3 +1,4 @@
+import { spkiSha256 } from '#ca/pkix/public-key.ts';
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { AgentError, asAgentError, inAttempt } from '#device-agent/domain/agent-error.ts';
 import { formatAttemptId } from '#device-agent/domain/attempt-id.ts';
@@ -9,6 +10,7 @@ import type { DeviceKey, KeyProvider } from '#device-agent/ports/key-provider.ts
 import type { Log } from '#device-agent/ports/log.ts';
 import type { Randomness } from '#device-agent/ports/randomness.ts';
 import type { StateStore } from '#device-agent/ports/state-store.ts';
+import { formatKeyFingerprint } from '#gateway/contract/key-fingerprint.ts';
 import type { KeyKind } from '#gateway/contract/operator-api.ts';
 import type { FactBook } from './fact-book.ts';
 import { type Identity, loadGeneration, type PendingRequest } from './identity.ts';
@@ -108,8 +110,10 @@ async function askBy(
   { config, anchors, identity, key, attemptId }: RenewalWish,
   signal: AbortSignal,
 ): Promise<ReceivedCertificate> {
-  const { time } = deps;
+  const { time, facts, log } = deps;
   const { subject, subjectAltName } = identity.certificate;
+  const spki = spkiSha256(key.publicKey);
+  let since: number | undefined;
   const session = await way.open(signal);
   try {
     return await requestCertificate(
@@ -132,11 +136,23 @@ async function askBy(
       },
       {
         signal,
-        onPending: (id) => deps.facts.update({ lastAttempt: { id, outcome: 'pending', at: time.now(), via: way.via } }),
+        onPending: async (id, retryAfterMs) => {
+          const { via } = way;
+          const at = time.now();
+          if (since === undefined)
+            log.info('waiting for approval', { attemptId: id, keyFingerprint: formatKeyFingerprint(spki) });
+          since ??= at;
+          await facts.update({
+            renewal: { attemptId: id, spkiSha256: spki, via, since, askAgainAt: at + retryAfterMs },
+            lastAttempt: { id, outcome: 'pending', at, via },
+          });
+        },
       },
     );
   } finally {
     session.close();
+    // Stopped: it still waits, and the next run asks again.
+    if (facts.facts.renewal !== undefined && !signal.aborted) await facts.update({ renewal: undefined });
   }
 }
 

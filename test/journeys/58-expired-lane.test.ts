@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { formatKeyFingerprint } from '#gateway/contract/key-fingerprint.ts';
 import type { AuditEvent, EnrollmentRequestSummary } from '#gateway/contract/operator-api.ts';
 import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
 import { eventually } from '#test/fixtures/processes/eventually.ts';
@@ -87,10 +88,15 @@ describe.skipIf(!canFakeClocks)('devices that come back after their certificates
     expect(requests).toMatchObject([
       { deviceId: 'careful-1', grounds: expect.stringMatching(/^expired:/), reason: expect.stringContaining('score') },
     ]);
+    expect(await careful.status()).toMatchObject({
+      state: 'expired',
+      waiting: { attemptId: requests[0]?.id, keyFingerprint: formatKeyFingerprint(requests[0]?.spkiSha256 ?? '') },
+      advice: expect.stringContaining('have it approved'),
+    });
     await careful.stop();
     await gateway.gatehouse('enrollment', 'approve', requests[0]?.id ?? '');
     await careful.connect();
-    expect(await careful.status()).toMatchObject({ state: 'enrolled', connected: true });
+    expect(await careful.status()).toMatchObject({ state: 'enrolled', connected: true, waiting: null });
     expect(await gateway.gatehouse('enrollment', 'list')).toHaveLength(0);
   });
 
