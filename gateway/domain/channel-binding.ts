@@ -1,4 +1,6 @@
 import { type CertificateRequest, parseCsr } from '#ca/pkix/csr.ts';
+import { oid } from '#ca/pkix/der.ts';
+import { OID } from '#ca/pkix/oids.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { GatewayError } from './gateway-error.ts';
 
@@ -55,7 +57,12 @@ function channelBindingOf(session: BoundSession): ChannelBinding | undefined {
   return value === undefined ? undefined : { type: 'tls-unique', value };
 }
 
+/** As it stands in every CSR that has one: DER writes an object identifier in one way only. */
+const CHALLENGE_PASSWORD = oid(OID.challengePassword);
+
 function readChallengePassword(der: Buffer): string | undefined {
+  // The operation parses the CSR; here that is done only for the few that may be bound.
+  if (!der.includes(CHALLENGE_PASSWORD)) return undefined;
   let request: CertificateRequest;
   try {
     request = parseCsr(der);

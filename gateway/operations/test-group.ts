@@ -5,6 +5,7 @@ import { judgePolicy, type PolicyFacts } from '#gateway/domain/policy/judge-poli
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { PolicyWebhook } from '#gateway/ports/policy-webhook.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import { findLookAlike } from './find-look-alike.ts';
 
 export type TestGroupDeps = { store: Pick<Store, 'read'>; clock: Clock; webhook: PolicyWebhook };
 
@@ -24,7 +25,7 @@ export type TestGroupOrder = {
 
 const HOUR_MS = 3_600_000;
 
-/** What a first enrollment would get from a group, and why: every rule. Changes nothing. @throws GatewayError NOT_FOUND */
+/** What a first enrollment would get from a group, and why: every rule. Changes nothing. @throws GatewayError NOT_FOUND, STATE_CONFLICT */
 export async function testGroup(deps: TestGroupDeps, order: TestGroupOrder): Promise<GroupTested> {
   const { read } = deps.store;
   const group = await read.groups.find(order.name);
@@ -56,6 +57,11 @@ async function collectFacts(deps: TestGroupDeps, order: TestGroupOrder, at: numb
   const device = order.deviceId === undefined ? undefined : await read.devices.find(order.deviceId);
   if (device !== undefined && device.group !== order.name) {
     throw new GatewayError('STATE_CONFLICT', `"${device.deviceId}" is in the group "${device.group}"`);
+  }
+  if (device === undefined && order.deviceId !== undefined) {
+    const stranger = { deviceId: order.deviceId, group: order.name, hardwareSerial: null };
+    const other = await findLookAlike(read, stranger);
+    if (other !== undefined) throw new GatewayError('STATE_CONFLICT', other.detail);
   }
   const certificates = device === undefined ? [] : await read.certificates.listByDevice(device.deviceId);
   const enrolled = await read.devices.countEnrolled(order.name);

@@ -98,8 +98,14 @@ describe('an agent enrolls and renews in every way', () => {
   test('knowing only the fingerprint of the root, over MQTT too: nothing goes to a gateway that has another', async () => {
     const idevid = await shipped('SN-102');
     const how = (sha256: string, est = gateway.ready.est.port) => [
-      ...['--via', 'mqtt', '--gateway', `127.0.0.1:${gateway.ready.mqtt.port}`, '--root-sha256', sha256],
-      ...['--est', `127.0.0.1:${est}`],
+      '--via',
+      'mqtt',
+      '--gateway',
+      `127.0.0.1:${gateway.ready.mqtt.port}`,
+      '--est',
+      `127.0.0.1:${est}`,
+      '--root-sha256',
+      sha256,
     ];
     const device = agent('SN-102');
     const foreign = await device.command(['enroll', ...idevid, ...how('0'.repeat(64))]);

@@ -61,21 +61,6 @@ describe('the gateway is killed again and again while devices enroll at both doo
     return { deviceId, key, ask };
   }
 
-  /** Asks the same until it has been granted, and then goes on asking, as one does whose answers get lost. */
-  async function askThrough({ deviceId, ask }: Asker, goesOn: () => boolean) {
-    const seen = new Set<string>();
-    let unanswered = 0;
-    const deadline = performance.now() + 70_000;
-    while (seen.size === 0 || goesOn()) {
-      const certificate = await ask();
-      if (certificate === undefined) unanswered += 1;
-      else seen.add(certificate.toString('base64'));
-      if (performance.now() > deadline) throw new Error(`${deviceId} was not granted`);
-      await delay(50 + Math.random() * 100);
-    }
-    return { seen, unanswered };
-  }
-
   test('each ends with one certificate in use, the same bytes whenever it asked', async () => {
     const names = Array.from({ length: DEVICES }, (_, index) => index);
     const askers = await Promise.all([
@@ -108,6 +93,21 @@ describe('the gateway is killed again and again while devices enroll at both doo
     expect(await signedButUnknown(gateway)).toEqual([]);
   }, 120_000);
 });
+
+/** Asks the same until it has been granted, and then goes on asking, as one does whose answers get lost. */
+async function askThrough({ deviceId, ask }: Asker, goesOn: () => boolean) {
+  const seen = new Set<string>();
+  let unanswered = 0;
+  const deadline = performance.now() + 70_000;
+  while (seen.size === 0 || goesOn()) {
+    const certificate = await ask();
+    if (certificate === undefined) unanswered += 1;
+    else seen.add(certificate.toString('base64'));
+    if (performance.now() > deadline) throw new Error(`${deviceId} was not granted`);
+    await delay(50 + Math.random() * 100);
+  }
+  return { seen, unanswered };
+}
 
 /** Resolves when somebody writes to this file, or after a while in which nobody did: then everything is granted. */
 async function written(path: string): Promise<void> {

@@ -5,6 +5,7 @@ import { approveEnrollment } from '#gateway/operations/decide-requests.ts';
 import { identifyRequester } from '#gateway/operations/identify-requester.ts';
 import { importDevices } from '#gateway/operations/import-devices.ts';
 import { replaceHardware } from '#gateway/operations/replace-hardware.ts';
+import { testGroup } from '#gateway/operations/test-group.ts';
 import { ask, askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, type Maker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
 import { changePolicy, newKey, openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
@@ -103,6 +104,13 @@ describe('an operator', () => {
     const { items } = await importDevices(world, { entries, actor: 'anna' });
     expect(items).toMatchObject([{ outcome: 'refused', detail: expect.stringMatching(message) }]);
     expect(await ids()).toEqual(['press-07']);
+  });
+
+  it('is told so when asking beforehand what a group would say to such a name', async () => {
+    await register('press-07');
+    const tested = testGroup(world, { name: 'default', deviceId: parseDeviceId('PRESS-07') });
+    const message = expect.stringContaining('"press-07"');
+    await expect(tested).rejects.toMatchObject({ code: 'STATE_CONFLICT', message });
   });
 
   it('names the hardware serial of the new board when hardware is replaced: the old one stands for nothing then', async () => {

@@ -108,6 +108,16 @@ test.each<[string, OperatorRoute, string[], Record<string, string | number>, unk
     { deviceId: 'press-07', actor, requestedAt: expect.any(Number) },
   ],
   [
+    'replaces the hardware of a device by one with another serial number',
+    'replaceHardware',
+    ['press-07'],
+    {},
+    { hardwareSerial: 'SN-0008' },
+    201,
+    'replaceHardware',
+    { deviceId: 'press-07', hardwareSerial: 'SN-0008', actor, requestedAt: expect.any(Number) },
+  ],
+  [
     'pins a maker of TPMs',
     'addTpmRoot',
     [],
