@@ -369,7 +369,12 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   work.add('status lists', SWEEP_EVERY_MS, () => revocations.turn());
   const reconcile = leases.only('reconcile', () => reconcileEnrollments(shared, { settled: false }));
   work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
-  if (knowsJournal) work.add('journal', RECONCILE_EVERY_MS, leases.only('journal', () => keepJournalPosition(shared)));
+  if (knowsJournal)
+    work.add(
+      'journal',
+      RECONCILE_EVERY_MS,
+      leases.only('journal', () => keepJournalPosition(shared)),
+    );
   const prune = leases.only('history', () => pruneHistory(shared));
   work.add('history', PRUNE_EVERY_MS, prune);
   const keepExpiry = leases.only('expiry alarms', () => keepExpiryAlarms({ ...health, log }));
