@@ -165,6 +165,8 @@ export interface CertificateTable {
   listByKey(spkiSha256: string): Promise<CertificateRecord[]>;
   listByLineage(lineageId: string): Promise<CertificateRecord[]>;
   listByIssuer(issuerKeyId: string, page: PageOrder): Promise<CertificateRecord[]>;
+  /** As listByIssuer, of every profile. */
+  listAllByIssuer(issuerKeyId: string, page: PageOrder): Promise<CertificateRecord[]>;
   /**
    * Active ones whose suggested window begins in [from, until), in that order. For the page after, `from` is where the
    * window of the last one begins and `after` its serial.

@@ -94,6 +94,16 @@ const LIST_BY_ISSUER = prepared((db, p: Parameter<{ issuerKeyId: string; after: 
     .limit(p('limit')),
 );
 
+const LIST_ALL_BY_ISSUER = prepared((db, p: Parameter<{ issuerKeyId: string; after: string; limit: number }>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where('issuer_key_id', '=', p('issuerKeyId'))
+    .where('serial', '>', p('after') as SerialNumber)
+    .orderBy('serial')
+    .limit(p('limit')),
+);
+
 type RenewalRange = { from: number; until: number; limit: number; after: SerialNumber };
 
 const LIST_BY_RENEWAL = prepared((db, p: Parameter<RenewalRange>) =>
@@ -161,6 +171,8 @@ export function certificateTable(scope: QueryScope): CertificateTable {
     listByLineage: (lineageId: string) => scope.all(LIST_BY_LINEAGE, { lineageId }),
     listByIssuer: (issuerKeyId: string, { after, limit }: PageOrder) =>
       scope.all(LIST_BY_ISSUER, { issuerKeyId, after: after ?? '', limit }),
+    listAllByIssuer: (issuerKeyId: string, { after, limit }: PageOrder) =>
+      scope.all(LIST_ALL_BY_ISSUER, { issuerKeyId, after: after ?? '', limit }),
     listByRenewal: (from: number, until: number, limit: number, after?: string) =>
       scope.all(LIST_BY_RENEWAL, { from, until, limit, after: (after ?? '') as SerialNumber }),
     async countRenewals(from: number, until: number, group?: string): Promise<number> {
