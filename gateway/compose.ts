@@ -25,6 +25,7 @@ import {
   recordEnrollmentSessionClosed,
   recordEnrollmentSessionOpened,
 } from '#gateway/operations/enrollment-session-records.ts';
+import { followQuarantine, followStatusChanges } from '#gateway/operations/follow-other-processes.ts';
 import { keepExpiryAlarms } from '#gateway/operations/keep-expiry-alarms.ts';
 import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
@@ -200,7 +201,12 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   const revocations = new RevocationPublisher({ ...shared, leases: shortLeases });
   const revocationJobs = new RevocationJobs({ ...shared, revocations });
   const ocsp = await openOcspService(shared, { folder: inDataFolder(config, DATA_FOLDER.gatewayKeys), description });
-  revocations.onChanged = (serials) => ocsp.responder.forget(serials);
+  revocations.onChanged = async (changes) => {
+    ocsp.responder.forget(changes.map(({ serial }) => serial));
+    await followStatusChanges(shared, changes).catch((error: unknown) =>
+      log.error('revocations of another process not followed', { error: String(error) }),
+    );
+  };
   const trustReports = new TrustReports(shared);
   const work = new RecurringWork(log);
 
@@ -364,9 +370,15 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   const sweepAll = leases.only('sweep', () => sweep(shared));
   work.add('sweep', SWEEP_EVERY_MS, sweepAll);
   work.add('status lists', SWEEP_EVERY_MS, () => revocations.turn());
+  work.add('quarantine', SWEEP_EVERY_MS, () => followQuarantine(shared));
   const reconcile = leases.only('reconcile', () => reconcileEnrollments(shared, { settled: false }));
   work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
-  if (knowsJournal) work.add('journal', RECONCILE_EVERY_MS, leases.only('journal', () => keepJournalPosition(shared)));
+  if (knowsJournal)
+    work.add(
+      'journal',
+      RECONCILE_EVERY_MS,
+      leases.only('journal', () => keepJournalPosition(shared)),
+    );
   const prune = leases.only('history', () => pruneHistory(shared));
   work.add('history', PRUNE_EVERY_MS, prune);
   const keepExpiry = leases.only('expiry alarms', () => keepExpiryAlarms({ ...health, log }));

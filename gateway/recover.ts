@@ -3,8 +3,8 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { type DenySet, LONGEST_LIFE_MS } from '#gateway/domain/deny-set.ts';
 import { ensureDefaultGroup } from '#gateway/operations/manage-groups.ts';
 import { loadQuarantined } from '#gateway/operations/quarantine-device.ts';
-import { type ReconcileRestoredDeps, reconcileRestored } from '#gateway/operations/reconcile-restored.ts';
 import { type ReconcileDeps, reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
+import { type ReconcileRestoredDeps, reconcileRestored } from '#gateway/operations/reconcile-restored.ts';
 
 export type RecoverDeps = ReconcileDeps & ReconcileRestoredDeps & { denySet: DenySet; quarantined: Set<DeviceId> };
 

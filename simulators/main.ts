@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { nameDevices } from './fleet/device-names.ts';
 import { requireOpenFiles } from './fleet/file-limit.ts';
 import type { FleetSettings } from './fleet/fleet-phases.ts';
+import type { CrlTraffic } from './fleet/memory-crl-folder.ts';
 import { planPhases } from './fleet/plan-phases.ts';
 import { type FleetOutcome, runFleet } from './fleet/run-fleet.ts';
 import { SimulatedDevice } from './fleet/simulated-device.ts';
@@ -63,13 +64,14 @@ async function run(
   options: SimulationOptions,
   gateway: FoundGateway & { isOwn: boolean },
   signal: AbortSignal,
-): Promise<FleetOutcome> {
+): Promise<FleetOutcome & { crl: CrlTraffic | null }> {
   const operator = new OperatorClient(gateway.operatorSocket, options.concurrency);
   const name = randomBytes(3).toString('hex');
-  const fleet = nameDevices(name, options.devices).map((deviceId) => new SimulatedDevice(deviceId));
+  const crl = options.crl ? { fetched: 0, octets: 0, told: 0 } : undefined;
+  const fleet = nameDevices(name, options.devices).map((deviceId) => new SimulatedDevice(deviceId, crl));
   try {
     const settings = await settle(options, gateway, operator);
-    return await runFleet({
+    const outcome = await runFleet({
       fleet,
       phases: planPhases(options.scenario, { tpms: settings.tpms !== undefined, retire: options.retire }),
       operator,
@@ -80,6 +82,7 @@ async function run(
       progress: createProgress(process.stderr),
       signal,
     });
+    return { ...outcome, crl: crl ?? null };
   } finally {
     const left = Promise.all(fleet.filter(({ isStarted }) => isStarted).map((device) => device.stop()));
     await Promise.race([left, new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);

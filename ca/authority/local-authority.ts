@@ -9,8 +9,8 @@ import {
 } from '#ca/ports/certificate-authority.ts';
 import type { IssuanceOrder, SerialNumber } from '#ca/ports/issuance-order.ts';
 import type { IssuerStore } from '#ca/ports/issuer-store.ts';
-import type { KeptLists } from '#ca/ports/kept-lists.ts';
 import type { Journal } from '#ca/ports/journal.ts';
+import type { KeptLists } from '#ca/ports/kept-lists.ts';
 import type { Signer } from '#ca/ports/signer.ts';
 import { findIssued } from './find-issued.ts';
 import { hashOrder, type IssueDeps, issueCertificate } from './issue-certificate.ts';

@@ -1,8 +1,8 @@
 import { PROFILES } from '#ca/issuance/profiles.ts';
 import { type AuthorityDescription, AuthorityError, type SucceededAuthority } from '#ca/ports/certificate-authority.ts';
 import { formatDescription } from './description-json.ts';
-import { formatIssued, formatLastList } from './issued-json.ts';
 import type { Frame } from './frame.ts';
+import { formatIssued, formatLastList } from './issued-json.ts';
 import { type Request, type Response, requestHeadSchema, requestSchema } from './protocol.ts';
 
 export type Answer = { response: Response; attachment: Buffer };

@@ -66,9 +66,7 @@ class AuthorityClient implements SucceededAuthority {
   }
 
   async lastList(issuerKeyId: string, signal?: AbortSignal): Promise<LastList> {
-    return parseLastList(
-      (await this.#call({ method: 'lastList', keyId: issuerKeyId }, undefined, signal)).attachment,
-    );
+    return parseLastList((await this.#call({ method: 'lastList', keyId: issuerKeyId }, undefined, signal)).attachment);
   }
 
   async issue(order: IssuanceOrder, signal?: AbortSignal): Promise<Buffer> {

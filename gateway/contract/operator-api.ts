@@ -1,5 +1,7 @@
 /** The operator API as JSON: what `gatehouse ... --json` prints. Times are milliseconds UTC. Others' scripts rely on these names. */
 
+export * from './fleet-states.ts';
+
 export const PROOF_LEVELS = ['software', 'tpm', 'tpm-endorsed'] as const;
 export type ProofLevel = (typeof PROOF_LEVELS)[number];
 
@@ -168,41 +170,6 @@ export type GroupPolicy = {
   /** Certificates that live shorter than this many seconds say that no status is published for them (RFC 9608); 0: none. */
   noRevAvailBelowSeconds: number;
 };
-
-/** `running`: renewals are ordered slot by slot; `finished`: every device has ended one way or the other. */
-export const CAMPAIGN_STATES = ['running', 'paused', 'aborted', 'finished'] as const;
-export type CampaignState = (typeof CAMPAIGN_STATES)[number];
-export const CAMPAIGN_ITEM_STATES = ['waiting', 'ordered', 'renewed', 'failed', 'skipped'] as const;
-export type CampaignItemState = (typeof CAMPAIGN_ITEM_STATES)[number];
-
-export const REVOCATION_SCOPES = ['device', 'certificate', 'group', 'key', 'lineage', 'issuer'] as const;
-export type RevocationScope = (typeof REVOCATION_SCOPES)[number];
-export const REVOCATION_JOB_STATES = ['running', 'paused', 'cancelled', 'finished'] as const;
-export type RevocationJobState = (typeof REVOCATION_JOB_STATES)[number];
-export const REVOCATION_JOB_ITEM_STATES = ['waiting', 'revoked', 'unchanged', 'failed'] as const;
-export type RevocationJobItemState = (typeof REVOCATION_JOB_ITEM_STATES)[number];
-
-/** In this order, and no way back; `tainted`: what it issued is to be replaced. */
-export const CA_GENERATION_STATES = [
-  'prepared',
-  'announced',
-  'active',
-  'superseded',
-  'tainted',
-  'retired',
-  'discarded',
-] as const;
-export type CaGenerationState = (typeof CA_GENERATION_STATES)[number];
-
-export const ALARM_KINDS = [
-  'two places',
-  'take-over ping-pong',
-  'superseded certificate used',
-  'count went back',
-] as const;
-export type AlarmKind = (typeof ALARM_KINDS)[number];
-export const ALARM_STATES = ['open', 'resolved'] as const;
-export type AlarmState = (typeof ALARM_STATES)[number];
 
 export const GRACE_DECISIONS = ['auto', 'approval', 'refuse'] as const;
 export type GraceDecision = (typeof GRACE_DECISIONS)[number];

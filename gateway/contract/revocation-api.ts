@@ -12,6 +12,8 @@ export type RevocationPlanned = {
   sessions: number;
   /** The first of them by serial. */
   sample: { serial: string; deviceId: string | null }[];
+  /** What it leaves alone and what to do about that; left out: nothing. */
+  note?: string;
 };
 
 export type RevocationJobDetail = {

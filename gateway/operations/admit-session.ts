@@ -102,6 +102,8 @@ async function admitDevice(deps: AdmitDeps, request: SessionRequest, identity: P
   if (certificate.state === 'pending') {
     await activateCertificate(deps, certificate.serial, identity.policy.overlapSeconds);
   }
+  // Another process may have put it there: the session is limited from its first packet on.
+  if (identity.device.state === 'quarantined') deps.quarantined.add(deviceId);
   await forgetEndedQuarantine(deps, deviceId);
   if (!isStillAdmitted(deps, certificate.serial)) {
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', { subject });

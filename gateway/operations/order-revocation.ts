@@ -7,11 +7,15 @@ import type { RevocationJob } from '#gateway/domain/revocation-job.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import { landRevocations } from './land-revocations.ts';
 import type { RevocationJobs } from './revocation-jobs.ts';
-import { type RevocationTarget, requireTarget, revocableCertificates } from './revocation-targets.ts';
+import { isIssuing, type RevocationTarget, requireTarget, revocableCertificates } from './revocation-targets.ts';
 import type { RevokeDeps } from './revoke-device.ts';
 import { showRevocation } from './show-revocations.ts';
 
-export type OrderRevocationDeps = RevokeDeps & { revocationJobs: RevocationJobs };
+export type OrderRevocationDeps = RevokeDeps & {
+  revocationJobs: RevocationJobs;
+  /** Key ids of the issuers of the certificates that the gateway shows now. */
+  ownIssuers: () => string[];
+};
 
 export type RevocationOrder = {
   scope: RevocationScope;
@@ -25,6 +29,9 @@ export type RevocationOrder = {
 /** Most revocations have ended by then, and the answer says how; a long one goes on without the caller. */
 const ANSWER_WAIT_MS = 3000;
 const SAMPLE = 20;
+const STILL_ISSUING =
+  "this CA issues now: the gateway's own certificates of it stay, and devices that enroll again get theirs of it; " +
+  'replace it first: gatehouse ca rollover prepare, announce, activate';
 
 /**
  * Revokes everything in a scope, as a job that survives the caller and a restart. What comes to be in the scope while
@@ -39,6 +46,7 @@ export async function orderRevocation(deps: OrderRevocationDeps, order: Revocati
   requireReason(order);
   const requestedAt = clock.monotonic();
   const target = await requireTarget(store.read, order);
+  await requireOthersOwn(deps, target);
   const now = clock.now();
   const job: RevocationJob = {
     ...target,
@@ -70,6 +78,15 @@ function requireReason({ scope, reason }: RevocationOrder): void {
     throw new GatewayError('REQUEST_INVALID', 'a hold is of a device: gatehouse device hold');
   if ((reason === 'cACompromise' || reason === 'aACompromise') && scope !== 'issuer')
     throw new GatewayError('REQUEST_INVALID', `${reason} is said of an issuer, not of a ${scope}`);
+}
+
+/** In the moment after another CA was activated the gateway still shows certificates of the one before. */
+async function requireOthersOwn({ store, ownIssuers }: OrderRevocationDeps, { scope, target }: RevocationTarget) {
+  if (scope !== 'issuer' || !ownIssuers().includes(target) || (await isIssuing(store.read, target))) return;
+  throw new GatewayError(
+    'STATE_CONFLICT',
+    'the gateway itself still has a certificate of this CA, and replaces it in a moment: try again',
+  );
 }
 
 /** A revocation must work on a full disk too. */
@@ -115,7 +132,8 @@ export async function planRevocation(
       if (sample.length < SAMPLE) sample.push({ serial, deviceId });
     }
   }
-  return { ...target, certificates, devices: devices.size, sessions, sample };
+  const isInUse = target.scope === 'issuer' && (await isIssuing(store.read, target.target));
+  return { ...target, certificates, devices: devices.size, sessions, sample, ...(isInUse && { note: STILL_ISSUING }) };
 }
 
 async function waitAtMost(work: Promise<void>, milliseconds: number): Promise<void> {

@@ -1,7 +1,7 @@
 import type { AuthorityDescription, CertificateAuthority } from '#ca/ports/certificate-authority.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { IssuerRevocations } from '#gateway/domain/issuer-revocations.ts';
-import type { PublishedList } from '#gateway/domain/status-change.ts';
+import type { PublishedList, StatusChange } from '#gateway/domain/status-change.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
@@ -49,8 +49,8 @@ const LONGEST_INTERVAL_MS = 5_000;
  */
 export class RevocationPublisher {
   readonly lists = new PublishedLists();
-  /** Told which certificates have another status now. */
-  onChanged: (serials: readonly string[]) => void = () => undefined;
+  /** Told which certificates have another status now, in this process or another. */
+  onChanged: (changes: readonly StatusChange[]) => Promise<void> = () => Promise.resolve();
   readonly #deps: PublishDeps;
   readonly #index: RevocationIndex;
   #running: Promise<void> | undefined;
@@ -179,7 +179,7 @@ export class RevocationPublisher {
   /** What others have made, and what has changed. */
   async #readOn(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {
     await this.#restore(issuers, first);
-    this.onChanged(await this.#index.catchUp());
+    await this.onChanged(await this.#index.catchUp());
   }
 
   async #build(issuers: readonly ListIssuer[], description: AuthorityDescription): Promise<void> {

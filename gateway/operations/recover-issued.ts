@@ -59,9 +59,16 @@ export async function recoverIssued(
       );
       return 'skipped';
     }
-    const before = await supersedeBefore(tables, deviceId, at);
-    const record = { ...recordOf(certificate, serial, deviceId, at), lineageId: before?.lineageId ?? before?.serial ?? null };
-    await tables.certificates.insert({ ...record, ...deps.renewals.plan(record) });
+    const all = await tables.certificates.listByDevice(deviceId);
+    const record = recordOf(certificate, serial, deviceId, at);
+    if (all.some(({ issuedAt }) => issuedAt > at)) {
+      // Not forgotten by a restore, or it would be the newest: it is on record and lets nobody in.
+      await tables.certificates.insert({ ...record, state: 'superseded' });
+    } else {
+      const before = await supersedeBefore(tables, all, at);
+      const lineageId = before?.lineageId ?? before?.serial ?? null;
+      await tables.certificates.insert({ ...record, lineageId, ...deps.renewals.plan(record) });
+    }
     // Which of them was used for it is not known any more.
     await closeTickets(tables, { deviceId, createdBefore: at, now, why: 'used or replaced since the backup' });
     await tables.audit.append(
@@ -72,10 +79,12 @@ export async function recoverIssued(
 }
 
 /** @returns the newest of those before, which stands; the others do not any more */
-async function supersedeBefore(tables: Tables, deviceId: DeviceId, at: number): Promise<CertificateRecord | undefined> {
-  const [newest, ...others] = (await tables.certificates.listByDevice(deviceId)).filter(
-    ({ state, issuedAt }) => (state === 'active' || state === 'pending') && issuedAt <= at,
-  );
+async function supersedeBefore(
+  tables: Tables,
+  all: readonly CertificateRecord[],
+  at: number,
+): Promise<CertificateRecord | undefined> {
+  const [newest, ...others] = all.filter(({ state }) => state === 'active' || state === 'pending');
   if (newest?.state === 'pending')
     await tables.certificates.update(newest.serial, { state: 'active', activatedAt: at, lapseAt: null });
   for (const { serial } of others) {

@@ -1,4 +1,5 @@
 import { type DeltaBase, IssuerRevocations } from '#gateway/domain/issuer-revocations.ts';
+import type { StatusChange } from '#gateway/domain/status-change.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 
 /** Read at once: about two milliseconds of the event loop. */
@@ -76,17 +77,17 @@ export class RevocationIndex {
     return issuer;
   }
 
-  /** Reads what is new. @returns serials whose status changed */
-  async catchUp(): Promise<string[]> {
-    const serials: string[] = [];
+  /** Reads what is new. */
+  async catchUp(): Promise<StatusChange[]> {
+    const changes: StatusChange[] = [];
     for (;;) {
       const page = await this.#store.read.statusChanges.listAfter(this.#seq, PAGE);
       for (const change of page) {
         (await this.of(change.issuerKeyId)).apply(change);
-        serials.push(change.serial);
+        changes.push(change);
         this.#seq = change.seq;
       }
-      if (page.length < PAGE) return serials;
+      if (page.length < PAGE) return changes;
       // Between pages the doors get their turn.
       await new Promise((resolve) => setImmediate(resolve));
     }

@@ -39,8 +39,8 @@ export async function requireTarget(read: Tables, { scope, target }: RevocationT
     }
     case 'issuer': {
       const keyId = hexOf(target, 'the key id of an issuer is hexadecimal; see: gatehouse ca show');
-      if ((await read.certificates.listByIssuer(keyId, { limit: 1 })).length === 0)
-        throw new GatewayError('NOT_FOUND', `no device certificate was issued by the key ${keyId}`);
+      if ((await read.certificates.listAllByIssuer(keyId, { limit: 1 })).length === 0)
+        throw new GatewayError('NOT_FOUND', `no certificate was issued by the key ${keyId}`);
       return { scope, target: keyId };
     }
   }
@@ -111,14 +111,31 @@ async function* certificatesOf(
     case 'lineage':
       yield await read.certificates.listByLineage(target);
       return;
-    case 'issuer':
+    case 'issuer': {
+      const isInUse = await isIssuing(read, target);
       for (let after: string | undefined; ; ) {
-        const page = await read.certificates.listByIssuer(target, { after, limit: PAGE });
-        yield page;
+        const page = await read.certificates.listAllByIssuer(target, { after, limit: PAGE });
+        yield page.filter(({ profile }) => !isSpared(profile, isInUse));
         if (page.length < PAGE) return;
         after = page.at(-1)?.serial;
       }
+    }
   }
+}
+
+/**
+ * The gateway's own, where revoking them helps nobody: the same CA would have to make the next one; and a responder's is
+ * not asked about (RFC 6960 4.2.2.2.1), while its issuer's certificates go on being answered for.
+ */
+function isSpared(profile: string, isInUse: boolean): boolean {
+  return profile === 'ocsp-responder' || (isInUse && OWN_PROFILES.includes(profile));
+}
+
+/** Unknown counts as in use: a gateway that has revoked itself serves nobody. */
+export async function isIssuing(read: Pick<Tables, 'caGenerations'>, issuerKeyId: string): Promise<boolean> {
+  const generations = await read.caGenerations.list();
+  const own = generations.find(({ kind, keyId }) => kind === 'intermediate' && keyId === issuerKeyId);
+  return own === undefined || own.state === 'active';
 }
 
 /** The devices of a group, page by page. */

@@ -62,7 +62,11 @@ export async function takeOverRevocations(deps: TakeOverDeps, list: Crl, now: nu
 type Unknown = { serial: SerialNumber; entry: RevokedEntry; der: Buffer };
 
 /** A list does not say when a certificate ends, so the certificate itself is looked up. */
-async function withEnd({ store, authority }: TakeOverDeps, serial: SerialNumber, entry: RevokedEntry): Promise<Unknown[]> {
+async function withEnd(
+  { store, authority }: TakeOverDeps,
+  serial: SerialNumber,
+  entry: RevokedEntry,
+): Promise<Unknown[]> {
   const known = await store.read.certificates.find(serial);
   if (known?.state === 'revoked' && (!isHeld(known) || entry.reason === HOLD)) return [];
   if (known === undefined && (await store.read.revocations.find(serial)) !== undefined) return [];

@@ -45,6 +45,7 @@ export const REVOCATION_RESPONSE = {
     devices: z.int(),
     sessions: z.int().describe('that would be closed'),
     sample: z.array(z.object({ serial: z.string(), deviceId: z.string().nullable() })),
+    note: z.string().exactOptional().describe('what it leaves alone, and what to do about that'),
   }) satisfies z.ZodType<api.RevocationPlanned>,
   DeviceHeld: z.object({
     deviceId: z.string(),

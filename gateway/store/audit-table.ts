@@ -1,6 +1,7 @@
 import type { AuditEvent } from '#gateway/contract/operator-api.ts';
 import type { AuditEntry } from '#gateway/domain/audit-entry.ts';
-import type { AuditTable, PageOrder } from '#gateway/ports/tables.ts';
+import type { PageOrder } from '#gateway/ports/page-order.ts';
+import type { AuditTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { inserted, type RecordColumns, selected } from './record-columns.ts';
 import type { AuditColumns } from './schema.ts';

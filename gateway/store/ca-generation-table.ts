@@ -1,8 +1,8 @@
 import type { CaGeneration } from '#gateway/domain/ca-generation.ts';
-import type { CaGenerationTable } from '#gateway/ports/tables.ts';
+import type { CaGenerationTable } from '#gateway/ports/fleet-tables.ts';
+import type { CaGenerationColumns } from './fleet-schema.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { inserted, type RecordColumns, selected } from './record-columns.ts';
-import type { CaGenerationColumns } from './schema.ts';
 
 const COLUMNS = {
   sha256: 'sha256',

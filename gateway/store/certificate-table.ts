@@ -3,7 +3,8 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateState } from '#gateway/contract/operator-api.ts';
 import { type CertificateRecord, nextDueAt } from '#gateway/domain/certificate-record.ts';
-import type { CertificateTable, PageOrder } from '#gateway/ports/tables.ts';
+import type { PageOrder } from '#gateway/ports/page-order.ts';
+import type { CertificateTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
 import type { CertificateColumns } from './schema.ts';
@@ -94,6 +95,16 @@ const LIST_BY_ISSUER = prepared((db, p: Parameter<{ issuerKeyId: string; after: 
     .limit(p('limit')),
 );
 
+const LIST_ALL_BY_ISSUER = prepared((db, p: Parameter<{ issuerKeyId: string; after: string; limit: number }>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where('issuer_key_id', '=', p('issuerKeyId'))
+    .where('serial', '>', p('after') as SerialNumber)
+    .orderBy('serial')
+    .limit(p('limit')),
+);
+
 type RenewalRange = { from: number; until: number; limit: number; after: SerialNumber };
 
 const LIST_BY_RENEWAL = prepared((db, p: Parameter<RenewalRange>) =>
@@ -161,6 +172,8 @@ export function certificateTable(scope: QueryScope): CertificateTable {
     listByLineage: (lineageId: string) => scope.all(LIST_BY_LINEAGE, { lineageId }),
     listByIssuer: (issuerKeyId: string, { after, limit }: PageOrder) =>
       scope.all(LIST_BY_ISSUER, { issuerKeyId, after: after ?? '', limit }),
+    listAllByIssuer: (issuerKeyId: string, { after, limit }: PageOrder) =>
+      scope.all(LIST_ALL_BY_ISSUER, { issuerKeyId, after: after ?? '', limit }),
     listByRenewal: (from: number, until: number, limit: number, after?: string) =>
       scope.all(LIST_BY_RENEWAL, { from, until, limit, after: (after ?? '') as SerialNumber }),
     async countRenewals(from: number, until: number, group?: string): Promise<number> {

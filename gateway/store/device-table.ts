@@ -4,8 +4,9 @@ import type { CertificateState, DeviceState } from '#gateway/contract/operator-a
 import type { Device } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { HOLD } from '#gateway/domain/revocable.ts';
+import type { PageOrder } from '#gateway/ports/page-order.ts';
 import { StoreError } from '#gateway/ports/store.ts';
-import type { DeviceTable, PageOrder } from '#gateway/ports/tables.ts';
+import type { DeviceTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
 import type { DeviceColumns } from './schema.ts';

@@ -1,5 +1,6 @@
 import type { AllowedEk } from '#gateway/domain/attestation/trusted-tpm.ts';
-import type { EkAllowListTable, PageOrder } from '#gateway/ports/tables.ts';
+import type { PageOrder } from '#gateway/ports/page-order.ts';
+import type { EkAllowListTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { inserted, type RecordColumns, selected } from './record-columns.ts';
 import type { EkAllowListColumns } from './schema.ts';

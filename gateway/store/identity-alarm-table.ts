@@ -1,9 +1,9 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { IdentityAlarm } from '#gateway/domain/identity-alarm.ts';
-import type { IdentityAlarmTable } from '#gateway/ports/tables.ts';
+import type { IdentityAlarmTable } from '#gateway/ports/fleet-tables.ts';
+import type { AlarmColumns } from './fleet-schema.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
-import type { AlarmColumns } from './schema.ts';
 
 const COLUMNS = {
   id: 'id',

@@ -1,9 +1,9 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CampaignItem, RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
-import type { RenewalCampaignTable } from '#gateway/ports/tables.ts';
+import type { RenewalCampaignTable } from '#gateway/ports/fleet-tables.ts';
+import type { CampaignColumns, CampaignItemColumns } from './fleet-schema.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
-import type { CampaignColumns, CampaignItemColumns } from './schema.ts';
 
 const COLUMNS = {
   id: 'id',

@@ -1,9 +1,9 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { RevocationJob, RevocationJobItem } from '#gateway/domain/revocation-job.ts';
-import type { RevocationJobTable } from '#gateway/ports/tables.ts';
+import type { RevocationJobTable } from '#gateway/ports/fleet-tables.ts';
+import type { RevocationJobColumns, RevocationJobItemColumns } from './fleet-schema.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
-import type { RevocationJobColumns, RevocationJobItemColumns } from './schema.ts';
 
 const COLUMNS = {
   id: 'id',

@@ -1,6 +1,7 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { RevocationRecord } from '#gateway/domain/revocation-record.ts';
-import type { PageOrder, RevocationTable } from '#gateway/ports/tables.ts';
+import type { PageOrder } from '#gateway/ports/page-order.ts';
+import type { RevocationTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { inserted, type RecordColumns, selected } from './record-columns.ts';
 import type { RevocationColumns } from './schema.ts';

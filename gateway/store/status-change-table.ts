@@ -1,8 +1,8 @@
 import type { StatusChange } from '#gateway/domain/status-change.ts';
-import type { StatusChangeTable } from '#gateway/ports/tables.ts';
+import type { StatusChangeTable } from '#gateway/ports/fleet-tables.ts';
+import type { StatusChangeColumns } from './fleet-schema.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { inserted, type RecordColumns, selected } from './record-columns.ts';
-import type { StatusChangeColumns } from './schema.ts';
 
 const NEW_COLUMNS = {
   serial: 'serial',

@@ -1,8 +1,8 @@
 import type { StatusList } from '#gateway/domain/status-change.ts';
-import type { StatusListTable } from '#gateway/ports/tables.ts';
+import type { StatusListTable } from '#gateway/ports/fleet-tables.ts';
+import type { StatusListColumns } from './fleet-schema.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { inserted, type RecordColumns, selected } from './record-columns.ts';
-import type { StatusListColumns } from './schema.ts';
 
 const COLUMNS = {
   scope: 'scope',

@@ -1,6 +1,7 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { Ticket } from '#gateway/domain/ticket.ts';
-import type { PageOrder, TicketTable } from '#gateway/ports/tables.ts';
+import type { PageOrder } from '#gateway/ports/page-order.ts';
+import type { TicketTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
 import type { TicketColumns } from './schema.ts';

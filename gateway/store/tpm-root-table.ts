@@ -1,5 +1,6 @@
 import type { TpmRoot } from '#gateway/domain/attestation/trusted-tpm.ts';
-import type { PageOrder, TpmRootTable } from '#gateway/ports/tables.ts';
+import type { PageOrder } from '#gateway/ports/page-order.ts';
+import type { TpmRootTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { inserted, type RecordColumns, selected } from './record-columns.ts';
 import type { TpmRootColumns } from './schema.ts';

@@ -9,7 +9,7 @@ import {
 import { commandGroup, countOption, type GlobalOptions, usage, withExamples } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
 import { followRevocation } from './follow-revocation.ts';
-import { connectOperator } from './operator-client.ts';
+import { connectOperator, type OperatorClient } from './operator-client.ts';
 import { printJson, printTable, say } from './output.ts';
 import { ISSUER_REVOCATION_REASONS, REVOCATION_REASONS, reasonOption } from './revocation-reason.ts';
 import { printPlan, printRevocation, printRevocations } from './show-revocation.ts';
@@ -30,7 +30,11 @@ const TARGETS = {
     'a certificate with all it was renewed from and all renewed from it',
     '4f1c2d3e5a6b7c8d9e0f1a2b3c4d5e6f',
   ],
-  issuer: ['key-id', 'all device certificates that this issuing CA has made so far (gatehouse ca show)', '9c4be0…'],
+  issuer: [
+    'key-id',
+    'all that this issuing CA has certified so far: devices, claims, registrars (gatehouse ca show)',
+    '9c4be0…',
+  ],
 } as const satisfies Record<RevocationScope, readonly [string, string, string]>;
 
 const SCOPES = Object.keys(TARGETS) as RevocationScope[];
@@ -72,10 +76,17 @@ function orderCommand(scope: RevocationScope): Command {
     if (reason === undefined)
       command.error(`error: required option '--reason <reason>' not specified`, { exitCode: 2 });
     const body = { scope, target, reason, rate };
+    if (scope === 'issuer') await sayWhatStays(operator, target);
     const begun = await operator.call<RevocationJobDetail>('orderRevocation', { body });
     const job = detach ? begun : await followRevocation(operator, begun);
     report(job, json);
   });
+}
+
+/** Before the order, so that it stands above how it lands. */
+async function sayWhatStays(operator: OperatorClient, target: string): Promise<void> {
+  const { note } = await operator.call<RevocationPlanned>('planRevocation', { body: { scope: 'issuer', target } });
+  if (note !== undefined) say(note);
 }
 
 const rateOption = usage((text) => {

@@ -34,7 +34,7 @@ export function printRevocations(jobs: readonly RevocationJobDetail[], now: numb
   );
 }
 
-export function printPlan({ scope, target, certificates, devices, sessions, sample }: RevocationPlanned): void {
+export function printPlan({ scope, target, certificates, devices, sessions, sample, note }: RevocationPlanned): void {
   printTable(
     ['certificate', 'device'],
     sample.map(({ serial, deviceId }) => [serial, deviceId ?? '-']),
@@ -44,6 +44,7 @@ export function printPlan({ scope, target, certificates, devices, sessions, samp
   say(
     `revoking ${scope} ${target} would revoke ${certificates} certificate(s) of ${devices} device(s) and close ${sessions} session(s); nothing was changed`,
   );
+  if (note !== undefined) say(note);
 }
 
 function formatItems(items: RevocationJobDetail['items']): string {

@@ -1,4 +1,4 @@
-import { composeAgent } from '#device-agent/compose-agent.ts';
+import { composeAgent, type KeyAccess } from '#device-agent/compose-agent.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { enrollDevice } from '#device-agent/operations/enroll-device.ts';
 import { runAgent } from '#device-agent/operations/run-agent.ts';
@@ -10,6 +10,7 @@ import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { type JoinUrl, parseJoinUrl } from '#gateway/contract/join-url.ts';
 import type { KeyKind } from '#gateway/contract/operator-api.ts';
 import { SimulatorError } from '#simulators/simulator-error.ts';
+import { type CrlTraffic, MemoryCrlFolder } from './memory-crl-folder.ts';
 
 type Waiting = { kind: AgentEvent['kind']; resolve: () => void; reject: (error: Error) => void };
 
@@ -32,14 +33,23 @@ export class SimulatedDevice {
   #isEnrolled = false;
   #isConnected = false;
 
-  constructor(deviceId: DeviceId) {
+  readonly #crl: MemoryCrlFolder | undefined;
+
+  /** @param traffic left out: it keeps no CRL, and does not hear of revocations (`gatehouse-agent run --no-crl`). */
+  constructor(deviceId: DeviceId, traffic?: CrlTraffic) {
     this.deviceId = deviceId;
-    this.#deps = composeAgent({ store: this.#store, log: silentLog });
+    this.#crl = traffic && new MemoryCrlFolder(traffic);
+    this.#deps = this.#compose();
   }
 
   /** Its keys live there from now on: before the first one is made. */
   equip(keys: KeyProvider): void {
-    this.#deps = composeAgent({ store: this.#store, log: silentLog, access: { keys } });
+    this.#deps = this.#compose({ keys });
+  }
+
+  #compose(access?: KeyAccess): AgentDeps {
+    const crl = this.#crl;
+    return composeAgent({ store: this.#store, log: silentLog, ...(crl && { crl }), ...(access && { access }) });
   }
 
   get isRegistered(): boolean {

@@ -30,6 +30,8 @@ export type SimulationOptions = {
   withinMs: number;
   timeLimitMs: number;
   stepMs: number;
+  /** Devices keep a CRL and hear of revocations, as agents do. */
+  crl: boolean;
   retire: boolean;
   keep: boolean;
   json: boolean;
@@ -52,6 +54,7 @@ Devices with keys of their own, running the real agent in this one process, agai
   --hold TIME          how long sessions are held                    (10s)
   --renew-by WHO       notice: ordered by the gateway; agent: by the device itself; campaign: all, spread  (notice)
   --within TIME        how long such a campaign takes; an hour of a fleet, compressed  (60s)
+  --no-crl             devices hear of no revocations and fetch no CRL, as with \`gatehouse-agent run --no-crl\`
   --retire             retire the devices at the end, for a gateway that lives on
   --step-limit TIME    what one device may take for one phase        (60s)
   --time-limit TIME    the whole run ends then, with what it has     (10m)
@@ -94,6 +97,7 @@ export function parseSimulationOptions(args: readonly string[]): SimulationOptio
     // The last device of a campaign has its turn at the end of it.
     stepMs: duration('--step-limit', values['step-limit'] ?? '60s') + (renewBy === 'campaign' ? withinMs : 0),
     timeLimitMs: duration('--time-limit', values['time-limit'] ?? '10m'),
+    crl: values['no-crl'] !== true,
     retire: values.retire === true,
     keep: values.keep === true,
     json: values.json === true,
@@ -120,6 +124,7 @@ function readArguments(args: readonly string[]) {
         hold: text,
         'renew-by': text,
         within: text,
+        'no-crl': flag,
         retire: flag,
         'step-limit': text,
         'time-limit': text,

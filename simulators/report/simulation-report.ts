@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import type { CrlTraffic } from '#simulators/fleet/memory-crl-folder.ts';
 import { kibPerDevice, type MemoryUse } from '#simulators/fleet/memory-use.ts';
 import type { PhaseResult } from '#simulators/fleet/phase-recorder.ts';
 import type { SimulationOptions } from '#simulators/fleet/simulation-options.ts';
@@ -21,13 +22,21 @@ export type SimulationReport = {
   seconds: number;
   /** Of the simulating process, which holds the devices, not of the gateway. */
   memory: { residentMiB: number; kibPerDevice: number | null };
+  /** Lists that devices fetched, octets of all of them, and fleet notices of revocations they took; null: --no-crl. */
+  crl: CrlTraffic | null;
   machine: { cores: number; node: string; openssl: string };
   phases: PhaseResult[];
 };
 
 export function buildReport(
   options: SimulationOptions,
-  run: { phases: PhaseResult[]; memory: MemoryUse; seconds: number; interrupted: Interruption | null },
+  run: {
+    phases: PhaseResult[];
+    memory: MemoryUse;
+    seconds: number;
+    interrupted: Interruption | null;
+    crl: CrlTraffic | null;
+  },
 ): SimulationReport {
   const failed = run.phases.some((phase) => phase.failed > 0);
   return {
@@ -44,6 +53,7 @@ export function buildReport(
       residentMiB: Math.round(run.memory.connected.resident / 1024 / 1024),
       kibPerDevice: kibPerDevice(run.memory),
     },
+    crl: run.crl,
     machine: {
       cores: availableParallelism(),
       node: process.versions.node,
@@ -77,6 +87,11 @@ export function formatReport(report: SimulationReport): string {
     `${devices} devices, ${algorithm}, ${concurrency} at a time, ${seconds.toFixed(1)} s in all; ${machine.cores} cores, Node ${machine.node}`,
     ...(attested === null ? [] : [formatAttested(attested)]),
     `memory of the simulator: ${memory.residentMiB} MiB${perDevice}`,
+    ...(report.crl === null
+      ? []
+      : [
+          `revocations: ${report.crl.told} notices taken, ${report.crl.fetched} CRLs fetched (${report.crl.octets} octets)`,
+        ]),
     ...(report.interrupted === 'signal' ? ['ended by Ctrl-C: results so far'] : []),
     ...(report.interrupted === 'time-limit' ? ['ended by the time limit: results so far'] : []),
     ...(formatFailures(phases) === '' ? [] : ['', 'failures:', formatFailures(phases)]),

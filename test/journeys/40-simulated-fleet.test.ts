@@ -33,6 +33,8 @@ describe('a simulated fleet', () => {
     expect(report.phases.map(({ name, count, failed }) => [name, count, failed])).toEqual(
       ['register', 'enroll', 'connect', 'hold', 'reconnect', 'renew', 'end'].map((name) => [name, 20, 0]),
     );
+    // The retained notice of revocations is subscribed to, as by an agent in the field.
+    expect(report.crl?.told).toBeGreaterThanOrEqual(20);
     expect({ code, ok: report.ok, interrupted: report.interrupted }).toEqual({ code: 0, ok: true, interrupted: null });
     for (const { name, perSecond, latencyMs } of report.phases) {
       if (name === 'hold') continue;

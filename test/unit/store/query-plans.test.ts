@@ -55,6 +55,7 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'certificates.countRenewals of a group': ({ certificates }) => certificates.countRenewals(1, 9, 'default'),
   'certificates.countRenewalsByMinute': ({ certificates }) => certificates.countRenewalsByMinute(1, 9),
   'certificates.listByIssuer': ({ certificates }) => certificates.listByIssuer('k', page),
+  'certificates.listAllByIssuer': ({ certificates }) => certificates.listAllByIssuer('k', page),
   'renewalCampaigns.find': ({ renewalCampaigns }) => renewalCampaigns.find('rc-1'),
   'renewalCampaigns.list': ({ renewalCampaigns }) => renewalCampaigns.list({ ...page, state: 'running' }),
   'renewalCampaigns.findItem': ({ renewalCampaigns }) => renewalCampaigns.findItem('rc-1', device),

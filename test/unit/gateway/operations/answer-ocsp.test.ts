@@ -159,7 +159,7 @@ describe('a kept answer', () => {
 
   it('is dropped when another worker has revoked it, as soon as this one knows', async () => {
     const { serial } = await world.issue();
-    world.publisher.onChanged = (serials) => world.responder.forget(serials);
+    world.publisher.onChanged = async (changes) => world.responder.forget(changes.map((change) => change.serial));
     await world.publish();
     expect(await statusOf(serial)).toBe('good');
     await world.revoke(serial);

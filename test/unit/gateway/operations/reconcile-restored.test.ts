@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
+import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
 import { holdDevice } from '#gateway/operations/hold-device.ts';
 import { keepJournalPosition } from '#gateway/operations/reconcile-restored.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
-import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { recover } from '#gateway/recover.ts';
 import { connectDevice, enroll, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
@@ -58,7 +58,8 @@ const revoke = (deviceId: string) =>
     becomes: 'revoked',
     requestedAt: 0,
   });
-const restored = async () => (await world.store.read.audit.list({ limit: 9, action: 'store.restored' })).map((e) => e.detail);
+const restored = async () =>
+  (await world.store.read.audit.list({ limit: 9, action: 'store.restored' })).map((e) => e.detail);
 
 describe('a store that was restored from a copy of before', () => {
   it('learns the certificates since: the newest is let in, the ones before the last two are not', async () => {
@@ -78,7 +79,9 @@ describe('a store that was restored from a copy of before', () => {
     expect(await world.store.read.certificates.listByLineage(first.serial)).toHaveLength(5);
     await connectDevice(world, fifth.der, 'press-1');
     expect(await world.store.read.audit.list({ limit: 9, action: 'certificate.recovered' })).toHaveLength(3);
-    expect(await restored()).toEqual(['3 certificates recovered from the journal, 0 left out, 0 revocations taken over']);
+    expect(await restored()).toEqual([
+      '3 certificates recovered from the journal, 0 left out, 0 revocations taken over',
+    ]);
   });
 
   it('lets in the certificate before the last one, when the device never got the last', async () => {
@@ -117,7 +120,9 @@ describe('a store that was restored from a copy of before', () => {
     world.clock.at += 60_000;
     await world.revocations.publish();
     expect(world.revocations.lists.full?.entries).toBe(listed);
-    expect(await restored()).toEqual(['1 certificates recovered from the journal, 0 left out, 4 revocations taken over']);
+    expect(await restored()).toEqual([
+      '1 certificates recovered from the journal, 0 left out, 4 revocations taken over',
+    ]);
   });
 
   it('recovers nothing, and says so, while the list of what was revoked since is not at hand', async () => {
@@ -142,7 +147,9 @@ describe('a store that was restored from a copy of before', () => {
     await restore();
     await expect(connectDevice(world, again.der, 'press-1')).rejects.toMatchObject({ code: 'CERTIFICATE_UNKNOWN' });
     await expect(refused(later)).rejects.toMatchObject({ code: 'CERTIFICATE_UNKNOWN' });
-    expect(await restored()).toEqual(['0 certificates recovered from the journal, 2 left out, 0 revocations taken over']);
+    expect(await restored()).toEqual([
+      '0 certificates recovered from the journal, 2 left out, 0 revocations taken over',
+    ]);
   });
 
   it('closes the ticket that was used since, and keeps a certificate that waited for its first use', async () => {

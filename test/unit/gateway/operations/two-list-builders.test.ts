@@ -32,7 +32,7 @@ it('of two gateways on a database one builds the lists, and the other gives out 
   await other.turn();
   expect(world.authority.signed).toHaveLength(1);
   const told: string[] = [];
-  other.onChanged = (serials) => void told.push(...serials);
+  other.onChanged = async (changes) => void told.push(...changes.map(({ serial }) => serial));
 
   const serial = newSerial();
   await world.revokeMany([serial]);

@@ -1,12 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { activeRecord } from '#gateway/operations/active-record.ts';
 import { addDevice } from '#gateway/operations/add-device.ts';
+import { issueOwnCertificate } from '#gateway/operations/issue-own-certificate.ts';
 import { addGroup } from '#gateway/operations/manage-groups.ts';
 import { type OrderRevocationDeps, orderRevocation, planRevocation } from '#gateway/operations/order-revocation.ts';
 import { listRevocationItems, showRevocation } from '#gateway/operations/show-revocations.ts';
 import { cancelRevocation, pauseRevocation, resumeRevocation } from '#gateway/operations/steer-revocation.ts';
 import { StoreError } from '#gateway/ports/store.ts';
+import { newSerial } from '#test/fixtures/ca/authority.ts';
 import {
   connectDevice,
   enroll,
@@ -107,6 +110,28 @@ describe('a lineage', () => {
   });
 });
 
+/** One of each kind, as the store knows them. */
+async function everyKind() {
+  const member = await addMember(world, 'press-07');
+  const { issuerKeyId = '' } = (await world.store.read.certificates.find(member.serial)) ?? {};
+  const { publicKey } = newKey();
+  await issueOwnCertificate(world, {
+    profile: 'gateway-server',
+    publicKey,
+    dnsNames: ['gate.example'],
+    ipAddresses: [],
+  });
+  await issueOwnCertificate(world, { profile: 'notice-signer', publicKey });
+  await issueOwnCertificate(world, { profile: 'ocsp-responder', publicKey, issuerKeyId });
+  const registrar = { profile: 'registrar', name: 'assembly', serial: newSerial(), publicKey } as const;
+  const der = await world.authority.issue({ ...registrar, lifetimeSeconds: 3600 });
+  const row = activeRecord(der, registrar, { deviceId: null, now: world.clock.now() });
+  await world.store.write(({ certificates }) => certificates.insert(row));
+  const revoked = async () =>
+    (await world.store.read.certificates.list({ state: 'revoked', limit: 9 })).map(({ profile }) => profile).toSorted();
+  return { issuerKeyId, revoked };
+}
+
 describe('an issuer', () => {
   it('takes the reasons of authorities, which nothing else does', async () => {
     const member = await addMember(world, 'press-07');
@@ -116,6 +141,34 @@ describe('an issuer', () => {
     ).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
     const job = await orderRevocation(deps, { scope: 'issuer', target: issuerKeyId, reason: 'cACompromise', actor });
     expect(job).toMatchObject({ state: 'finished', items: { revoked: 1 } });
+  });
+
+  it('that issues now loses registrars, too, but not what the gateway itself shows; the plan says so', async () => {
+    const { issuerKeyId, revoked } = await everyKind();
+    const target = { scope: 'issuer', target: issuerKeyId } as const;
+    expect(await planRevocation(world, target)).toMatchObject({
+      certificates: 2,
+      note: expect.stringContaining('gatehouse ca rollover prepare'),
+    });
+    await orderRevocation(deps, { ...target, reason: 'cACompromise', actor });
+    expect(await revoked()).toEqual(['device', 'registrar']);
+  });
+
+  it('that was replaced loses the gateway’s old ones as well, once the gateway has others', async () => {
+    const { issuerKeyId, revoked } = await everyKind();
+    const { at } = world.clock;
+    const generation = { sha256: 'x', kind: 'intermediate', keyId: issuerKeyId, state: 'superseded' } as const;
+    await world.store.write(({ caGenerations }) =>
+      caGenerations.put({ ...generation, createdAt: at, changedAt: at, reason: null, der: Buffer.from('x') }),
+    );
+    const order = { scope: 'issuer', target: issuerKeyId, reason: 'cACompromise', actor } as const;
+    const shown = Object.create(deps, { ownIssuers: { value: () => [issuerKeyId] } }) as typeof deps;
+    await expect(orderRevocation(shown, order)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+    expect(await revoked()).toEqual([]);
+    await orderRevocation(deps, order);
+    // A responder's certificate answers for what is left of the old CA, and is never asked about.
+    expect(await revoked()).toEqual(['device', 'gateway-server', 'notice-signer', 'registrar']);
+    expect((await planRevocation(world, order)).note).toBeUndefined();
   });
 });
 
