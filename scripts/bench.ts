@@ -3,7 +3,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs, promisify } from 'node:util';
 import type { Measurement } from './bench/bench-settings.ts';
 import { BenchStage } from './bench/bench-stage.ts';
-import { formatSections, type Section } from './bench/figure.ts';
+import { formatRounds, formatSections, type Section } from './bench/figure.ts';
 import { measureConnects } from './bench/measure-connects.ts';
 import { measureEnrollment } from './bench/measure-enrollment.ts';
 import { measureEst } from './bench/measure-est.ts';
@@ -121,7 +121,7 @@ async function report(): Promise<void> {
   process.stdout.write(
     `${formatSections(sections)}
 
-${machine.cores} cores (${machine.model}), load ${machine.load.join(' ')}; medians of ${options.rounds} rounds; ${seconds} s in all${options.quick ? '; a quick run: figures of few samples' : ''}
+${machine.cores} cores (${machine.model}), load ${machine.load.join(' ')}; ${formatRounds(sections, options.rounds)}; ${seconds} s in all${options.quick ? '; a quick run: figures of few samples' : ''}
 Node ${machine.node} brings OpenSSL ${machine.openssl}; ${machine.mosquitto ?? 'no Mosquitto'} uses the system's${machine.mosquitto === null ? '' : ', an older one: part of the difference is OpenSSL'}
 `,
   );
