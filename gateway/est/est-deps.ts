@@ -165,7 +165,7 @@ export type EstLimits = {
 };
 
 export const DEFAULT_EST_LIMITS: EstLimits = {
-  inFlight: 96,
+  inFlight: 64,
   connections: 4096,
   connectionsPerAddress: 2048,
   handshakes: 256,

@@ -10,8 +10,8 @@ const HALF_SECONDS = 1;
 const TWICE_SECONDS = { enroll: 2.5, reenroll: 2, renew: 2 };
 /** Certificates that one load may cost, at most: the bench has other things to do. */
 const MOST_GRANTED = 1000;
-/** At once, for the highest rate: still below what the door turns away. */
-const AT_ONCE = 48;
+/** At once, for the highest rate: as many as the door takes of one address that has asked more than its share. */
+const AT_ONCE = 32;
 const RENEWALS_EACH = 4;
 /** At twice what can be done, so many renew that refusals come although each waits for its answer. */
 const FEWEST_CONNECTIONS = 400;

@@ -34,10 +34,10 @@ describe('the figures of the bench', () => {
   });
 });
 
-describe('the foot of the report', () => {
-  const figures = (...counts: number[]) =>
-    counts.map((count) => ({ name: 'f', value: 1, unit: '', rounds: Array.from({ length: count }, () => 1) }));
+const figures = (...counts: number[]) =>
+  counts.map((count) => ({ name: 'f', value: 1, unit: '', rounds: Array.from({ length: count }, () => 1) }));
 
+describe('the foot of the report', () => {
   test.each([
     ['medians of 3 rounds', [{ name: 'a', figures: figures(3, 3) }]],
     ['medians of 2 rounds (3 asked for)', [{ name: 'a', figures: figures(2, 2) }]],
