@@ -106,16 +106,19 @@ export type EstOptions = {
 };
 
 export type EstLimits = {
-  /** Enrollments worked on at the same time; more are told 503 at once, so that those inside finish quickly. */
+  /**
+   * Enrollments worked on at the same time; more are told 503 at once, so that those inside finish quickly. Each makes a
+   * turn of the event loop longer, and whoever is refused waits two or three turns.
+   */
   inFlight: number;
-  /** Open sockets in all; further ones are dropped by the kernel's listener. Bounds memory. */
+  /** Open sockets in all; further ones are closed at once. Bounds memory. */
   connections: number;
   /** Open sockets of one address, so that one cannot take all places. */
   connectionsPerAddress: number;
-  /** TLS handshakes under way at most, in all and of one address; fewer while enrollments are worked on. */
+  /** TLS handshakes under way at most, in all and of one address; see handshake-gate.ts for when fewer. */
   handshakes: number;
   handshakesPerAddress: number;
-  /** Milliseconds a connection may wait for its handshake to begin; it is closed then. */
+  /** Milliseconds a connection may wait for its handshake to begin; it is closed then. More than `silentHandshake`. */
   handshakeWait: number;
   /** Milliseconds a connection may hold a place for its handshake without sending a byte, while others wait for one. */
   silentHandshake: number;

@@ -26,6 +26,7 @@ export async function listenTogether(
   { host, port }: { host: string; port: number },
   options: { pauseOnConnect: boolean; noDelay: boolean },
 ): Promise<Listening> {
+  if (SOCKETS > 1) await requireFree({ host, port });
   const servers = [server];
   const close = async () => {
     await Promise.all(
@@ -46,10 +47,21 @@ export async function listenTogether(
   }
 }
 
-function listen(server: Server, at: { host: string; port: number }): Promise<number> {
+/** Those who share a port are let in by the kernel without a word: another gateway on it would get half of the devices. */
+async function requireFree(at: { host: string; port: number }): Promise<void> {
+  const probe = createServer();
+  await listen(probe, at, { reusePort: false });
+  await new Promise((resolve) => probe.close(resolve));
+}
+
+function listen(
+  server: Server,
+  at: { host: string; port: number },
+  { reusePort }: { reusePort: boolean } = { reusePort: SOCKETS > 1 },
+): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ ...at, backlog: BACKLOG, reusePort: SOCKETS > 1 }, () => {
+    server.listen({ ...at, backlog: BACKLOG, reusePort }, () => {
       server.off('error', reject);
       resolve((server.address() as AddressInfo).port);
     });

@@ -81,7 +81,7 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   enrollmentPatienceMs: 30_000,
   enrollmentIdleMs: 15 * 60_000,
   enrollmentWaitMs: 3_600_000,
-  maxCsrsInWork: 128,
+  maxCsrsInWork: 64,
   maxCsrsOfSession: 4,
   csrBurst: 20,
   csrPerSecond: 1 / 3,

@@ -1,17 +1,17 @@
 import { type BenchSettings, CONCURRENCY, scaled } from './bench-settings.ts';
 import type { BenchStage } from './bench-stage.ts';
 import type { Figure } from './figure.ts';
-import type { Arrivals, LoadResult } from './load-jobs.ts';
+import type { Arrivals, LoadResult, Target } from './load-jobs.ts';
 import type { ThreadTime } from './process-facts.ts';
 import { median, percentile, rounded } from './statistics.ts';
 
 /** How long half a load lasts, and twice: long enough for the queues to fill. */
 const HALF_SECONDS = 1;
-const TWICE_SECONDS = { enroll: 1.5, reenroll: 2 };
+const TWICE_SECONDS = { enroll: 2.5, reenroll: 2, renew: 2 };
 /** Certificates that one load may cost, at most: the bench has other things to do. */
 const MOST_GRANTED = 1000;
-/** At once, for the highest rate: still below what the door turns away. */
-const AT_ONCE = 48;
+/** At once, for the highest rate: as many as the door takes of one address that has asked more than its share. */
+const AT_ONCE = 32;
 const RENEWALS_EACH = 4;
 /** At twice what can be done, so many renew that refusals come although each waits for its answer. */
 const FEWEST_CONNECTIONS = 400;
@@ -24,7 +24,7 @@ type Stood = Pick<LoadResult, 'latencies'> & { arrivals: Arrivals; watched: Thre
 export type LoadRound = { peak: Rate; half: Stood; twice: Stood };
 
 type Order = {
-  what: 'enroll' | 'reenroll';
+  what: 'enroll' | 'reenroll' | 'renew';
   /** Per second, of 16 at a time. */
   rate: number;
   settings: BenchSettings;
@@ -41,10 +41,10 @@ export async function takeLoadRound(stage: BenchStage, order: Order): Promise<Lo
 }
 
 async function crowd(stage: BenchStage, { what, settings, devices }: Order): Promise<Rate> {
-  const job = { target: stage.est, concurrency: AT_ONCE, watch: stage.gatewayPid };
-  if (what === 'reenroll') {
+  const job = { target: doorFor(stage, what), concurrency: AT_ONCE, watch: stage.gatewayPid };
+  if (what !== 'enroll') {
     const deviceIds = await devices(scaled(100, settings));
-    return rateOf(await stage.load.run({ kind: 'reenroll', ...job, deviceIds, each: RENEWALS_EACH }));
+    return rateOf(await stage.load.run({ kind: what, ...job, deviceIds, each: RENEWALS_EACH }));
   }
   const deviceIds = await stage.newcomers(scaled(200, settings));
   const result = await stage.load.run({ kind: 'enroll', ...job, deviceIds });
@@ -61,13 +61,13 @@ async function stand(stage: BenchStage, order: Order, perSecond: number): Promis
   const job = {
     kind: 'arrive',
     what,
-    target: stage.est,
+    target: doorFor(stage, what),
     each: RENEWALS_EACH,
     perSecond,
     seconds,
     watch: stage.gatewayPid,
   } as const;
-  if (what === 'reenroll') {
+  if (what !== 'enroll') {
     const fewest = isTooMany ? scaled(FEWEST_CONNECTIONS, settings) : CONCURRENCY;
     const deviceIds = await devices(Math.max(fewest, Math.ceil(coming / RENEWALS_EACH)));
     return arrivalsOf(await stage.load.run({ ...job, deviceIds }));
@@ -77,6 +77,10 @@ async function stand(stage: BenchStage, order: Order, perSecond: number): Promis
   const result = await stage.load.run({ ...job, deviceIds });
   stage.enrolled(deviceIds, result.enrolled ?? []);
   return arrivalsOf(result);
+}
+
+function doorFor({ est, mqtt }: BenchStage, what: Order['what']): Target {
+  return what === 'renew' ? mqtt : est;
 }
 
 function rateOf({ count, seconds, watched }: LoadResult): Rate {

@@ -19,6 +19,15 @@ export function formatSections(sections: readonly Section[]): string {
   return sections.map(formatSection).join('\n\n');
 }
 
+/** Of how many rounds the figures that have any are the medians: fewer than asked for where the time was up. */
+export function formatRounds(sections: readonly Section[], asked: number): string {
+  const taken = sections.flatMap(({ figures }) => figures.flatMap(({ rounds }) => rounds?.length ?? []));
+  if (taken.length === 0) return 'no rounds';
+  const [fewest, most] = [Math.min(...taken), Math.max(...taken)];
+  const span = fewest === most ? `${most}` : `${fewest} to ${most}`;
+  return `medians of ${span} round${most === 1 ? '' : 's'}${fewest === asked && most === asked ? '' : ` (${asked} asked for)`}`;
+}
+
 function formatSection({ name, figures, skipped }: Section): string {
   const rows = figures.map(({ name, value, unit, peer, note }) => [
     name,

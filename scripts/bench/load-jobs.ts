@@ -21,11 +21,11 @@ export type LoadJob =
   | { kind: 'renew'; target: Target; deviceIds: string[]; each: number; concurrency: number; watch?: number }
   /**
    * `perSecond` for `seconds`, however slow the answers: first enrollments on new connections, or renewals on kept ones
-   * with `each` CSRs. Needs as many devices as can be enrolled in that time and some more.
+   * (`reenroll`: EST, `renew`: MQTT) with `each` CSRs. Needs as many devices as can be enrolled in that time and some more.
    */
   | {
       kind: 'arrive';
-      what: 'enroll' | 'reenroll';
+      what: 'enroll' | 'reenroll' | 'renew';
       target: Target;
       deviceIds: string[];
       each: number;
@@ -68,6 +68,7 @@ export type LoadResult = {
 };
 
 export type Arrivals = {
+  /** As they came: fewer than planned when the load process was late. */
   offeredPerSecond: number;
   /** Granted in the `seconds` that are left when the first three tenths are over, in which queues fill. */
   granted: number;

@@ -3,6 +3,7 @@ import { arriveToRenew, arriveWithTickets } from './load/est-arrivals.ts';
 import { enroll, reenroll } from './load/est-load.ts';
 import { HeldSessions } from './load/held-sessions.ts';
 import { LoadIdentities } from './load/identities.ts';
+import { arriveOverMqtt } from './load/mqtt-arrivals.ts';
 import { renewOverMqtt } from './load/mqtt-renewals.ts';
 import { askOcsp } from './load/ocsp-load.ts';
 import type { LoadAnswer, LoadJob, LoadRequest, LoadResult } from './load-jobs.ts';
@@ -10,6 +11,7 @@ import type { LoadAnswer, LoadJob, LoadRequest, LoadResult } from './load-jobs.t
 // The process that makes the load, so that it does not share an event loop with what is measured.
 const identities = new LoadIdentities();
 const held = new HeldSessions(identities);
+const ARRIVALS = { enroll: arriveWithTickets, reenroll: arriveToRenew, renew: arriveOverMqtt } as const;
 
 process.on('message', (request: LoadRequest) => {
   run(request.job).then(
@@ -38,7 +40,7 @@ function run(job: LoadJob): Promise<LoadResult> {
     case 'renew':
       return renewOverMqtt(identities, job);
     case 'arrive':
-      return job.what === 'enroll' ? arriveWithTickets(identities, job) : arriveToRenew(identities, job);
+      return ARRIVALS[job.what](identities, job);
     case 'connect':
       return connectOften(identities, job);
     case 'hold':

@@ -71,6 +71,9 @@ export async function arriveEvenly(
         sinceSteady = watchMainThread(watch);
       }
       if (all.length < total) return;
+      // The last one has just come; the first came at the start.
+      const took = (performance.now() - startedAt) / 1000;
+      if (total > 1) arrivals.offeredPerSecond = Math.min(perSecond, (total - 1) / took);
       watched = sinceSteady?.() ?? watched;
       isSteady = false;
       if (steadySince !== undefined) arrivals.seconds = (performance.now() - steadySince) / 1000;

@@ -1,27 +1,21 @@
-import type { TLSSocket } from 'node:tls';
-import type { KeptConnection } from './kept-connections.ts';
+/** What can be lent: as long as it has CSRs left. */
+export type Lendable = { csrs: string[] };
 
-/**
- * Lends kept connections, each to one at a time. Who finds all of them busy waits; one that the gateway has ended, because
- * it was idle for long, is opened again.
- */
-export class ConnectionPool {
-  readonly #dial: (deviceId: string) => Promise<TLSSocket>;
-  readonly #idle: KeptConnection[];
-  readonly #queue: { resolve: (connection: KeptConnection) => void; reject: (error: Error) => void }[] = [];
+/** Lends kept connections, each to one at a time. Who finds all of them busy waits. */
+export class ConnectionPool<Kept extends Lendable> {
+  readonly #idle: Kept[];
+  readonly #queue: { resolve: (connection: Kept) => void; reject: (error: Error) => void }[] = [];
   #lent = 0;
 
-  constructor(connections: readonly KeptConnection[], dialAgain: (deviceId: string) => Promise<TLSSocket>) {
+  constructor(connections: readonly Kept[]) {
     this.#idle = [...connections];
-    this.#dial = dialAgain;
   }
 
   /** `work` takes a CSR from the connection's, and puts it back when it was not granted. */
-  async lend<T>(work: (connection: KeptConnection) => Promise<T>): Promise<T> {
+  async lend<T>(work: (connection: Kept) => Promise<T>): Promise<T> {
     const connection = this.#idle.shift() ?? (await this.#wait());
     this.#lent += 1;
     try {
-      if (connection.socket.destroyed) connection.socket = await this.#dial(connection.deviceId);
       return await work(connection);
     } finally {
       this.#lent -= 1;
@@ -29,12 +23,12 @@ export class ConnectionPool {
     }
   }
 
-  #wait(): Promise<KeptConnection> {
+  #wait(): Promise<Kept> {
     if (this.#lent === 0) throw new Error('all CSRs are spent');
     return new Promise((resolve, reject) => this.#queue.push({ resolve, reject }));
   }
 
-  #takeBack(connection: KeptConnection): void {
+  #takeBack(connection: Kept): void {
     if (connection.csrs.length > 0) {
       const next = this.#queue.shift();
       if (next === undefined) this.#idle.push(connection);

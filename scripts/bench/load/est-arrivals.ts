@@ -5,7 +5,7 @@ import { ConnectionPool } from './connection-pool.ts';
 import { dial } from './dial.ts';
 import { basicHeader, type EstReply, postCsr, requireIssued } from './est-request.ts';
 import type { LoadIdentities } from './identities.ts';
-import { hangUpAll, keepConnections } from './kept-connections.ts';
+import { hangUpAll, keepConnections, requireOpen } from './kept-connections.ts';
 
 type Job = LoadJob & { kind: 'arrive' };
 
@@ -36,11 +36,13 @@ export async function arriveWithTickets(identities: LoadIdentities, job: Job): P
 export async function arriveToRenew(identities: LoadIdentities, job: Job): Promise<LoadResult> {
   const { target } = job;
   const kept = await keepConnections(identities, job);
-  const pool = new ConnectionPool(kept, (deviceId) =>
-    dial(target, identities.context(target.caFile, deviceId), 'http/1.1'),
-  );
+  const pool = new ConnectionPool(kept);
   const result = await arriveEvenly(job, () =>
-    pool.lend(async ({ socket, csrs }) => {
+    pool.lend(async (connection) => {
+      const socket = await requireOpen(connection, (deviceId) =>
+        dial(target, identities.context(target.caFile, deviceId), 'http/1.1'),
+      );
+      const { csrs } = connection;
       const csr = csrs.pop() ?? '';
       const sentAt = performance.now();
       try {

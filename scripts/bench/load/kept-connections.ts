@@ -34,6 +34,15 @@ export async function keepConnections(
   return kept;
 }
 
+/** The gateway ends a connection that was idle for long, or whose place others need: then it is opened again. */
+export async function requireOpen(
+  connection: KeptConnection,
+  dialAgain: (deviceId: string) => Promise<TLSSocket>,
+): Promise<TLSSocket> {
+  if (connection.socket.destroyed) connection.socket = await dialAgain(connection.deviceId);
+  return connection.socket;
+}
+
 export async function hangUpAll(kept: readonly KeptConnection[]): Promise<void> {
   await Promise.all(kept.map(({ socket }) => hangUp(socket)));
 }

@@ -1,3 +1,4 @@
+import type { TLSSocket } from 'node:tls';
 import type { Packet } from 'mqtt-packet';
 import type { CsrAnswer, CsrMessage } from '#gateway/contract/csr-messages.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
@@ -9,40 +10,55 @@ import { type LoadSession, openMqtt } from './mqtt-session.ts';
 import { runLoad } from './run-load.ts';
 
 type Job = LoadJob & { kind: 'renew' };
-type Renewing = { deviceId: DeviceId; session: LoadSession; answers: Map<string, (answer: CsrAnswer) => void> };
+/** A session of one device and the CSRs it may still send. */
+export type Renewing = {
+  deviceId: DeviceId;
+  session: LoadSession;
+  csrs: string[];
+  answers: Map<string, (answer: CsrAnswer) => void>;
+  asked: number;
+};
 
 const ANSWER_MS = 15_000;
 const DIALS_AT_ONCE = 16;
 
 /** CSRs over sessions that stay. Who is answered has its certificate in the same message. */
 export async function renewOverMqtt(identities: LoadIdentities, job: Job): Promise<LoadResult> {
-  const { target, deviceIds, each, concurrency } = job;
-  for (const deviceId of deviceIds) identities.context(target.caFile, deviceId);
-  const csrs = deviceIds.flatMap((deviceId) =>
-    Array.from({ length: each }, (_, turn) => ({ deviceId, turn, csr: identities.renewalCsr(deviceId) })),
-  );
-  const sessions = new Map<string, Renewing>();
-  const opened = await runLoad(deviceIds, DIALS_AT_ONCE, async (deviceId) => {
-    sessions.set(deviceId, await open(identities, target, deviceId as DeviceId));
-  });
-  if (opened.failed > 0) throw new Error(`${opened.failed} sessions not opened, the first: ${opened.firstFailure}`);
+  const kept = await keepSessions(identities, job);
+  const turns = kept.flatMap((renewing) => renewing.csrs.map((csr, turn) => ({ renewing, csr, turn })));
   const result = await runLoad(
-    csrs.toSorted((a, b) => a.turn - b.turn),
-    concurrency,
-    async ({ deviceId, turn, csr }) => {
-      const renewing = sessions.get(deviceId);
-      if (renewing === undefined) throw new Error(`${deviceId} has no session`);
-      const { status, code, detail } = await ask(renewing, { version: 1, requestId: `renewal-${turn}`, csr });
+    turns.toSorted((a, b) => a.turn - b.turn),
+    job.concurrency,
+    async ({ renewing, csr }) => {
+      const { status, code, detail } = await askForRenewal(renewing, csr);
       if (status !== 200) throw new Error(`${status} ${code}: ${detail}`);
     },
     job.watch,
   );
-  for (const { session } of sessions.values()) session.leave();
+  for (const { session } of kept) session.leave();
   return result;
 }
 
+/** A session and `each` CSRs with new keys for every device, all made before the clock runs. */
+export async function keepSessions(
+  identities: LoadIdentities,
+  { target, deviceIds, each }: Pick<Job, 'target' | 'deviceIds' | 'each'>,
+): Promise<Renewing[]> {
+  const kept: Renewing[] = [];
+  const planned = deviceIds.map((deviceId) => ({
+    deviceId: deviceId as DeviceId,
+    context: identities.context(target.caFile, deviceId),
+    csrs: Array.from({ length: each }, () => identities.renewalCsr(deviceId)),
+  }));
+  const opened = await runLoad(planned, DIALS_AT_ONCE, async ({ deviceId, context, csrs }) => {
+    kept.push({ ...(await open(await dial(target, context, 'mqtt'), deviceId)), csrs });
+  });
+  if (opened.failed > 0) throw new Error(`${opened.failed} sessions not opened, the first: ${opened.firstFailure}`);
+  return kept;
+}
+
 /** Connected and subscribed to its answers, which it acknowledges. */
-async function open(identities: LoadIdentities, target: Job['target'], deviceId: DeviceId): Promise<Renewing> {
+async function open(socket: TLSSocket, deviceId: DeviceId): Promise<Omit<Renewing, 'csrs'>> {
   const topics = deviceTopics(deviceId);
   const answers: Renewing['answers'] = new Map();
   const subscribed = Promise.withResolvers<void>();
@@ -53,24 +69,27 @@ async function open(identities: LoadIdentities, target: Job['target'], deviceId:
     const answer = JSON.parse(packet.payload.toString()) as CsrAnswer;
     answers.get(answer.requestId)?.(answer);
   };
-  const socket = await dial(target, identities.context(target.caFile, deviceId), 'mqtt');
   const session = await openMqtt(socket, deviceId, onPacket);
   session.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: topics.certificate, qos: 1 }] });
   await subscribed.promise;
-  return { deviceId, session, answers };
+  return { deviceId, session, answers, asked: 0 };
 }
 
-async function ask({ deviceId, session, answers }: Renewing, message: CsrMessage): Promise<CsrAnswer> {
+/** One request and its answer. */
+export async function askForRenewal(renewing: Renewing, csr: string): Promise<CsrAnswer> {
+  const { deviceId, session, answers } = renewing;
+  const requestId = `renewal-${renewing.asked}`;
+  renewing.asked += 1;
   const { promise, resolve, reject } = Promise.withResolvers<CsrAnswer>();
   const timer = setTimeout(() => reject(new Error(`no answer for ${deviceId} in ${ANSWER_MS / 1000} s`)), ANSWER_MS);
-  answers.set(message.requestId, resolve);
-  const payload = JSON.stringify(message);
+  answers.set(requestId, resolve);
+  const payload = JSON.stringify({ version: 1, requestId, csr } satisfies CsrMessage);
   // QoS 0: the answer says that it arrived.
   session.send({ cmd: 'publish', topic: deviceTopics(deviceId).csr, payload, qos: 0, dup: false, retain: false });
   try {
     return await promise;
   } finally {
     clearTimeout(timer);
-    answers.delete(message.requestId);
+    answers.delete(requestId);
   }
 }

@@ -7,6 +7,7 @@ import { divide, PARTS } from '#scripts/bench/enrollment-parts.ts';
 import { arriveEvenly } from '#scripts/bench/load/arrive-evenly.ts';
 import { ConnectionLost } from '#scripts/bench/load/connection-lost.ts';
 import { ConnectionPool } from '#scripts/bench/load/connection-pool.ts';
+import { requireOpen } from '#scripts/bench/load/kept-connections.ts';
 import { makeCsr } from '#scripts/bench/load/make-csr.ts';
 import { mainThreadTime } from '#scripts/bench/process-facts.ts';
 
@@ -72,6 +73,22 @@ describe('those who come', () => {
     expect(Math.max(...result.latencies)).toBeGreaterThan(100);
   });
 
+  test('are counted by the time it took, which is longer than planned when the load process is late', async () => {
+    let came = 0;
+    const { arrivals } = await arriveEvenly({ ...load, seconds: 0.4 }, async () => {
+      came += 1;
+      // In the second half, so that none of it falls before the steady part.
+      if (came === 150) {
+        const until = performance.now() + 300;
+        while (performance.now() < until);
+      }
+      return { outcome: 'granted' };
+    });
+    expect(arrivals.offeredPerSecond).toBeLessThan(450);
+    expect(arrivals.seconds).toBeGreaterThan(0.3);
+    expect(arrivals.granted / arrivals.seconds).toBeLessThan(450);
+  });
+
   test('are told apart: granted, refused, lost, and what must not happen', async () => {
     let came = 0;
     const { count, failed, firstFailure, arrivals } = await arriveEvenly(load, async () => {
@@ -103,7 +120,7 @@ const takeOne = ({ csrs }: { csrs: string[] }) => Promise.resolve(csrs.pop());
 
 describe('kept connections', () => {
   test('are lent to one at a time, and tell who waits when there is nothing left to ask for', async () => {
-    const pool = new ConnectionPool([connection(['second', 'first'])], dialAgain);
+    const pool = new ConnectionPool([connection(['second', 'first'])]);
     const asked = await Promise.allSettled([takeOne, takeOne, takeOne].map((work) => pool.lend(work)));
     expect(asked).toMatchObject([
       { status: 'fulfilled', value: 'first' },
@@ -114,12 +131,14 @@ describe('kept connections', () => {
   });
 
   test('are opened again when the other side has ended them', async () => {
-    const ended = connection(['only']);
-    const { socket } = ended;
+    const kept = connection(['only']);
+    const { socket } = kept;
+    expect(await requireOpen(kept, dialAgain)).toBe(socket);
     socket.destroy();
-    const used = await new ConnectionPool([ended], dialAgain).lend((lent) => Promise.resolve(lent.socket));
+    const used = await requireOpen(kept, dialAgain);
     expect(used).not.toBe(socket);
     expect(used.destroyed).toBe(false);
+    expect(kept.socket).toBe(used);
   });
 });
 

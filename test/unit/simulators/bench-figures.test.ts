@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatSections } from '#scripts/bench/figure.ts';
+import { formatRounds, formatSections } from '#scripts/bench/figure.ts';
 import { memoryOf, processorMs } from '#scripts/bench/process-facts.ts';
 import { median, percentile, rounded } from '#scripts/bench/statistics.ts';
 
@@ -31,5 +31,25 @@ describe('the figures of the bench', () => {
     expect(anonymousKib).toBeGreaterThan(1000);
     expect(residentKib).toBeGreaterThan(anonymousKib);
     expect(await processorMs(process.pid)).toBeGreaterThan(0);
+  });
+});
+
+const figures = (...counts: number[]) =>
+  counts.map((count) => ({ name: 'f', value: 1, unit: '', rounds: Array.from({ length: count }, () => 1) }));
+
+describe('the foot of the report', () => {
+  test.each([
+    ['medians of 3 rounds', [{ name: 'a', figures: figures(3, 3) }]],
+    ['medians of 2 rounds (3 asked for)', [{ name: 'a', figures: figures(2, 2) }]],
+    [
+      'medians of 1 to 3 rounds (3 asked for)',
+      [
+        { name: 'a', figures: figures(3) },
+        { name: 'b', figures: figures(1) },
+      ],
+    ],
+    ['no rounds', [{ name: 'a', figures: [{ name: 'f', value: 1, unit: '' }] }]],
+  ])('says %s', (words, sections) => {
+    expect(formatRounds(sections, 3)).toBe(words);
   });
 });

@@ -286,6 +286,20 @@ test('says 503 to all of a crowd that comes while it works on all it can, though
   expect((await enroll()).status).toBe(200);
 });
 
+test('answers each of a crowd that comes in the same moment, with a certificate or with 503', async () => {
+  const gateway = await open({ inFlight: 4, handshakeWait: 30_000 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const tickets = Array.from({ length: 120 }, (_, index) => `${String(index).padStart(4, '0')}zzzzzzzzzzzzzzzzzzzzzz`);
+  for (const ticket of tickets) gateway.tickets.set(ticket, { deviceId: 'device-1' });
+  const answers = await Promise.all(
+    tickets.map((ticket) => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('', ticket) }, body })),
+  );
+  const refused = answers.filter(({ status }) => status === 503);
+  expect(answers.filter(({ status }) => status === 200)).toHaveLength(tickets.length - refused.length);
+  expect(refused.length).toBeGreaterThan(0);
+  for (const { headers } of refused) expect(Number(headers['retry-after'])).toBeGreaterThan(0);
+});
+
 test.each([
   ['keeps', 'keep-alive', 8],
   ['closes', 'close', 2],

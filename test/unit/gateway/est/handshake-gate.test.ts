@@ -20,7 +20,7 @@ type Bench = {
   begun: Socket[];
   world: { now: number; inWork: number };
   /** So many come one after the other and wait, or begin. */
-  come(count: number, localAddress?: string): Promise<Guest[]>;
+  come: (count: number, localAddress?: string) => Promise<Guest[]>;
 };
 
 const opened: (() => void)[] = [];

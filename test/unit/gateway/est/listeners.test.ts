@@ -74,4 +74,6 @@ test('says when its port is taken', async () => {
   const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
   await expect(listenTogether(createServer(), { ...AT, port }, ACCEPTED)).rejects.toThrow(/EADDRINUSE/);
   plain.close();
+  // One of its own kind, which the kernel would let in.
+  await expect(listenTogether(createServer(), { ...AT, port: listening.port }, ACCEPTED)).rejects.toThrow(/EADDRINUSE/);
 });
