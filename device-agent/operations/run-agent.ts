@@ -159,7 +159,9 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     const denied = await session.subscribe(filters);
     if (denied.length > 0) log.error('the gateway denied subscriptions', { denied });
     ways.attach(session, config);
-    await facts.update({ refused: undefined, revoked: undefined, lastError: undefined, lastConnectedAt: time.now() });
+    const known = { refused: undefined, revoked: undefined, lastError: undefined, lastConnectedAt: time.now() };
+    // It was to be given up, and works after all.
+    await facts.update(facts.facts.rolledBack?.serial === serial ? { ...known, rolledBack: undefined } : known);
     await reportState();
     await inbox.flush();
     emit({ kind: 'connected', serial });
@@ -182,10 +184,11 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
 
   /** The gateway does not know the newer certificate any more, and knows the one before. */
   async function fallBack(previous: Identity, refused: Identity): Promise<void> {
+    await noteRolledBack(refused, 'the gateway does not let it in any more');
     await store.switchTo(previous.generation);
     const [oldSerial, newSerial] = [refused.certificate.serial, previous.certificate.serial];
     log.warn('switched back to the certificate before', { refused: oldSerial, serial: newSerial });
-    await noteRolledBack(refused, 'the gateway does not let it in any more');
+    await reportState();
     renewals.renewSoon();
     void hook.certificateChanged(oldSerial);
   }
@@ -239,8 +242,9 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     } catch (error) {
       const { code, message } = asAgentError(error, 'STATE_BROKEN');
       if (code === 'CANDIDATE_REFUSED') {
-        await rollBack(renewing, candidate);
         await noteRolledBack(candidate, message);
+        await rollBack(renewing, candidate);
+        await reportState();
       }
       throw error;
     }
@@ -260,11 +264,10 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     return isRefused && !isRevoked && hasExpired(current, time) ? loadPrevious(deps, current) : undefined;
   }
 
-  /** The gateway hears of it with the next report, which comes with the next session at the latest. */
+  /** Before it is done, so that a power cut in between does not make it a secret: the next report tells the gateway. */
   async function noteRolledBack({ certificate: { serial } }: Identity, reason: string): Promise<void> {
     log.warn('a new certificate does not work', { serial, reason });
     await facts.update({ rolledBack: { serial, reason, at: time.now() } });
-    await reportState();
   }
 
   function publishOnSession(topic: string, payload: string): Promise<void> {
