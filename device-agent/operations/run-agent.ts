@@ -5,7 +5,7 @@ import type { ConnectOutcome, MqttSession } from '#device-agent/ports/mqtt-conne
 import { deviceTopics, FLEET_TOPICS } from '#gateway/contract/topics.ts';
 import { formatAgentState } from './agent-report.ts';
 import { answerAttest } from './answer-attest.ts';
-import { ApplicationDesk } from './application-desk.ts';
+import { ApplicationDesk, quarantined } from './application-desk.ts';
 import { explainOutcome, KEEPALIVE_SECONDS } from './confirm-session.ts';
 import { CrlKeeper } from './crl-keeper.ts';
 import { formatStatus } from './describe-status.ts';
@@ -343,10 +343,4 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
       await Promise.all([renewals.stop(), sessions.stop(), crl?.stop(), hook.stop()]);
     },
   };
-}
-
-function quarantined(): AgentError {
-  return new AgentError('GATEWAY_REFUSED', 'this device is in quarantine: its telemetry is not passed on', {
-    advice: 'an operator of the gateway decides: `gatehouse alarm list`',
-  });
 }

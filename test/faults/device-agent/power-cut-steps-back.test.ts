@@ -103,7 +103,9 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
     expect(cuts).toBeGreaterThan(60);
   });
 
-  test('the anchors are those of before or of after, and the pinned root is one of them', { timeout: 60_000 }, async () => {
+  test('the anchors are those of before or of after, and the pinned root is one of them', {
+    timeout: 60_000,
+  }, async () => {
     const begin = async (): Promise<Begun> => {
       const gateway = newGateway();
       const disk = new PowerCutDisk();
