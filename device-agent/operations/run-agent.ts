@@ -64,6 +64,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   const desk = new ApplicationDesk(deviceId);
   const ways = new RenewalWays(deps);
   const counter = await ReportCounter.open(deps);
+  const stopping = new AbortController();
   /** Reports follow each other: their counts arrive as they were taken. */
   let reporting: Promise<void> = Promise.resolve();
   const emit = (event: AgentEvent) => options.onEvent?.(event);
@@ -81,7 +82,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
         emit({ kind: 'revoked' });
       },
       obeyTrust: (text, body) => trust.obey(text, body),
-      attest: (body) => answerAttest(deps.keys, sessions.identity, body),
+      attest: (challenge) => answerAttest({ ...deps, time }, () => sessions.identity, challenge, stopping.signal),
     },
   );
 
@@ -307,7 +308,6 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   };
   const crl =
     deps.crl && (await CrlKeeper.open({ ...deps, crl: deps.crl, time, facts }, crlHooks, options.crlWithinMs));
-  const stopping = new AbortController();
   // A certificate that has expired while the device was off, and a clock that is far ahead, look the same from here.
   if (!time.isClockBelievable() || hasExpired(opened.identity, time)) {
     log.warn('the clock of this device may be wrong', { clock: new Date(clock.now()).toISOString() });
