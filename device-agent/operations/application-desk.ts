@@ -87,3 +87,10 @@ export class ApplicationDesk {
     this.#session?.unsubscribe([filter]).catch(() => {});
   }
 }
+
+/** Whoever is in quarantine is acknowledged and not heard. */
+export function quarantined(): AgentError {
+  return new AgentError('GATEWAY_REFUSED', 'this device is in quarantine: its telemetry is not passed on', {
+    advice: 'an operator of the gateway decides: `gatehouse alarm list`',
+  });
+}

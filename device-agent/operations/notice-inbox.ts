@@ -1,4 +1,5 @@
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
+import { asAgentError } from '#device-agent/domain/agent-error.ts';
 import { decideNotice } from '#device-agent/domain/notice-decision.ts';
 import {
   EMPTY_NOTICE_MEMORY,
@@ -38,8 +39,8 @@ export type NoticeInboxHooks = {
   onRevoked(body: RevokedBody): void;
   /** @param text the whole notice */
   obeyTrust(text: string, body: TrustBody): Promise<{ outcome: 'done' | 'failed'; detail: string }>;
-  /** @throws AgentError when the key cannot be proved. */
-  attest(body: AttestBody): Promise<AttestEvidence>;
+  /** Tries as long as the challenge is good. @throws AgentError when the key cannot be proved; STOPPED */
+  attest(challenge: { body: AttestBody; expiresAt: number }): Promise<AttestEvidence>;
 };
 
 /**
@@ -51,6 +52,8 @@ export class NoticeInbox {
   readonly #deps: NoticeInboxDeps;
   readonly #hooks: NoticeInboxHooks;
   #memory: NoticeMemory;
+  /** Challenges whose evidence is being made. */
+  readonly #attesting = new Set<string>();
   #queue: Promise<void> = Promise.resolve();
 
   private constructor(deps: NoticeInboxDeps, hooks: NoticeInboxHooks, memory: NoticeMemory) {
@@ -171,7 +174,7 @@ export class NoticeInbox {
         return this.#hooks.onRevoked(notice.body);
       }
       case 'attest':
-        return this.#attest(notice.id, notice.body);
+        return this.#attest(notice);
       case 'quarantine': {
         const { active, reason } = notice.body;
         const quarantined = { serial: this.#hooks.currentSerial(), reason, at: this.#deps.time.now() };
@@ -198,13 +201,17 @@ export class NoticeInbox {
   }
 
   /** Not waited for: a TPM takes its time, and the next notice may be that the device is revoked. */
-  async #attest(noticeId: string, body: AttestBody): Promise<void> {
+  async #attest({ id: noticeId, ...challenge }: { id: string; body: AttestBody; expiresAt: number }): Promise<void> {
+    // It comes again with each session; the one try goes on.
+    if (this.#attesting.has(noticeId)) return;
+    this.#attesting.add(noticeId);
     void this.#hooks
-      .attest(body)
+      .attest(challenge)
+      .finally(() => this.#attesting.delete(noticeId))
       .then((evidence) => this.#send({ noticeId, outcome: 'done', detail: 'proved', evidence }))
-      .catch((error: unknown) => {
-        const detail = error instanceof Error ? error.message : String(error);
-        return this.#enqueue(() => this.#end({ id: noticeId }, 'failed', detail));
+      .catch((thrown: unknown) => {
+        const { code, message } = asAgentError(thrown, 'TPM_UNUSABLE');
+        return code === 'STOPPED' ? undefined : this.#enqueue(() => this.#end({ id: noticeId }, 'failed', message));
       });
   }
 

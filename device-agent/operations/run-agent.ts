@@ -5,7 +5,7 @@ import type { ConnectOutcome, MqttSession } from '#device-agent/ports/mqtt-conne
 import { deviceTopics, FLEET_TOPICS } from '#gateway/contract/topics.ts';
 import { formatAgentState } from './agent-report.ts';
 import { answerAttest } from './answer-attest.ts';
-import { ApplicationDesk } from './application-desk.ts';
+import { ApplicationDesk, quarantined } from './application-desk.ts';
 import { explainOutcome, KEEPALIVE_SECONDS } from './confirm-session.ts';
 import { CrlKeeper } from './crl-keeper.ts';
 import { formatStatus } from './describe-status.ts';
@@ -64,6 +64,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   const desk = new ApplicationDesk(deviceId);
   const ways = new RenewalWays(deps);
   const counter = await ReportCounter.open(deps);
+  const stopping = new AbortController();
   /** Reports follow each other: their counts arrive as they were taken. */
   let reporting: Promise<void> = Promise.resolve();
   const emit = (event: AgentEvent) => options.onEvent?.(event);
@@ -81,7 +82,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
         emit({ kind: 'revoked' });
       },
       obeyTrust: (text, body) => trust.obey(text, body),
-      attest: (body) => answerAttest(deps.keys, sessions.identity, body),
+      attest: (challenge) => answerAttest({ ...deps, time }, () => sessions.identity, challenge, stopping.signal),
     },
   );
 
@@ -159,7 +160,9 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     const denied = await session.subscribe(filters);
     if (denied.length > 0) log.error('the gateway denied subscriptions', { denied });
     ways.attach(session, config);
-    await facts.update({ refused: undefined, revoked: undefined, lastError: undefined, lastConnectedAt: time.now() });
+    const known = { refused: undefined, revoked: undefined, lastError: undefined, lastConnectedAt: time.now() };
+    // It was to be given up, and works after all.
+    await facts.update(facts.facts.rolledBack?.serial === serial ? { ...known, rolledBack: undefined } : known);
     await reportState();
     await inbox.flush();
     emit({ kind: 'connected', serial });
@@ -182,10 +185,11 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
 
   /** The gateway does not know the newer certificate any more, and knows the one before. */
   async function fallBack(previous: Identity, refused: Identity): Promise<void> {
+    await noteRolledBack(refused, 'the gateway does not let it in any more');
     await store.switchTo(previous.generation);
     const [oldSerial, newSerial] = [refused.certificate.serial, previous.certificate.serial];
     log.warn('switched back to the certificate before', { refused: oldSerial, serial: newSerial });
-    await noteRolledBack(refused, 'the gateway does not let it in any more');
+    await reportState();
     renewals.renewSoon();
     void hook.certificateChanged(oldSerial);
   }
@@ -239,8 +243,9 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     } catch (error) {
       const { code, message } = asAgentError(error, 'STATE_BROKEN');
       if (code === 'CANDIDATE_REFUSED') {
-        await rollBack(renewing, candidate);
         await noteRolledBack(candidate, message);
+        await rollBack(renewing, candidate);
+        await reportState();
       }
       throw error;
     }
@@ -260,11 +265,10 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     return isRefused && !isRevoked && hasExpired(current, time) ? loadPrevious(deps, current) : undefined;
   }
 
-  /** The gateway hears of it with the next report, which comes with the next session at the latest. */
+  /** Before it is done, so that a power cut in between does not make it a secret: the next report tells the gateway. */
   async function noteRolledBack({ certificate: { serial } }: Identity, reason: string): Promise<void> {
     log.warn('a new certificate does not work', { serial, reason });
     await facts.update({ rolledBack: { serial, reason, at: time.now() } });
-    await reportState();
   }
 
   function publishOnSession(topic: string, payload: string): Promise<void> {
@@ -304,7 +308,6 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   };
   const crl =
     deps.crl && (await CrlKeeper.open({ ...deps, crl: deps.crl, time, facts }, crlHooks, options.crlWithinMs));
-  const stopping = new AbortController();
   // A certificate that has expired while the device was off, and a clock that is far ahead, look the same from here.
   if (!time.isClockBelievable() || hasExpired(opened.identity, time)) {
     log.warn('the clock of this device may be wrong', { clock: new Date(clock.now()).toISOString() });
@@ -340,10 +343,4 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
       await Promise.all([renewals.stop(), sessions.stop(), crl?.stop(), hook.stop()]);
     },
   };
-}
-
-function quarantined(): AgentError {
-  return new AgentError('GATEWAY_REFUSED', 'this device is in quarantine: its telemetry is not passed on', {
-    advice: 'an operator of the gateway decides: `gatehouse alarm list`',
-  });
 }

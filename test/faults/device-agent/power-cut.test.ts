@@ -1,11 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseNoticeMemory } from '#device-agent/domain/notice-memory.ts';
-import { enrollDevice } from '#device-agent/operations/enroll-device.ts';
 import { runAgent } from '#device-agent/operations/run-agent.ts';
-import type { AgentDeps, RunningAgent } from '#device-agent/operations/running-agent.ts';
-import { FileStateStore } from '#device-agent/state/file-state-store.ts';
+import type { RunningAgent } from '#device-agent/operations/running-agent.ts';
 import { InMemoryGateway } from '#test/fixtures/device-agent/in-memory-gateway.ts';
-import { memoryAgent, quiet } from '#test/fixtures/device-agent/memory-agent.ts';
+import { bootOn, enrollOn, everyCut } from '#test/fixtures/device-agent/power-cut-boots.ts';
 import { PowerCutDisk, REMAINS, type Remains } from '#test/fixtures/device-agent/power-cut-disk.ts';
 import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
 
@@ -15,24 +13,6 @@ beforeAll(async () => {
   const signer = await authority.issueNoticeSigner();
   newGateway = () => new InMemoryGateway(authority, signer);
 });
-
-function bootOn(disk: PowerCutDisk, gateway: InMemoryGateway): AgentDeps {
-  const { clock } = memoryAgent();
-  return memoryAgent({
-    store: new FileStateStore('/', disk),
-    est: gateway.est(disk),
-    mqtt: gateway.mqtt(disk),
-    clock: { ...clock, wait: (ms, signal) => clock.wait(Math.min(ms, 5), signal) },
-  });
-}
-
-function enroll(disk: PowerCutDisk, gateway: InMemoryGateway): Promise<{ serial: string }> {
-  return enrollDevice(
-    bootOn(disk, gateway),
-    { join: gateway.join, keyKind: 'ec-p256', confirm: true, replace: false },
-    quiet,
-  );
-}
 
 /** Runs until the renewal that a notice ordered has been answered, or the power goes. */
 async function renewByNotice(disk: PowerCutDisk, gateway: InMemoryGateway, noticeId: string): Promise<void> {
@@ -53,10 +33,6 @@ async function renewByNotice(disk: PowerCutDisk, gateway: InMemoryGateway, notic
   await agent?.stop();
 }
 
-async function everyCut(run: (cutAt: number) => Promise<'cut' | 'through'>): Promise<number> {
-  for (let cutAt = 1; ; cutAt += 1) if ((await run(cutAt)) === 'through') return cutAt;
-}
-
 describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) => {
   test('an enrollment can be started again and gets the one certificate made for its key', {
     timeout: 20_000,
@@ -65,10 +41,10 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
       const gateway = newGateway();
       const disk = new PowerCutDisk();
       disk.cutAfter(cutAt);
-      await enroll(disk, gateway).catch(() => {});
+      await enrollOn(disk, gateway).catch(() => {});
       if (!disk.isOff) return 'through';
       const next = disk.afterCut(remains);
-      const { serial } = await enroll(next, gateway);
+      const { serial } = await enrollOn(next, gateway);
       expect(gateway.issued.size, `cut at ${cutAt}`).toBe(1);
       expect(gateway.sessions.at(-1)).toBe(serial);
       return 'cut';
@@ -81,7 +57,7 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
       const where = `cut at ${cutAt}`;
       const gateway = newGateway();
       const disk = new PowerCutDisk();
-      const { serial } = await enroll(disk, gateway);
+      const { serial } = await enrollOn(disk, gateway);
       const noticeId = gateway.orderRenewal(serial);
       disk.cutAfter(cutAt);
       await renewByNotice(disk, gateway, noticeId);

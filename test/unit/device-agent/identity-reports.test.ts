@@ -1,9 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { ReportCounter } from '#device-agent/operations/report-counter.ts';
+import type { Attester } from '#device-agent/ports/key-provider.ts';
 import { silentLog } from '#device-agent/runtime/json-log.ts';
 import { systemRandomness } from '#device-agent/runtime/system-randomness.ts';
 import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import { parseAgentState, parseNoticeAck } from '#gateway/contract/reports.ts';
+import { memoryAgent } from '#test/fixtures/device-agent/memory-agent.ts';
 import { RunningDevices } from '#test/fixtures/device-agent/running-devices.ts';
 import { TestGateway } from '#test/fixtures/device-agent/test-gateway.ts';
 
@@ -98,21 +101,52 @@ describe('a device in quarantine', () => {
     await gateway.until(() => gateway.acks(asked).includes('failed'));
   });
 
-  test('with a TPM proves it bound to the nonce, again when it is asked again', async () => {
-    const certified: { pem: string; qualifyingData: Buffer }[] = [];
+  const proof = { attest: Buffer.from('a'), signature: Buffer.from('s'), publicArea: Buffer.from('p') };
+  /** An enrolled device, started again with a TPM that answers like this. */
+  async function startWithTpm(certify: Attester['certify']): Promise<void> {
+    const { clock } = memoryAgent();
     const { deps } = await devices.enrolled(gateway);
     await devices.stopAll();
     const attester = {
       identify: () => Promise.reject(new Error('not asked')),
       activate: () => Promise.reject(new Error('not asked')),
-      certify: async (pem: string, qualifyingData: Buffer) => {
-        certified.push({ pem, qualifyingData });
-        return { attest: Buffer.from('a'), signature: Buffer.from('s'), publicArea: Buffer.from('p') };
-      },
+      certify,
     };
     const reports = gateway.states().length;
-    await devices.start({ ...deps, keys: { ...deps.keys, attester } });
+    const hasty = { ...clock, wait: (ms: number, signal?: AbortSignal) => clock.wait(Math.min(ms, 10), signal) };
+    await devices.start({ ...deps, clock: hasty, keys: { ...deps.keys, attester } });
     await gateway.until(() => gateway.states().length > reports);
+  }
+
+  test('with a TPM that fails at first asks it again, and says nothing before', async () => {
+    let tries = 0;
+    await startWithTpm(async () => {
+      tries += 1;
+      if (tries < 4) throw new AgentError('TPM_UNUSABLE', 'the TPM is busy');
+      return proof;
+    });
+    const challenge = { kind: 'attest', body: { nonce: 'C'.repeat(43), reason: 'two places' } } as const;
+    const asked = gateway.sendNotice(challenge, { seq: 5000 });
+    // A session made anew brings it again; that is no second try beside the first.
+    gateway.resend(asked);
+    await gateway.until(() => gateway.acks(asked).includes('done'));
+    expect(gateway.acks(asked)).not.toContain('failed');
+    expect(tries).toBe(4);
+  });
+
+  test('with a TPM that fails to the end of the challenge says so then', async () => {
+    await startWithTpm(() => Promise.reject(new AgentError('TPM_UNUSABLE', 'the TPM is gone')));
+    const challenge = { kind: 'attest', body: { nonce: 'D'.repeat(43), reason: 'two places' } } as const;
+    const asked = gateway.sendNotice(challenge, { seq: 5000, expiresAt: Date.now() + 1500 });
+    await gateway.until(() => gateway.acks(asked).includes('failed'));
+  });
+
+  test('with a TPM proves it bound to the nonce, again when it is asked again', async () => {
+    const certified: { pem: string; qualifyingData: Buffer }[] = [];
+    await startWithTpm(async (pem, qualifyingData) => {
+      certified.push({ pem, qualifyingData });
+      return proof;
+    });
     const { id, jws } = gateway.formatNotice(
       { kind: 'attest', body: { nonce: 'B'.repeat(43), reason: 'two places' } },
       { seq: 5000 },
