@@ -277,6 +277,7 @@ it('refuses a group that is not there, one without certificates, and a second ca
 
 it('stays aborted when that was said while it was being prepared', async () => {
   await fleet(2);
+  await world.background.flush();
   // Its row is there after the first write, its devices only after the second.
   world.store.write = (first) => {
     Reflect.deleteProperty(world.store, 'write');
