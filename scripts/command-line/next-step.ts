@@ -3,7 +3,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   DEVICE_UNKNOWN: 'list the devices with: gatehouse device list',
   ALREADY_EXISTS: 'for another ticket of a known device: gatehouse device add ID --new-ticket',
   NOT_FOUND:
-    'check the name; list with: gatehouse device list, group list, certificate list, ticket list or enrollment list, revoke status',
+    'check the name; list with: gatehouse device list, group list, certificate list, ticket list, enrollment list, alarm list, renewal status or revoke status',
   STATE_CONFLICT: 'look at its state with: gatehouse device show ID',
   DEVICE_NOT_ALLOWED:
     'look at its state with: gatehouse device show ID; a new ticket: gatehouse device add ID --new-ticket',
