@@ -39,8 +39,10 @@ export async function activateCertificate(
     );
     const enrollment = enrollmentId === null ? undefined : await tables.enrollments.find(enrollmentId);
     await requireStanding(tables, certificate, enrollment, others);
-    // One issued before another that is in use already does not displace it: it is the one that ends.
-    const hasSuccessor = others.some((other) => other.issuedAt > certificate.issuedAt);
+    // One issued before another that is in use already, or renewed with the same one, does not displace it: it is the
+    // one that ends. Who came first went on from there.
+    const hasSuccessor =
+      others.some((other) => other.issuedAt > certificate.issuedAt) || (await isOvertaken(tables, enrollment, others));
     const endsAt = now + overlapSeconds * 1000;
     await tables.certificates.update(serial, {
       state: 'active',
@@ -57,7 +59,7 @@ export async function activateCertificate(
       if (isComing || proofLevel !== device.proofLevel)
         await tables.devices.update(deviceId, { proofLevel, ...(isComing && { state: 'enrolled' }) });
     }
-    for (const older of others) {
+    for (const older of hasSuccessor ? [] : others) {
       if (older.supersedeAt === null && older.issuedAt <= certificate.issuedAt) {
         await tables.certificates.update(older.serial, { supersedeAt: endsAt, ...NOT_TO_BE_RENEWED });
         await noteRenewed(tables, { serial: older.serial, by: serial, now });
@@ -108,6 +110,21 @@ async function requireStanding(
       subject,
     });
   }
+}
+
+/** Another certificate that was renewed with the same one is in use. */
+async function isOvertaken(
+  tables: Tables,
+  enrollment: Enrollment | undefined,
+  others: readonly CertificateRecord[],
+): Promise<boolean> {
+  const replaced = enrollment?.replacesSerial ?? null;
+  if (replaced === null) return false;
+  for (const { enrollmentId } of others) {
+    const sibling = enrollmentId === null ? undefined : await tables.enrollments.find(enrollmentId);
+    if (sibling?.replacesSerial === replaced) return true;
+  }
+  return false;
 }
 
 async function isDisplacementApproved(tables: Tables, { requestId }: Enrollment): Promise<boolean> {

@@ -5,6 +5,7 @@ import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { KEY_KINDS, type TicketClaimed } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { isBarred } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { type Ticket, ticketState } from '#gateway/domain/ticket.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -83,8 +84,7 @@ async function reserve(
   return deps.store.write(async (tables) => {
     const device = await tables.devices.find(deviceId);
     if (device === undefined) throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
-    if (device.state === 'retired' || device.state === 'quarantined')
-      throw new GatewayError('DEVICE_NOT_ALLOWED', `"${deviceId}" is ${device.state}`);
+    if (isBarred(device)) throw new GatewayError('DEVICE_NOT_ALLOWED', `"${deviceId}" is ${device.state}`);
     const ticket = await requireTicket(tables, deviceId, now);
     const before = isSerialNumber(ticket.claimSerial) ? await tables.certificates.find(ticket.claimSerial) : undefined;
     if (before?.state === 'active' && before.notAfter > now && before.spkiSha256 === csr.spkiSha256)

@@ -57,8 +57,9 @@ export function watchReport(deps: DetectDeps, session: Reporting, reported: obje
 }
 
 /**
- * A certificate was refused. One that was superseded tells of a copy only when the device has said itself that it has
- * switched to its successor; before that it may be the device, whose answer was lost.
+ * A certificate was refused. One that was superseded tells of a copy when the device has said itself that it has
+ * switched to its successor. As long as it has not, it may be the device, whose answer was lost, or a thief has renewed
+ * in its place and keeps silent: who goes on showing it is told of, and nobody is quarantined for it.
  */
 export async function watchRefusal(
   deps: DetectDeps,
@@ -71,13 +72,19 @@ export async function watchRefusal(
     const device = await store.read.devices.find(deviceId);
     const trail = device === undefined ? undefined : readReportTrail(device)?.trail;
     const used = await store.read.certificates.find(serial);
-    const successor = trail === undefined ? undefined : await store.read.certificates.find(trail.serial);
-    if (used === undefined || successor?.state !== 'active' || successor.issuedAt <= used.issuedAt) return;
-    const use = { deviceId, serial, successor: successor.serial, address, at: clock.now() };
+    if (used === undefined) return;
+    const held = await store.read.certificates.listByDevice(deviceId);
+    const later = held.filter(({ state, issuedAt }) => state === 'active' && issuedAt > used.issuedAt);
+    const reported = later.find((one) => one.serial === trail?.serial);
+    const successor = reported ?? later.find(({ supersedeAt }) => supersedeAt === null);
+    if (successor === undefined) return;
+    const isReported = reported !== undefined;
+    const use = { deviceId, serial, successor: successor.serial, isReported, address, at: clock.now() };
     const evidence = trails.supersededUsed(use, cloneRules.rules);
     // Whoever has a successor with a key in the TPM has proved to be the original when it was issued.
     const isProven = meetsProof(successor.proofLevel ?? 'software', 'tpm');
-    if (evidence !== undefined) await raise(deps, deviceId, evidence, isProven ? 'alarm' : cloneRules.rules.reaction);
+    const reaction = isProven || !isReported ? 'alarm' : cloneRules.rules.reaction;
+    if (evidence !== undefined) await raise(deps, deviceId, evidence, reaction);
   } catch (error) {
     log.error('a superseded certificate could not be looked at', { deviceId, serial, error });
   }

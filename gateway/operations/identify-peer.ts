@@ -8,7 +8,7 @@ import {
   type CertificateRefusal,
   judgeCertificate,
 } from '#gateway/domain/certificate-record.ts';
-import { type Device, meetsProof } from '#gateway/domain/device.ts';
+import { type Device, isBarred, meetsProof } from '#gateway/domain/device.ts';
 import { judgeExpired, requireLaneOf } from '#gateway/domain/expired-lane.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -77,7 +77,7 @@ export async function identifyPeer(
   if (device === undefined) throw new GatewayError('DEVICE_UNKNOWN', 'this device is not registered', { subject });
   // It keeps the certificate it has in use and gets no other.
   const isLetIn = admitsQuarantined && device.state === 'quarantined' && certificate.state === 'active';
-  if (!isLetIn && (device.state === 'retired' || device.state === 'quarantined')) {
+  if (!isLetIn && isBarred(device)) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject });
   }
   const proofLevel = certificate.proofLevel ?? 'software';

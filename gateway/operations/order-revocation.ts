@@ -2,10 +2,12 @@ import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import type { RevocationScope } from '#gateway/contract/operator-api.ts';
 import type { RevocationJobDetail, RevocationPlanned } from '#gateway/contract/revocation-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
+import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { RevocationJob } from '#gateway/domain/revocation-job.ts';
-import { StoreError } from '#gateway/ports/store.ts';
+import { StoreError, type Tables } from '#gateway/ports/store.ts';
 import { landRevocations } from './land-revocations.ts';
+import { listUnused } from './record-certificate-revocation.ts';
 import type { RevocationJobs } from './revocation-jobs.ts';
 import { isIssuing, type RevocationTarget, requireTarget, revocableCertificates } from './revocation-targets.ts';
 import type { RevokeDeps } from './revoke-device.ts';
@@ -124,8 +126,10 @@ export async function planRevocation(
   const sample: RevocationPlanned['sample'] = [];
   let certificates = 0;
   let sessions = 0;
-  for await (const page of revocableCertificates(store.read, target, clock.now())) {
-    for (const { serial, deviceId } of page) {
+  const now = clock.now();
+  for await (const page of revocableCertificates(store.read, target, now)) {
+    const all = isNamed(target) ? await withUnused(store.read, page, now) : page;
+    for (const { serial, deviceId } of all) {
       certificates += 1;
       if (deviceId !== null) devices.add(deviceId);
       if (live.has(serial)) sessions += 1;
@@ -134,6 +138,25 @@ export async function planRevocation(
   }
   const isInUse = target.scope === 'issuer' && (await isIssuing(store.read, target.target));
   return { ...target, certificates, devices: devices.size, sessions, sample, ...(isInUse && { note: STILL_ISSUING }) };
+}
+
+function isNamed({ scope }: RevocationTarget): boolean {
+  return scope === 'certificate' || scope === 'key';
+}
+
+/** With what goes with them; each once. */
+async function withUnused(
+  read: Tables,
+  named: readonly CertificateRecord[],
+  now: number,
+): Promise<Iterable<CertificateRecord>> {
+  const all = new Map(named.map((one) => [one.serial, one]));
+  for (const one of named) {
+    const { deviceId, profile } = one;
+    if (deviceId === null || profile !== 'device') continue;
+    for (const unused of await listUnused(read, { ...one, deviceId }, now)) all.set(unused.serial, unused);
+  }
+  return all.values();
 }
 
 async function waitAtMost(work: Promise<void>, milliseconds: number): Promise<void> {

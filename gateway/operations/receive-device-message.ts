@@ -62,20 +62,24 @@ async function receiveProof(
   proof: NoticeAck & { evidence: AttestEvidence },
 ): Promise<void> {
   const { ack, isProven } = await judgeAttestation(deps, session, proof);
-  await recordAck(deps, session.deviceId, ack);
+  await recordAck(deps, session.deviceId, ack, isProven);
   if (isProven) await nameOriginal(deps, session);
 }
 
 const RANK = { outbox: 0, sent: 1, received: 2, done: 3, failed: 3, expired: 3 } as const;
 
-async function recordAck(deps: ReceiveDeps, deviceId: DeviceId, ack: NoticeAck): Promise<void> {
+/** @param isProven the evidence that came with it was verified */
+async function recordAck(deps: ReceiveDeps, deviceId: DeviceId, said: NoticeAck, isProven = false): Promise<void> {
   // First those who wait (a revocation closes the session now), then the books.
-  deps.acks.acknowledged(ack.noticeId);
+  deps.acks.acknowledged(said.noticeId);
   const now = deps.clock.now();
   const recorded = await deps.store.write(async (tables) => {
-    const notice = await tables.notices.find(ack.noticeId);
+    const notice = await tables.notices.find(said.noticeId);
     // Somebody else's notice, an unknown one, or an older word about it.
-    if (notice?.deviceId !== deviceId || RANK[ack.outcome] <= RANK[notice.state]) return false;
+    if (notice?.deviceId !== deviceId || RANK[said.outcome] <= RANK[notice.state]) return undefined;
+    // A proof is done when it holds, not when it is said to be.
+    const isUnproven = notice.kind === 'attest' && said.outcome === 'done' && !isProven;
+    const ack = isUnproven ? { ...said, outcome: 'failed' as const, detail: 'it came without its evidence' } : said;
     await tables.notices.update(notice.id, { state: ack.outcome, ackedAt: now, detail: ack.detail ?? null });
     if (ack.outcome === 'failed' && notice.kind === 'renew')
       await noteFailed(tables, notice, { detail: ack.detail ?? null, now });
@@ -91,9 +95,9 @@ async function recordAck(deps: ReceiveDeps, deviceId: DeviceId, ack: NoticeAck):
         }),
       );
     }
-    return true;
+    return ack.outcome;
   });
-  if (recorded) deps.metrics.notice(ack.outcome);
+  if (recorded !== undefined) deps.metrics.notice(recorded);
 }
 
 function parseJson(payload: Buffer): unknown {

@@ -90,8 +90,12 @@ async function abandonItsRenewals(tables: Tables, { deviceId, serial, spkiSha256
   }
 }
 
-/** Never used, and either renewed with this one or for the same key. */
-async function listUnused(tables: Tables, { deviceId, serial, spkiSha256 }: OfDevice, now: number) {
+/** What goes with a certificate of a device: never used, and either renewed with this one or for the same key. */
+export async function listUnused(
+  tables: Pick<Tables, 'certificates' | 'enrollments'>,
+  { deviceId, serial, spkiSha256 }: OfDevice,
+  now: number,
+): Promise<CertificateRecord[]> {
   const unused: CertificateRecord[] = [];
   for (const other of await tables.certificates.listByDevice(deviceId)) {
     if (other.serial === serial || other.activatedAt !== null || !isRevocable(other, now)) continue;

@@ -30,6 +30,11 @@ export async function recordBatch(
     const serials = recorded?.serials ?? [];
     for (const serial of serials) {
       done.add(serial);
+      // What goes with a certificate that is named was no item so far.
+      if (serial !== item.serial && !isOfWholeDevices(job))
+        await tables.revocationJobs.addItems([
+          { ...item, serial, state: 'waiting', closedAfterMs: null, detail: null },
+        ]);
       await tables.revocationJobs.updateItem(job.id, serial, { state: 'revoked' });
     }
     if (!serials.includes(item.serial)) {

@@ -95,6 +95,7 @@ const FROM_FRAMEWORK = new Map<string, [GatewayErrorCode, string]>([
   ['FST_ERR_CTP_INVALID_MEDIA_TYPE', ['CONTENT_TYPE_UNSUPPORTED', 'send application/json']],
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', ['REQUEST_INVALID', 'the body is not as long as Content-Length says']],
   ['FST_ERR_BAD_URL', ['REQUEST_INVALID', 'the path is not a valid URL']],
+  ['FST_ERR_MAX_PARAM_LENGTH', ['NOT_FOUND', 'nothing has a name as long as the one in the path']],
 ]);
 
 /** Every error as one of ours; what nobody foresaw is INTERNAL, with the reason as its cause. */

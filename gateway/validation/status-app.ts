@@ -14,6 +14,7 @@ import type { StatusDeps, StatusOptions, StatusSources } from './status-deps.ts'
 const HEALTH_LIFETIME = 1_000;
 /** Seconds a cache may keep a CA certificate: it changes with years, and its successor has another key. */
 const CA_CERTIFICATE_AGE = 3600;
+const NOT_A_REQUEST = 'this is not a request that this door answers\n';
 const STARTING: HealthCheck[] = [{ name: 'start', ok: false, detail: 'the gateway is starting' }];
 
 /** What stands behind the door: nothing until the gateway can serve. */
@@ -34,11 +35,12 @@ export function buildStatusApp(
     requestIdHeader: false,
     // An OCSP request in a path is one long parameter.
     routerOptions: { maxParamLength: 4096 },
+    frameworkErrors: (_error, _request, reply) => void sendText(reply, 400, NOT_A_REQUEST),
   });
   app.setNotFoundHandler((_request, reply) => sendText(reply, 404, 'there is nothing at this path\n'));
   app.setErrorHandler((error, request, reply) => {
     const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
-    if (status < 500) return sendText(reply, status, 'this is not a request that this door answers\n');
+    if (status < 500) return sendText(reply, status, NOT_A_REQUEST);
     log.error('status request failed', { path: request.url.slice(0, 100), address: request.ip, error });
     return sendText(reply, 503, 'this cannot be told now; try again later\n');
   });

@@ -4,7 +4,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   ALREADY_EXISTS:
     'for another ticket of a known device: gatehouse device add ID --new-ticket; another board: gatehouse device replace-hardware ID',
   NOT_FOUND:
-    'check the name; what there is: gatehouse device, group, certificate, ticket, enrollment or alarm list, renewal status, revoke status',
+    'check the name; list with: gatehouse device list, group list, certificate list, ticket list, enrollment list, alarm list, renewal status or revoke status',
   STATE_CONFLICT: 'look at its state with: gatehouse device show ID',
   DEVICE_NOT_ALLOWED:
     'look at its state with: gatehouse device show ID; a new ticket: gatehouse device add ID --new-ticket',

@@ -18,7 +18,11 @@ type OrderOptions = GlobalOptions & { reason?: string; dryRun?: boolean; rate?: 
 
 const TARGETS = {
   device: ['id', 'everything a device could come back with: certificates, tickets, requests', 'press-07'],
-  certificate: ['serial', 'one certificate', '4f1c2d3e5a6b7c8d9e0f1a2b3c4d5e6f'],
+  certificate: [
+    'serial',
+    'one certificate, with what was renewed with it and not used yet',
+    '4f1c2d3e5a6b7c8d9e0f1a2b3c4d5e6f',
+  ],
   group: ['name', 'all devices of a group', 'line-3'],
   key: [
     'sha256',

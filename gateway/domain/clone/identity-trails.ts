@@ -17,6 +17,8 @@ type Trail = { crossings: Crossing[]; last: TakeOver | undefined; supersededUses
 
 /** Of one device; more within the window change nothing. */
 const MAX_REMEMBERED = 64;
+/** A device that was never told of its new certificate shows the old one, too: it gets so many times more tries. */
+const PATIENCE_UNREPORTED = 3;
 
 /**
  * What single connections do not show: sessions of one device that push each other out, and certificates that come back.
@@ -66,22 +68,26 @@ export class IdentityTrails {
     if (trail !== undefined) trail.crossings = [];
   }
 
-  /** A certificate was shown whose successor is in use, as the device has reported. */
+  /**
+   * A certificate was shown whose successor is in use.
+   * @param use.isReported the device has said itself that it uses the successor; else whoever uses it keeps silent
+   */
   supersededUsed(
-    use: { deviceId: DeviceId; serial: string; successor: string; address: string; at: number },
+    use: { deviceId: DeviceId; serial: string; successor: string; isReported: boolean; address: string; at: number },
     rules: CloneRules,
   ): CloneEvidence | undefined {
-    const { deviceId, serial, successor, address, at } = use;
+    const { deviceId, serial, successor, isReported, address, at } = use;
+    const least = rules.supersededUses * (isReported ? 1 : PATIENCE_UNREPORTED);
     const trail = this.#trailOf(deviceId);
     trail.supersededUses = [...trail.supersededUses, at]
       .filter((moment) => moment > at - rules.supersededSeconds * 1000)
       .slice(-MAX_REMEMBERED);
     const times = trail.supersededUses.length;
-    if (times < rules.supersededUses) return undefined;
+    if (times < Math.min(least, MAX_REMEMBERED)) return undefined;
     trail.supersededUses = [];
     return {
       kind: 'superseded certificate used',
-      detail: `certificate ${serial} was shown ${times} times although ${successor} has replaced it and is in use`,
+      detail: `certificate ${serial} was shown ${times} times although ${successor} has replaced it and is in use${isReported ? '' : ', which the device has never reported'}`,
       address,
       serial,
     };

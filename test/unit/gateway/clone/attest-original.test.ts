@@ -124,6 +124,17 @@ describe('a device with a TPM that was put into quarantine by an alarm', () => {
     expect(await stateOf()).toBe('quarantined');
   });
 
+  it('stays there when it says that it has proved itself and shows nothing: that is no proof, and is not written as one', async () => {
+    const asked = await raise();
+    const from = { deviceId: press, serial: serial(), address: HOME, since: world.clock.at };
+    const ack = { noticeId: asked.id, outcome: 'done' };
+    await receiveDeviceMessage(world, from, 'ack', Buffer.from(JSON.stringify(ack)));
+    expect(await stateOf()).toBe('quarantined');
+    expect(await world.store.read.notices.find(asked.id)).toMatchObject({ state: 'failed' });
+    const [entry] = await world.store.read.audit.list({ action: 'notice.acknowledged', limit: 1 });
+    expect(entry).toMatchObject({ outcome: 'failed', detail: expect.stringContaining('without its evidence') });
+  });
+
   it('is not asked when an operator has put it there: only a person lets it out', async () => {
     await quarantineDevice(world, { deviceId: press, reason: 'stolen?', actor: 'ann' });
     await raiseAlarm(world, {

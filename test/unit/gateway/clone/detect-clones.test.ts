@@ -308,9 +308,12 @@ describe('a superseded certificate that is shown again', () => {
     expect(await alarms()).toMatchObject([{ kind: 'superseded certificate used' }]);
   });
 
-  it('may be the device itself as long as it has not said that it has switched', async () => {
+  it('may be the device itself as long as it has not said that it has switched, or a thief has renewed in its place', async () => {
     for (let i = 0; i < 5; i += 1) await watchRefusal(world, refusal());
     expect(await alarms()).toEqual([]);
+    await watchRefusal(world, refusal());
+    expect((await alarms())[0]?.evidence.detail).toContain('never reported');
+    expect(await stateOf()).toBe('enrolled');
   });
 
   it('means nothing when the successor was revoked', async () => {

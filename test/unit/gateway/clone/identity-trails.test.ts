@@ -76,7 +76,7 @@ describe('sessions that take over each other', () => {
 });
 
 describe('a superseded certificate', () => {
-  const use = { deviceId: press, serial: '01', successor: '02', address: AWAY };
+  const use = { deviceId: press, serial: '01', successor: '02', isReported: true, address: AWAY };
 
   it('shown once is what an agent does that looks for one that is let in; again, it is another', () => {
     const trails = new IdentityTrails();

@@ -180,6 +180,12 @@ describe('no claim is made', () => {
     await expect(claim()).rejects.toMatchObject({ code: 'TICKET_SPENT' });
   });
 
+  it.each(['held', 'quarantined', 'retired'] as const)('of a device that is %s', async (state) => {
+    await register(world, 'press-07');
+    await world.store.write(({ devices }) => devices.update(press, { state }));
+    await expect(claim()).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
+  });
+
   it('with an expired ticket', async () => {
     await register(world, 'press-07');
     world.clock.at += 24 * HOUR;

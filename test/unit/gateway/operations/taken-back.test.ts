@@ -163,6 +163,20 @@ describe('a certificate that was superseded', () => {
     });
     expect((await world.store.read.certificates.find(serial))?.supersedeAt).not.toBeNull();
   });
+
+  it('does not displace one that was renewed with the same certificate and used first', async () => {
+    const old = await enroll(world, 'press-07', await register(world, 'press-07'));
+    await connect(old.der);
+    const first = await renew(old.der);
+    // Whoever has a copy of the old key asks for another in the moment before the device comes with its own.
+    const thief = await renew(old.der);
+    const { serial } = await connect(first);
+    const { serial: second } = await connect(thief);
+    expect(await world.store.read.certificates.find(serial)).toMatchObject({ state: 'active', supersedeAt: null });
+    expect((await world.store.read.certificates.find(second))?.supersedeAt).not.toBeNull();
+    await expect(renew(thief)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+    await renew(first);
+  });
 });
 
 describe('a device that renews in a loop', () => {

@@ -257,6 +257,7 @@ test('tells nothing of an unexpected error outside and everything in the log', a
 test.each<[string, string, unknown, Record<string, string>, number]>([
   ['GET', '/v1/nothing', undefined, {}, 404],
   ['DELETE', '/v1/devices', undefined, {}, 404],
+  ['POST', `/v1/renewals/${'a'.repeat(300)}/pause`, undefined, {}, 404],
   ['GET', '/%zz', undefined, {}, 400],
   ['POST', '/v1/devices', 'a=b', { 'content-type': 'application/x-www-form-urlencoded' }, 415],
   ['POST', '/v1/devices', `"${'x'.repeat(70_000)}"`, {}, 413],

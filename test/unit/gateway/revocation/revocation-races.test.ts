@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import type { RevocationScope } from '#gateway/contract/operator-api.ts';
 import { holdDevice } from '#gateway/operations/hold-device.ts';
-import { type OrderRevocationDeps, orderRevocation } from '#gateway/operations/order-revocation.ts';
+import { type OrderRevocationDeps, orderRevocation, planRevocation } from '#gateway/operations/order-revocation.ts';
 import { quarantineDevice } from '#gateway/operations/quarantine-device.ts';
+import { listRevocationItems } from '#gateway/operations/show-revocations.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import {
   changePolicy,
@@ -79,6 +80,17 @@ describe('a revocation while the device renews', () => {
     await revoke(scope, await targetOf(scope, member));
     expect(await standing()).toEqual([]);
     await expect(connectDevice(world, next.der)).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+  });
+
+  it.each(['certificate', 'key'] as const)('says so of its %s beforehand and afterwards', async (scope) => {
+    const member = await addMember(world, press);
+    const next = await renew(world, member);
+    const target = await targetOf(scope, member);
+    expect(await planRevocation(deps, { scope, target })).toMatchObject({ certificates: 2, devices: 1 });
+    const job = await revoke(scope, target);
+    expect(job.items).toMatchObject({ revoked: 2, unchanged: 0, waiting: 0 });
+    const { items } = await listRevocationItems(deps, { id: job.id, limit: 10 });
+    expect(items.map(({ serial }) => serial).toSorted()).toEqual([member.serial, next.serial].toSorted());
   });
 
   it('leaves the successor that is in use, unless it is meant', async () => {

@@ -194,6 +194,12 @@ describe('OCSP', () => {
     expect(response.status).toBe(413);
   });
 
+  test('in a path that is none is refused in our own words', async () => {
+    door.setReady(sources);
+    const response = await get(`${STATUS_PATHS.ocsp}/%zz`);
+    expect([response.status, await response.text()]).toEqual([400, 'this is not a request that this door answers\n']);
+  });
+
   test('of another type is refused', async () => {
     door.setReady(sources);
     expect((await get(STATUS_PATHS.ocsp, { method: 'POST', body: 'hello' })).status).toBe(415);
