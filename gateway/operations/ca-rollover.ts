@@ -13,8 +13,8 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Broker } from '#gateway/ports/broker.ts';
 import { askAuthority } from './ask-authority.ts';
 import type { CaTrustBook } from './ca-trust-book.ts';
-import { countReady, listNotReady, percentOf, type ReadinessDeps } from './rollover-readiness.ts';
 import { requireStartable } from './require-startable.ts';
+import { countReady, listNotReady, percentOf, type ReadinessDeps } from './rollover-readiness.ts';
 import { type StartCampaignDeps, startCampaign } from './start-renewal-campaign.ts';
 
 export type RolloverDeps = ReadinessDeps &
