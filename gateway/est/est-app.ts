@@ -58,7 +58,10 @@ export function buildEstApp(
     const unmet = unmetHttpDemand(request.raw);
     if (unmet !== undefined) return refuse(request, reply, unmet.refusal, { status: unmet.status });
     // The router takes any label; a name that is none is no path here.
-    return request.is404 || methodsOf(request.url) !== undefined ? done() : refuseUnknownPath(request, reply);
+    if (!request.is404 && methodsOf(request.url) === undefined) return refuseUnknownPath(request, reply);
+    // Before it is looked at who asks, and counted against nobody: past saturation refusals are most of the work.
+    const overload = request.is404 || kindOf(request) === undefined ? undefined : inFlight.whyFull();
+    return overload === undefined ? done() : refuse(request, reply, overload);
   });
   app.addHook('onClose', (_app, done) => {
     refusals.flush();
@@ -83,7 +86,7 @@ export function buildEstApp(
     callers.check(request, now);
     const isModest = callers.isModest(request, now);
     if (isModest) modest.add(request);
-    // Already here, before the CSR is parsed: past saturation the refusals are most of the work.
+    // Already here, before the CSR is parsed.
     inFlight.requireRoom(isModest);
   }
 

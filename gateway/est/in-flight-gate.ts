@@ -23,9 +23,12 @@ export class InFlightGate {
    * @throws GatewayError OVERLOADED with a delay that differs from one refusal to the next, so they do not return together.
    */
   requireRoom(isModest = true): void {
-    if (this.#inside < (isModest ? this.#limit : Math.ceil(this.#limit / 2))) return;
-    this.#refused += 1;
-    throw new GatewayError('OVERLOADED', 'too many enrollments at once', { retryAfter: 1 + (this.#refused % 5) });
+    if (this.#inside >= (isModest ? this.#limit : Math.ceil(this.#limit / 2))) throw this.#refusal();
+  }
+
+  /** @returns what is told to everybody at the moment, or undefined when there is a place */
+  whyFull(): GatewayError | undefined {
+    return this.#inside < this.#limit ? undefined : this.#refusal();
   }
 
   /** @throws GatewayError OVERLOADED, as `requireRoom` */
@@ -38,5 +41,10 @@ export class InFlightGate {
       this.#inside -= 1;
       this.#onLeave();
     }
+  }
+
+  #refusal(): GatewayError {
+    this.#refused += 1;
+    return new GatewayError('OVERLOADED', 'too many enrollments at once', { retryAfter: 1 + (this.#refused % 5) });
   }
 }

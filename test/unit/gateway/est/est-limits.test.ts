@@ -334,6 +334,23 @@ test('turns away for lack of room without having looked at the CSR', async () =>
   expect((await send('not a CSR')).status).toBe(400);
 });
 
+test('counts what it turned away for lack of room against nobody', async () => {
+  const gateway = await open({ inFlight: 1, requestsPerDevice: 3, deviceRequestForgottenAfter: 60_000 });
+  const body = (await createCsr('device-1')).toString('base64');
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gateway.fail.hold = promise;
+  const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
+  const held = enroll();
+  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(1);
+  for (let turn = 0; turn < 5; turn += 1) expect((await enroll()).status).toBe(503);
+  // What is no enrollment is served all the same, and a wrong method is still one.
+  expect((await callEst(gateway, CACERTS)).status).toBe(200);
+  expect((await callEst(gateway, ENROLL)).status).toBe(405);
+  resolve();
+  expect((await held).status).toBe(200);
+  expect((await enroll()).status).toBe(200);
+});
+
 test('writes one line for all that it slowed down at an address, with their number', async () => {
   const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 60_000, refusalLogInterval: 300 });
   const failing = () =>
