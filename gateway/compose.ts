@@ -1,54 +1,34 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { statusPathsOf } from '#ca/issuance/issuer.ts';
-import { takeExclusiveLock } from '#ca/keys/exclusive-lock.ts';
-import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
-import { DATA_FOLDER, type DoorAddress, type ReadyFile, type RunFile } from '#gateway/contract/data-folder.ts';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { DATA_FOLDER, type ReadyFile } from '#gateway/contract/data-folder.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { anchorsOf, certificatesAbove, chainAbove } from '#gateway/domain/ca-trust.ts';
 import { IdentityTrails } from '#gateway/domain/clone/identity-trails.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
-import { DEFAULT_GROUP } from '#gateway/domain/group.ts';
-import { admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
-import { answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { CloneRulesBook } from '#gateway/operations/clone-rules-book.ts';
-import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
-import { deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
-import { watchRefusal, watchRefusals, watchTakeOver } from '#gateway/operations/detect-clones.ts';
-import { enrollDevice } from '#gateway/operations/enroll-device.ts';
-import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
-import {
-  recordEnrollmentSessionClosed,
-  recordEnrollmentSessionOpened,
-} from '#gateway/operations/enrollment-session-records.ts';
-import { followQuarantine, followStatusChanges } from '#gateway/operations/follow-other-processes.ts';
-import { keepExpiryAlarms } from '#gateway/operations/keep-expiry-alarms.ts';
+import { followStatusChanges } from '#gateway/operations/follow-other-processes.ts';
 import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
-import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
-import { reconcileEnrollments } from '#gateway/operations/reconcile-enrollments.ts';
-import { keepJournalPosition } from '#gateway/operations/reconcile-restored.ts';
-import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
-import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
 import { RevocationJobs } from '#gateway/operations/revocation-jobs.ts';
 import { TIME_NOTICE_BUDGET } from '#gateway/operations/send-time.ts';
-import { recordSessionClosed, recordSessionOpened, recordSessionRefused } from '#gateway/operations/session-records.ts';
-import { pruneHistory } from '#gateway/operations/show-attempts.ts';
-import { showRenewalInfo } from '#gateway/operations/show-renewal-info.ts';
-import { sweep } from '#gateway/operations/sweep.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
 import { WorkLeases } from '#gateway/operations/work-leases.ts';
 import type { Log } from '#gateway/ports/log.ts';
+import { bindEstOperations } from './bind-est-operations.ts';
+import { bindMqttOperations } from './bind-mqtt-operations.ts';
 import { bindOperatorOperations } from './bind-operator-operations.ts';
 import { type GatewayConfig, inDataFolder, serverNames } from './config.ts';
+import { addressOf } from './door-address.ts';
 import { startEstDoor } from './est/est-door.ts';
-import { CaTrustFollower, estAuthority, keepTrustFiles } from './follow-ca-trust.ts';
+import { CaTrustFollower, keepTrustFiles } from './follow-ca-trust.ts';
 import { LateBroker } from './late-broker.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
 import { openOcspService } from './ocsp-service.ts';
@@ -58,7 +38,7 @@ import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { requireFreePorts } from './require-free-ports.ts';
 import { rootCrlFile } from './root-crl-file.ts';
-import { writeDurableFile } from './runtime/durable-file.ts';
+import { lockDataFolder, writeRunFile } from './run-files.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
@@ -69,6 +49,7 @@ import { createPrometheusMetrics } from './runtime/prometheus-metrics.ts';
 import { statusListFiles } from './runtime/status-list-files.ts';
 import { systemClock } from './runtime/system-clock.ts';
 import { loadWebhookOptions } from './runtime/webhook-options.ts';
+import { scheduleWork } from './schedule-work.ts';
 import { prepareSockets } from './socket-folder.ts';
 import { keepAuthorityCertificates, startAuthority, waitForAuthority } from './start-authority.ts';
 import { openSqliteStore } from './store/sqlite-store.ts';
@@ -83,17 +64,8 @@ export type RunningGateway = { ready: ReadyFile; stop(): Promise<void> };
 const VERSION = '0.1.0';
 /** Of 16 connects a moment, a commit for each would have the event loop wait for the disk half of its time. */
 const SESSION_RECORDS = { delayMs: 20, batchSize: 128 };
-const SWEEP_EVERY_MS = 2_000;
-const RECONCILE_EVERY_MS = 30_000;
-const REFRESH_EVERY_MS = 10 * 60_000;
-const PRUNE_EVERY_MS = 60_000;
-const CAMPAIGN_EVERY_MS = 250;
 const SHORT_LEASE_MS = 10_000;
-const PLAN_EVERY_MS = 15_000;
-const TRUST_REPORTS_EVERY_MS = 1_000;
 const HOUR_MS = 3_600_000;
-/** The retained notice, anew and under a fresh signature, for those who missed it. */
-const TELL_TRUST_EVERY_MS = HOUR_MS;
 
 /**
  * Joins ports to adapters and opens the doors, in an order in which each part finds what it needs; whatever was
@@ -128,7 +100,10 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   await requireFreePorts(config);
   const store = await openSqliteStore(inDataFolder(config, DATA_FOLDER.database));
   stops.push(() => store.close());
-  const worker = await succeedWorker({ store, random }, inDataFolder(config, DATA_FOLDER.worker));
+  const workerFile = inDataFolder(config, DATA_FOLDER.worker);
+  const worker = await succeedWorker({ store, random }, workerFile);
+  // After a clean end nobody has to take anything over.
+  stops.push(() => rm(workerFile, { force: true }));
   const leases = new WorkLeases({ store, clock, log }, { holder: worker });
   // Not long: devices wait for their turn, and revocations for their list, when another process takes it up.
   const shortLeases = new WorkLeases({ store, clock, log }, { holder: worker, lifeMs: SHORT_LEASE_MS });
@@ -215,8 +190,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   await shared.renewals.load();
   await planUnplanned(shared);
   // Before a device can ask: the windows that passed while this gateway was down are planned anew.
-  const keepPlan = leases.only('renewal plan', async () => void (await keepRenewalPlan(shared)));
-  await keepPlan();
+  await leases.run('renewal plan', async () => void (await keepRenewalPlan(shared)));
   // Without a CRL the gateway still knows who is revoked; readiness says what is wrong and the sweep tries again.
   await revocations.publish().catch((error: unknown) => log.error('no CRL at the start', { error: String(error) }));
 
@@ -230,15 +204,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       log,
       metrics,
       randomness: random,
-      enrollDevice: (request) => enrollDevice(shared, request),
-      reenrollDevice: (request) => watchRefusals(shared, request.address, () => reenrollDevice(shared, request)),
-      enrollWithServerKey: (request) => enrollWithServerKey(shared, request),
-      createTpmChallenge: (order) => createTpmChallenge(shared, { ...order, door: 'est' }),
-      showRenewalInfo: (name) => showRenewalInfo(shared, name),
-      findPolicy: async (label) => (await store.read.groups.find(label ?? DEFAULT_GROUP))?.policy,
-      describeAuthority: () => estAuthority(trustBook.trust),
+      ...bindEstOperations(shared),
       mqttAddress: () => ({ port: mqtt.address.port }),
-      signTime: (nonce) => signer.signTime({ version: 1, nonce, time: clock.now() }),
     },
     {
       host: config.host,
@@ -249,30 +216,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   );
   stops.push(() => est.close());
   const mqtt = await startMqttDoor(
-    {
-      clock,
-      log,
-      admitSession: (request) => admitSession(shared, request),
-      isStillAdmitted: (serial) => isStillAdmitted(shared, serial),
-      isQuarantined: (deviceId) => shared.quarantined.has(deviceId),
-      recordSessionOpened: (session) => {
-        recordSessionOpened(shared, session);
-        watchTakeOver(shared, session);
-      },
-      recordSessionClosed: (session, reason) => recordSessionClosed(shared, session, reason),
-      recordEnrollmentSessionOpened: (session) => recordEnrollmentSessionOpened(shared, session),
-      recordEnrollmentSessionClosed: (session, reason) => recordEnrollmentSessionClosed(shared, session, reason),
-      recordSessionRefused: (refusal) => {
-        recordSessionRefused(shared, refusal);
-        void watchRefusal(shared, refusal);
-      },
-      receiveDeviceMessage: (session, kind, payload) =>
-        receiveDeviceMessage({ ...shared, trustReports }, session, kind, payload),
-      answerCsrMessage: (sender, request) => answerCsrMessage({ ...shared, caCertificatesFor }, sender, request),
-      deliverPendingNotices: async (deviceId) => {
-        await deliverPendingNotices(shared, deviceId);
-      },
-    },
+    { clock, log, ...bindMqttOperations({ ...shared, trustReports, caCertificatesFor }) },
     {
       listen: { host: config.host, port: config.mqttPort },
       tls: mqttTls(identities, trustBook.trust, manufacturers.certificates),
@@ -289,11 +233,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     store,
     authority,
     clock,
-    ownCertificates: () => [
-      { ...datesOf(identities.server.certificate), name: 'server' },
-      { ...datesOf(identities.noticeSigner.certificate), name: 'notice-signer' },
-      ...ocsp.describe(),
-    ],
+    ownCertificates: () => [...identities.describe(), ...ocsp.describe()],
     revocations,
     trustBook,
     readRootCrl: rootCrlFile(
@@ -367,44 +307,23 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     isAuthorityUp: () => authority.describe().then(() => true),
   });
 
-  const sweepAll = leases.only('sweep', () => sweep(shared));
-  work.add('sweep', SWEEP_EVERY_MS, sweepAll);
-  work.add('status lists', SWEEP_EVERY_MS, () => revocations.turn());
-  work.add('quarantine', SWEEP_EVERY_MS, () => followQuarantine(shared));
-  const reconcile = leases.only('reconcile', () => reconcileEnrollments(shared, { settled: false }));
-  work.add('reconcile', RECONCILE_EVERY_MS, reconcile);
-  if (knowsJournal)
-    work.add(
-      'journal',
-      RECONCILE_EVERY_MS,
-      leases.only('journal', () => keepJournalPosition(shared)),
-    );
-  const prune = leases.only('history', () => pruneHistory(shared));
-  work.add('history', PRUNE_EVERY_MS, prune);
-  const keepExpiry = leases.only('expiry alarms', () => keepExpiryAlarms({ ...health, log }));
-  await keepExpiry();
-  work.add('expiry alarms', REFRESH_EVERY_MS, keepExpiry);
-  work.add('deny set', PRUNE_EVERY_MS, async () => denySet.prune(clock.now()));
-  work.add('clone rules', PRUNE_EVERY_MS, async () => void (await shared.cloneRules.load(store)));
-  work.add('own certificates', REFRESH_EVERY_MS, async () => {
-    await trustBook.load();
-    if (!(await identities.refresh())) return;
-    reloadDeviceDoors();
-    operatorDoor.reload(serverTls(identities, trustBook.trust));
+  await scheduleWork(work, shared, {
+    leases,
+    shortLeases,
+    revocations,
+    revocationJobs,
+    ocsp,
+    trustReports,
+    trustFollower,
+    knowsJournal,
+    expiry: { ...health, log },
+    refreshOwn: async () => {
+      await trustBook.load();
+      if (!(await identities.refresh())) return;
+      reloadDeviceDoors();
+      operatorDoor.reload(serverTls(identities, trustBook.trust));
+    },
   });
-  work.add('ocsp', RECONCILE_EVERY_MS, () => ocsp.refresh());
-  const campaigns = new RenewalCampaignWorker(shared);
-  const tellDevices = shortLeases.only('renewal campaigns', () => campaigns.turn());
-  work.add('renewal campaigns', CAMPAIGN_EVERY_MS, tellDevices);
-  work.add('renewal plan', PLAN_EVERY_MS, async () => {
-    await keepPlan();
-    await shared.renewals.keepRate();
-  });
-  work.add('renewal calendar', HOUR_MS, () => shared.renewals.load());
-  work.add('trust reports', TRUST_REPORTS_EVERY_MS, () => trustReports.turn());
-  work.add('trust changes', TRUST_REPORTS_EVERY_MS, () => trustFollower.turn());
-  work.add('trust', TELL_TRUST_EVERY_MS, async () => tellFleetTrust(shared));
-  work.add('revocations', SWEEP_EVERY_MS, () => revocationJobs.takeUp());
   stops.push(() => revocationJobs.stop());
   stops.push(() => work.stop());
 
@@ -421,34 +340,5 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     rootSha256: trustBook.trust.active.root.sha256,
     rootPem: inDataFolder(config, DATA_FOLDER.rootCertificate),
     ...doors,
-  };
-}
-
-async function writeRunFile(config: GatewayConfig, content: RunFile, stops: (() => Promise<void>)[]): Promise<void> {
-  const path = inDataFolder(config, DATA_FOLDER.runFile);
-  await writeDurableFile(path, `${JSON.stringify(content, null, 2)}\n`, 0o600);
-  stops.push(() => rm(path, { force: true }));
-}
-
-function datesOf({ notBefore, notAfter }: Certificate): { notBefore: number; notAfter: number } {
-  return { notBefore, notAfter };
-}
-
-/** Two gateways on one folder would each believe to know all sessions. */
-function lockDataFolder(config: GatewayConfig): { release(): void } {
-  try {
-    return takeExclusiveLock(inDataFolder(config, DATA_FOLDER.lock));
-  } catch (cause) {
-    throw new Error(`another gateway runs on ${config.data}: stop it, or give this one its own folder with --data`, {
-      cause,
-    });
-  }
-}
-
-function addressOf(scheme: string, { publicHost }: GatewayConfig, port: number): DoorAddress {
-  return {
-    host: publicHost,
-    port,
-    url: `${scheme}://${publicHost.includes(':') ? `[${publicHost}]` : publicHost}:${port}`,
   };
 }

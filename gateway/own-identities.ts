@@ -2,6 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
+import type { OwnCertificate } from '#gateway/operations/check-expiry.ts';
 import {
   issueOwnCertificate,
   type OwnCertificateDeps,
@@ -43,6 +44,15 @@ export class OwnIdentities {
 
   get noticeSigner(): Identity {
     return ready(this.#noticeSigner);
+  }
+
+  /** The certificates, by name, for health. */
+  describe(): OwnCertificate[] {
+    return [this.server, this.noticeSigner].map(({ name, certificate: { notBefore, notAfter } }) => ({
+      name,
+      notBefore,
+      notAfter,
+    }));
   }
 
   /** @returns true when a certificate changed. @throws AuthorityError when one is due and cannot be had */

@@ -31,6 +31,8 @@ export type RevocationJobDetail = {
   items: Record<RevocationJobItemState, number>;
   /** Milliseconds from the decision to the closed socket, over the sessions that were open; null: none so far. */
   closed: { sessions: number; p50: number; p99: number; max: number } | null;
+  /** What it leaves alone and what to do about that; left out: nothing. */
+  note?: string;
 };
 
 export type RevocationJobItemDetail = {

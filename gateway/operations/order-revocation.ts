@@ -9,7 +9,13 @@ import { StoreError, type Tables } from '#gateway/ports/store.ts';
 import { landRevocations } from './land-revocations.ts';
 import { listUnused } from './record-certificate-revocation.ts';
 import type { RevocationJobs } from './revocation-jobs.ts';
-import { isIssuing, type RevocationTarget, requireTarget, revocableCertificates } from './revocation-targets.ts';
+import {
+  isIssuing,
+  noteOn,
+  type RevocationTarget,
+  requireTarget,
+  revocableCertificates,
+} from './revocation-targets.ts';
 import type { RevokeDeps } from './revoke-device.ts';
 import { showRevocation } from './show-revocations.ts';
 
@@ -31,9 +37,6 @@ export type RevocationOrder = {
 /** Most revocations have ended by then, and the answer says how; a long one goes on without the caller. */
 const ANSWER_WAIT_MS = 3000;
 const SAMPLE = 20;
-const STILL_ISSUING =
-  "this CA issues now: the gateway's own certificates of it stay, and devices that enroll again get theirs of it; " +
-  'replace it first: gatehouse ca rollover prepare, announce, activate';
 
 /**
  * Revokes everything in a scope, as a job that survives the caller and a restart. What comes to be in the scope while
@@ -136,8 +139,7 @@ export async function planRevocation(
       if (sample.length < SAMPLE) sample.push({ serial, deviceId });
     }
   }
-  const isInUse = target.scope === 'issuer' && (await isIssuing(store.read, target.target));
-  return { ...target, certificates, devices: devices.size, sessions, sample, ...(isInUse && { note: STILL_ISSUING }) };
+  return { ...target, certificates, devices: devices.size, sessions, sample, ...(await noteOn(store.read, target)) };
 }
 
 function isNamed({ scope }: RevocationTarget): boolean {

@@ -138,6 +138,18 @@ export async function isIssuing(read: Pick<Tables, 'caGenerations'>, issuerKeyId
   return own === undefined || own.state === 'active';
 }
 
+const STILL_ISSUING =
+  "this CA issues now: the gateway's own certificates of it stay, and devices that enroll again get theirs of it; " +
+  'replace it: gatehouse ca rollover prepare, announce, activate';
+
+/** What a revocation of this target leaves alone, and what to do about that; nothing where there is nothing to say. */
+export async function noteOn(
+  read: Pick<Tables, 'caGenerations'>,
+  { scope, target }: RevocationTarget,
+): Promise<{ note?: string }> {
+  return scope === 'issuer' && (await isIssuing(read, target)) ? { note: STILL_ISSUING } : {};
+}
+
 /** The devices of a group, page by page. */
 export async function* devicesOf(read: Tables, group: string): AsyncGenerator<Device[]> {
   for (let after: string | undefined; ; ) {

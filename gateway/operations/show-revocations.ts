@@ -4,6 +4,7 @@ import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { RevocationJob, RevocationJobItem } from '#gateway/domain/revocation-job.ts';
 import type { Store } from '#gateway/ports/store.ts';
 import { page } from './list-devices.ts';
+import { noteOn } from './revocation-targets.ts';
 
 export type ShowRevocationsDeps = { store: Pick<Store, 'read'> };
 
@@ -55,6 +56,7 @@ async function describe({ store }: ShowRevocationsDeps, job: RevocationJob): Pro
   const times = await store.read.revocationJobs.listClosedAfter(job.id);
   return {
     ...job,
+    ...(await noteOn(store.read, job)),
     items: {
       waiting: counts.get('waiting') ?? 0,
       revoked: counts.get('revoked') ?? 0,

@@ -24,6 +24,7 @@ const job = z.object({
     .object({ sessions: z.int(), p50: milliseconds, p99: milliseconds, max: milliseconds })
     .nullable()
     .describe('of the sessions that were open'),
+  note: z.string().exactOptional().describe('what it leaves alone, and what to do about that'),
 }) satisfies z.ZodType<api.RevocationJobDetail>;
 
 const item = z.object({

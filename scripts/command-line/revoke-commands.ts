@@ -9,7 +9,7 @@ import {
 import { commandGroup, countOption, type GlobalOptions, usage, withExamples } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
 import { followRevocation } from './follow-revocation.ts';
-import { connectOperator, type OperatorClient } from './operator-client.ts';
+import { connectOperator } from './operator-client.ts';
 import { printJson, printTable, say } from './output.ts';
 import { ISSUER_REVOCATION_REASONS, REVOCATION_REASONS, reasonOption } from './revocation-reason.ts';
 import { printPlan, printRevocation, printRevocations } from './show-revocation.ts';
@@ -80,17 +80,10 @@ function orderCommand(scope: RevocationScope): Command {
     if (reason === undefined)
       command.error(`error: required option '--reason <reason>' not specified`, { exitCode: 2 });
     const body = { scope, target, reason, rate };
-    if (scope === 'issuer') await sayWhatStays(operator, target);
     const begun = await operator.call<RevocationJobDetail>('orderRevocation', { body });
     const job = detach ? begun : await followRevocation(operator, begun);
     report(job, json);
   });
-}
-
-/** Before the order, so that it stands above how it lands. */
-async function sayWhatStays(operator: OperatorClient, target: string): Promise<void> {
-  const { note } = await operator.call<RevocationPlanned>('planRevocation', { body: { scope: 'issuer', target } });
-  if (note !== undefined) say(note);
 }
 
 const rateOption = usage((text) => {

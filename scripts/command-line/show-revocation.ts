@@ -3,7 +3,7 @@ import { formatTime } from './format-time.ts';
 import { printFields, printTable, say } from './output.ts';
 
 export function printRevocation(job: RevocationJobDetail, now: number): void {
-  const { id, scope, target, reason, state, rate, createdAt, createdBy, finishedAt, items, closed } = job;
+  const { id, scope, target, reason, state, rate, createdAt, createdBy, finishedAt, items, closed, note } = job;
   printFields({
     revocation: id,
     of: `${scope} ${target}`,
@@ -17,6 +17,7 @@ export function printRevocation(job: RevocationJobDetail, now: number): void {
         ? 'none was open'
         : `${closed.sessions} closed, after ${closed.p50} ms (p50), ${closed.p99} ms (p99), ${closed.max} ms (max)`,
   });
+  if (note !== undefined) say(note);
 }
 
 export function printRevocations(jobs: readonly RevocationJobDetail[], now: number): void {

@@ -44,6 +44,8 @@ const connect = (on: World) =>
 const revoke = (on: World) =>
   revokeDevice(on, { deviceId: press, reason: 'keyCompromise', actor: 'ann', becomes: 'revoked', requestedAt: 0 });
 
+const quarantine = () => quarantineDevice(world, { deviceId: press, reason: 'test', actor: 'ann' });
+
 describe('what one process has revoked', () => {
   it('is refused at once by another, which has not heard of it', async () => {
     await connect(other);
@@ -81,8 +83,6 @@ describe('what one process has revoked', () => {
 });
 
 describe('a quarantine by one process', () => {
-  const quarantine = () => quarantineDevice(world, { deviceId: press, reason: 'test', actor: 'ann' });
-
   it('limits a session that comes in at another', async () => {
     await quarantine();
     await connect(other);

@@ -150,7 +150,8 @@ describe('an issuer', () => {
       certificates: 2,
       note: expect.stringContaining('gatehouse ca rollover prepare'),
     });
-    await orderRevocation(deps, { ...target, reason: 'cACompromise', actor });
+    const job = await orderRevocation(deps, { ...target, reason: 'cACompromise', actor });
+    expect(job.note).toContain("the gateway's own certificates of it stay");
     expect(await revoked()).toEqual(['device', 'registrar']);
   });
 
