@@ -37,7 +37,8 @@ export async function answerAttest(
       const reason = error instanceof Error ? error.message : String(error);
       log.warn('the key could not be proved, it is tried again', { reason, retryInMs: delay });
       await clock.wait(delay, signal);
-      if (signal.aborted) throw new AgentError('STOPPED', 'the agent stops; the challenge is answered at the next start');
+      if (signal.aborted)
+        throw new AgentError('STOPPED', 'the agent stops; the challenge is answered at the next start');
     }
   }
 }

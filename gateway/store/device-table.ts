@@ -56,7 +56,7 @@ const LIST_BY_HARDWARE_SERIAL = prepared((db, p: Parameter<{ hardwareSerial: str
     .orderBy('device_id'),
 );
 
-const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; limit: number }>) =>
+const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: number; limit: number }>) =>
   db
     .selectFrom('devices as d')
     .innerJoin('certificates as c', 'c.device_id', 'd.device_id')
@@ -71,9 +71,14 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; li
     ])
     .where('d.device_id', '>', p('after'))
     .where('d.state', 'in', [sql.lit<DeviceState>('enrolled'), sql.lit<DeviceState>('quarantined')])
-    .where('c.state', '=', sql.lit<CertificateState>('active'))
+    .where(({ or, and, eb }) =>
+      or([
+        eb('c.state', '=', sql.lit<CertificateState>('active')),
+        and([eb('c.state', '=', sql.lit<CertificateState>('expired')), eb('c.activated_at', 'is not', null)]),
+      ]),
+    )
     .where('c.profile', '=', 'device')
-    .where('c.not_after', '>', p('now'))
+    .where('c.not_after', '>', p('endsAfter'))
     .orderBy('d.device_id')
     .orderBy('c.issued_at', 'desc')
     .orderBy('c.serial', 'desc')
@@ -134,8 +139,8 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       if (state !== undefined) query = query.where('state', '=', state);
       return query.orderBy('device_id').limit(limit).execute();
     },
-    async listTrust({ after, limit, now }: PageOrder & { now: number }): Promise<DeviceTrust[]> {
-      const rows = await scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, now });
+    async listTrust({ after, limit, endsAfter }: PageOrder & { endsAfter: number }): Promise<DeviceTrust[]> {
+      const rows = await scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, endsAfter });
       // Two are in use while one takes the other's place: the newest comes first.
       return rows.filter((row, place) => row.deviceId !== rows[place - 1]?.deviceId);
     },
