@@ -71,10 +71,10 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: numb
     ])
     .where('d.device_id', '>', p('after'))
     .where('d.state', 'in', [sql.lit<DeviceState>('enrolled'), sql.lit<DeviceState>('quarantined')])
-    .where(({ or, and, eb }) =>
-      or([
+    .where((eb) =>
+      eb.or([
         eb('c.state', '=', sql.lit<CertificateState>('active')),
-        and([eb('c.state', '=', sql.lit<CertificateState>('expired')), eb('c.activated_at', 'is not', null)]),
+        eb.and([eb('c.state', '=', sql.lit<CertificateState>('expired')), eb('c.activated_at', 'is not', null)]),
       ]),
     )
     .where('c.profile', '=', 'device')

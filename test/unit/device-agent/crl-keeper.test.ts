@@ -296,11 +296,13 @@ it('keeps what an incomplete notice had no room for until the CRL has it, and kn
   expect((await revokedFile()).revoked).toMatchObject([{ serial: 'dd' }]);
 });
 
+const keyIdOf = ({ certificate }: Made) => certificate.subjectKeyId ?? '';
+const toPem = (made: Made) => formatPem('CERTIFICATE', made.certificate.der);
+const pathOf = (by: Made) => `/crl/${keyIdOf(by)}.crl`;
+
 describe('while two CAs are in use', () => {
   const otherRoot = makeRoot({ name: 'the next root' });
   const other = makeIntermediate(otherRoot);
-  const keyIdOf = ({ certificate }: Made) => certificate.subjectKeyId ?? '';
-  const pathOf = (by: Made) => `/crl/${keyIdOf(by)}.crl`;
   const issuerOf = (by: Made, crlNumber: number) => ({
     keyId: keyIdOf(by),
     crlNumber,
@@ -323,7 +325,6 @@ describe('while two CAs are in use', () => {
 
   async function judge(peer: Made): Promise<string> {
     const [trust, leaf] = [join(folder, 'trust.pem'), join(folder, 'peer.pem')];
-    const toPem = (made: Made) => formatPem('CERTIFICATE', made.certificate.der);
     await writeFile(trust, toPem(root) + toPem(otherRoot));
     await writeFile(leaf, toPem(peer));
     const files = ['-untrusted', join(folder, 'crl/issuers.pem'), '-CRLfile', join(folder, 'crl/all.pem')];
