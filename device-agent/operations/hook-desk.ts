@@ -55,15 +55,14 @@ export class HookDesk {
     const { hook, log, time, facts } = this.#deps;
     this.#waiting.delete(cause);
     if (!hook || this.#isStopped) return;
-    const { deviceId, currentSerial, onEnded } = this.#hooks;
     const result = await hook.run({
       GATEHOUSE_CHANGED: cause,
-      GATEHOUSE_DEVICE_ID: deviceId,
-      GATEHOUSE_SERIAL: currentSerial(),
+      GATEHOUSE_DEVICE_ID: this.#hooks.deviceId,
+      GATEHOUSE_SERIAL: this.#hooks.currentSerial(),
       ...more,
     });
     log.info('hook ended', { changed: cause, ...result });
     await facts.update({ hook: { ...result, at: time.now() } });
-    await onEnded();
+    await this.#hooks.onEnded();
   }
 }

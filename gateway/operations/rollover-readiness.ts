@@ -14,7 +14,10 @@ export type Readiness = { devices: number; ready: number; withAnchors: number; w
 /** Between pages the doors have their turn. */
 const PAGE = 500;
 
-/** Who could do without the older CAs. Looks at every device that has a certificate in use: for people, not for sweeps. */
+/**
+ * Who could do without the older CAs. Looks at every device that has a certificate in use, or may still come with one that
+ * has expired (see expired-lane): for people, not for sweeps.
+ */
 export async function countReady(deps: ReadinessDeps, trust: CaTrust): Promise<Readiness> {
   const counted = { devices: 0, ready: 0, withAnchors: 0, withCertificate: 0 };
   for await (const device of eachDevice(deps)) {
@@ -47,17 +50,30 @@ export async function listNotReady(
 
 async function* eachDevice({ store, clock }: ReadinessDeps, from?: string): AsyncGenerator<DeviceTrust> {
   const now = clock.now();
+  const graces = await readGraces(store);
+  const endsAfter = now - Math.max(0, ...graces.values());
   let after = from;
   let before: DeviceId | undefined;
   for (;;) {
-    const page = await store.read.devices.listTrust({ after, limit: PAGE, now });
-    for (const device of page) if (device.deviceId !== before) yield device;
+    const page = await store.read.devices.listTrust({ after, limit: PAGE, endsAfter });
+    for (const device of page) {
+      const isOver = now >= device.notAfter + (graces.get(device.group) ?? 0);
+      if (device.deviceId !== before && !isOver) yield device;
+    }
     const last = page.at(-1);
     if (last === undefined) return;
     before = last.deviceId;
     after = last.deviceId;
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+/** Milliseconds for which a certificate that has expired may still ask for the next one, by group. */
+async function readGraces({ read }: ReadinessDeps['store']): Promise<Map<string, number>> {
+  const groups = await read.groups.list();
+  return new Map(
+    groups.map(({ name, policy }) => [name, policy.graceDecision === 'refuse' ? 0 : policy.graceSeconds * 1000]),
+  );
 }
 
 /** Rounded down to a tenth: 100 only when all are. Of none, all are. */

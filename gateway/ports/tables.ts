@@ -30,10 +30,10 @@ export interface DeviceTable {
   list(page: PageOrder & { group?: string; state?: DeviceState }): Promise<Device[]>;
   countByGroup(): Promise<Map<string, number>>;
   /**
-   * Devices with a certificate in use (active, not past its end), by id: the newest such certificate, and which anchors
-   * the device has said it uses.
+   * Devices with a certificate in use, or one that has expired and was used, by id: the newest such certificate, and which
+   * anchors the device has said it uses. @param page.endsAfter certificates that end before do not count
    */
-  listTrust(page: PageOrder & { now: number }): Promise<DeviceTrust[]>;
+  listTrust(page: PageOrder & { endsAfter: number }): Promise<DeviceTrust[]>;
   /**
    * By what its maker calls it, capitals and spaces apart (X.520 6.2.9: caseIgnoreMatch); two makers may have given the
    * same.

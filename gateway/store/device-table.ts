@@ -78,10 +78,10 @@ const needsTrust = sql<boolean>`case coalesce(d.state, '')
   when 'held' then n.state = 'revoked' and n.revocation_reason = ${sql.lit(HOLD)} and n.activated_at is not null
   when 'registered' then n.state = 'pending'
   when 'revoked' then n.state = 'pending'
-  else n.state = 'active'
+  else n.state = 'active' or (n.state = 'expired' and n.activated_at is not null)
 end`;
 
-const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; limit: number }>) =>
+const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: number; limit: number }>) =>
   db
     .selectFrom('devices as d')
     // The newest in use: there are two while one takes the other's place.
@@ -93,7 +93,7 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; now: number; li
           .whereRef('n.device_id', '=', 'd.device_id')
           .where(needsTrust)
           .where('n.profile', '=', 'device')
-          .where('n.not_after', '>', p('now'))
+          .where('n.not_after', '>', p('endsAfter'))
           .orderBy('n.issued_at', 'desc')
           .orderBy('n.serial', 'desc')
           .limit(1),
@@ -169,8 +169,8 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       if (state !== undefined) query = query.where('state', '=', state);
       return query.orderBy('device_id').limit(limit).execute();
     },
-    listTrust: ({ after, limit, now }: PageOrder & { now: number }) =>
-      scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, now }),
+    listTrust: ({ after, limit, endsAfter }: PageOrder & { endsAfter: number }) =>
+      scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, endsAfter }),
     listByHardwareSerial: (hardwareSerial: string) => scope.all(LIST_BY_HARDWARE_SERIAL, { hardwareSerial }),
     listByName: (deviceId: DeviceId) => scope.all(LIST_BY_NAME, { deviceId }),
     async countEnrolled(group: string, exception?: DeviceId): Promise<number> {

@@ -7,7 +7,7 @@ import { AgentProcesses, ended } from '#test/fixtures/device-agent/agent-process
 import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
 import { TestGateway } from '#test/fixtures/device-agent/test-gateway.ts';
 
-const KILLER = join(import.meta.dirname, '../../fixtures/device-agent/kill-at-step.ts');
+const KILLER = import.meta.resolve('#test/fixtures/device-agent/kill-at-step.ts');
 
 let gateway: TestGateway;
 let agents: AgentProcesses;

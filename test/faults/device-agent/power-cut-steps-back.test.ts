@@ -53,23 +53,57 @@ function cutEverywhere(
   });
 }
 
+async function newCertificateRefused(): Promise<Begun> {
+  const gateway = newGateway();
+  const disk = new PowerCutDisk();
+  const { serial } = await enrollOn(disk, gateway);
+  const unwanted = () => [...gateway.unwanted][0] ?? '';
+  gateway.onIssued = (issued) => {
+    if (gateway.unwanted.size === 0) gateway.unwanted.add(issued);
+  };
+  const noticeId = gateway.orderRenewal(serial);
+  const isAnswered = () => gateway.acks.get(noticeId)?.some((outcome) => outcome !== 'received') === true;
+  const holds = () =>
+    isAnswered() && ![serial, unwanted(), ''].includes(gateway.reported) && gateway.rolledBack.has(unwanted());
+  return { disk, gateway, holds };
+}
+
+async function oldCertificateBack(): Promise<Begun> {
+  const gateway = newGateway();
+  const disk = new PowerCutDisk();
+  const { serial } = await enrollOn(disk, gateway);
+  gateway.orderRenewal(serial);
+  let forgotten = '';
+  gateway.onIssued = (issued) => {
+    forgotten = issued;
+  };
+  await runUntil(disk, gateway, () => forgotten !== '' && gateway.reported === forgotten);
+  // As a gateway that was restored from a copy of before.
+  gateway.onIssued = () => {};
+  gateway.unwanted.add(forgotten);
+  gateway.superseded.clear();
+  const holds = () => ![serial, forgotten].includes(gateway.reported) && gateway.rolledBack.has(forgotten);
+  return { disk, gateway, holds };
+}
+
+async function pinnedRootDropped(): Promise<Begun> {
+  const gateway = newGateway();
+  const disk = new PowerCutDisk();
+  await enrollOn(disk, gateway);
+  const { store } = bootOn(disk, gateway);
+  const [own = Buffer.alloc(0)] = await store.readTrust();
+  // The root of the join URL is the one to be dropped.
+  await store.writeTrust([otherRoot, own]);
+  const config = (await store.readRecord('agent')) as AgentConfig;
+  await store.writeRecord('agent', { ...config, rootSha256: hash('sha256', otherRoot, 'hex') });
+  const anchors = [own.toString('base64')];
+  const noticeId = gateway.order('n-trust', { kind: 'trust', body: { version: 3, anchors, intermediates: [] } });
+  return { disk, gateway, holds: () => gateway.acks.get(noticeId)?.includes('done') === true };
+}
+
 describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) => {
   test('a new certificate that does not work is rolled back, reported and replaced', { timeout: 60_000 }, async () => {
-    const begin = async (): Promise<Begun> => {
-      const gateway = newGateway();
-      const disk = new PowerCutDisk();
-      const { serial } = await enrollOn(disk, gateway);
-      const unwanted = () => [...gateway.unwanted][0] ?? '';
-      gateway.onIssued = (issued) => {
-        if (gateway.unwanted.size === 0) gateway.unwanted.add(issued);
-      };
-      const noticeId = gateway.orderRenewal(serial);
-      const isAnswered = () => gateway.acks.get(noticeId)?.some((outcome) => outcome !== 'received') === true;
-      const holds = () =>
-        isAnswered() && ![serial, unwanted(), ''].includes(gateway.reported) && gateway.rolledBack.has(unwanted());
-      return { disk, gateway, holds };
-    };
-    const cuts = await cutEverywhere(remains, begin, async ({ gateway }, next, where) => {
+    const cuts = await cutEverywhere(remains, newCertificateRefused, async ({ gateway }, next, where) => {
       const { identity } = await openAgentState(bootOn(next, gateway));
       expect(identity.certificate.serial, where).toBe(gateway.reported);
       expect(gateway.refusals, where).toEqual([]);
@@ -78,24 +112,7 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
   });
 
   test('a device that stepped back to the certificate before gets another', { timeout: 60_000 }, async () => {
-    const begin = async (): Promise<Begun> => {
-      const gateway = newGateway();
-      const disk = new PowerCutDisk();
-      const { serial } = await enrollOn(disk, gateway);
-      gateway.orderRenewal(serial);
-      let forgotten = '';
-      gateway.onIssued = (issued) => {
-        forgotten = issued;
-      };
-      await runUntil(disk, gateway, () => forgotten !== '' && gateway.reported === forgotten);
-      // As a gateway that was restored from a copy of before.
-      gateway.onIssued = () => {};
-      gateway.unwanted.add(forgotten);
-      gateway.superseded.clear();
-      const holds = () => ![serial, forgotten].includes(gateway.reported) && gateway.rolledBack.has(forgotten);
-      return { disk, gateway, holds };
-    };
-    const cuts = await cutEverywhere(remains, begin, async ({ gateway }, next, where) => {
+    const cuts = await cutEverywhere(remains, oldCertificateBack, async ({ gateway }, next, where) => {
       const { identity } = await openAgentState(bootOn(next, gateway));
       expect(identity.certificate.serial, where).toBe(gateway.reported);
       expect(gateway.refusals, where).toEqual([]);
@@ -106,21 +123,7 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
   test('the anchors are those of before or of after, and the pinned root is one of them', {
     timeout: 60_000,
   }, async () => {
-    const begin = async (): Promise<Begun> => {
-      const gateway = newGateway();
-      const disk = new PowerCutDisk();
-      await enrollOn(disk, gateway);
-      const { store } = bootOn(disk, gateway);
-      const [own = Buffer.alloc(0)] = await store.readTrust();
-      // The root of the join URL is the one to be dropped.
-      await store.writeTrust([otherRoot, own]);
-      const config = (await store.readRecord('agent')) as AgentConfig;
-      await store.writeRecord('agent', { ...config, rootSha256: hash('sha256', otherRoot, 'hex') });
-      const anchors = [own.toString('base64')];
-      const noticeId = gateway.order('n-trust', { kind: 'trust', body: { version: 3, anchors, intermediates: [] } });
-      return { disk, gateway, holds: () => gateway.acks.get(noticeId)?.includes('done') === true };
-    };
-    const cuts = await cutEverywhere(remains, begin, async ({ gateway }, next, where) => {
+    const cuts = await cutEverywhere(remains, pinnedRootDropped, async ({ gateway }, next, where) => {
       const { store } = bootOn(next, gateway);
       const anchors = await store.readTrust();
       expect(anchors, where).toHaveLength(1);

@@ -9,8 +9,6 @@ import { oid, sequence } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { formatPem } from '#ca/pkix/pem.ts';
-import { formatSignatureAlgorithm, signMessage } from '#ca/pkix/signature-algorithm.ts';
-import { formatCrl, formatRevokedEntry, formatTbsCrl } from '#ca/revocation/crl.ts';
 import { CrlKeeper, type CrlKeeperDeps } from '#device-agent/operations/crl-keeper.ts';
 import { FactBook } from '#device-agent/operations/fact-book.ts';
 import { TimeKeeper } from '#device-agent/operations/time-keeper.ts';
@@ -20,6 +18,7 @@ import { FileCrlFolder } from '#device-agent/state/file-crl-folder.ts';
 import { MemoryStateStore } from '#device-agent/state/memory-state-store.ts';
 import { NOTICE_JWS_TYPE, type RevocationsBody, type RevocationsEntry } from '#gateway/contract/notice.ts';
 import { DAY, type Made, makeCertificate, makeIntermediate, makeRoot, NOW } from '#test/fixtures/ca/certificates.ts';
+import { type CrlDraft, makeCrl as makeAnyCrl } from '#test/fixtures/device-agent/make-crl.ts';
 import { run } from '#test/fixtures/processes/program.ts';
 
 const MINUTE = 60_000;
@@ -105,31 +104,7 @@ async function logged(message: string, count = 1): Promise<Kept[]> {
   }
 }
 
-type CrlDraft = {
-  number: number;
-  by?: Made;
-  thisUpdate?: number;
-  nextUpdate?: number;
-  shard?: string;
-  serials?: string[];
-};
-
-function makeCrl({ number, by = intermediate, serials = ['0a1b'], shard, ...dates }: CrlDraft): Buffer {
-  const { thisUpdate = NOW - MINUTE, nextUpdate = NOW + DAY } = dates;
-  const signatureAlgorithm = formatSignatureAlgorithm('ecdsa-sha256');
-  const entries = serials.map((serial) => formatRevokedEntry({ serial, revokedAt: NOW - DAY, reason: 'superseded' }));
-  const tbs = formatTbsCrl({
-    issuer: by.certificate.subject,
-    signatureAlgorithm,
-    number,
-    thisUpdate,
-    nextUpdate,
-    authorityKeyId: by.certificate.subjectKeyId ?? '',
-    ...(shard === undefined ? {} : { distributionPoint: shard }),
-    entries: Buffer.concat(entries),
-  });
-  return formatCrl(tbs, signatureAlgorithm, signMessage('ecdsa-sha256', tbs, by.key.privateKey));
-}
+const makeCrl = (draft: Omit<CrlDraft, 'by'> & { by?: Made }) => makeAnyCrl({ by: intermediate, ...draft });
 
 function makeNotice(body: Partial<RevocationsBody>, head: Record<string, unknown> = {}, by: Made = signer): Buffer {
   const { crlNumber = 1, seq = 1, full = true, since = 0, entries = [], crlUrl = url, issuers } = body;
@@ -296,24 +271,26 @@ it('keeps what an incomplete notice had no room for until the CRL has it, and kn
   expect((await revokedFile()).revoked).toMatchObject([{ serial: 'dd' }]);
 });
 
+const keyIdOf = ({ certificate }: Made) => certificate.subjectKeyId ?? '';
+const toPem = (made: Made) => formatPem('CERTIFICATE', made.certificate.der);
+const pathOf = (by: Made) => `/crl/${keyIdOf(by)}.crl`;
+
+const issuerOf = (by: Made, crlNumber: number) => ({
+  keyId: keyIdOf(by),
+  crlNumber,
+  crlUrl: new URL(pathOf(by), url).href,
+});
+
+/** @returns serves another list at this issuer's path from now on */
+function serveEach(...lists: [Made, Buffer][]): (by: Made, crl: Buffer) => void {
+  const served = new Map(lists.map(([by, crl]) => [pathOf(by), crl]));
+  serve = (request, response) => response.writeHead(200).end(served.get(request.url ?? '') ?? '');
+  return (by, crl) => served.set(pathOf(by), crl);
+}
+
 describe('while two CAs are in use', () => {
   const otherRoot = makeRoot({ name: 'the next root' });
   const other = makeIntermediate(otherRoot);
-  const keyIdOf = ({ certificate }: Made) => certificate.subjectKeyId ?? '';
-  const pathOf = (by: Made) => `/crl/${keyIdOf(by)}.crl`;
-  const issuerOf = (by: Made, crlNumber: number) => ({
-    keyId: keyIdOf(by),
-    crlNumber,
-    crlUrl: new URL(pathOf(by), url).href,
-  });
-
-  /** @returns serves another list at this issuer's path from now on */
-  function serveEach(...lists: [Made, Buffer][]): (by: Made, crl: Buffer) => void {
-    const served = new Map(lists.map(([by, crl]) => [pathOf(by), crl]));
-    serve = (request, response) => response.writeHead(200).end(served.get(request.url ?? '') ?? '');
-    return (by, crl) => served.set(pathOf(by), crl);
-  }
-
   /** One issued by the other CA is in use, both are trusted. */
   async function openBoth() {
     const trusted = { anchors: [root, otherRoot], issuers: [intermediate, other] };
@@ -323,7 +300,6 @@ describe('while two CAs are in use', () => {
 
   async function judge(peer: Made): Promise<string> {
     const [trust, leaf] = [join(folder, 'trust.pem'), join(folder, 'peer.pem')];
-    const toPem = (made: Made) => formatPem('CERTIFICATE', made.certificate.der);
     await writeFile(trust, toPem(root) + toPem(otherRoot));
     await writeFile(leaf, toPem(peer));
     const files = ['-untrusted', join(folder, 'crl/issuers.pem'), '-CRLfile', join(folder, 'crl/all.pem')];

@@ -24,6 +24,23 @@ const counts = (from = 0) =>
     .slice(from)
     .filter((state) => state['connected'] === true);
 
+const proof = { attest: Buffer.from('a'), signature: Buffer.from('s'), publicArea: Buffer.from('p') };
+/** An enrolled device, started again with a TPM that answers like this. */
+async function startWithTpm(certify: Attester['certify']): Promise<void> {
+  const { clock } = memoryAgent();
+  const { deps } = await devices.enrolled(gateway);
+  await devices.stopAll();
+  const attester = {
+    identify: () => Promise.reject(new Error('not asked')),
+    activate: () => Promise.reject(new Error('not asked')),
+    certify,
+  };
+  const reports = gateway.states().length;
+  const hasty = { ...clock, wait: (ms: number, signal?: AbortSignal) => clock.wait(Math.min(ms, 10), signal) };
+  await devices.start({ ...deps, clock: hasty, keys: { ...deps.keys, attester } });
+  await gateway.until(() => gateway.states().length > reports);
+}
+
 describe('reports of an agent', () => {
   test('are counted over its restarts, and name the run that they come from', async () => {
     const { deps, agent } = await devices.enrolled(gateway, { randomness: systemRandomness });
@@ -100,23 +117,6 @@ describe('a device in quarantine', () => {
     const asked = gateway.sendNotice({ kind: 'attest', body: { nonce: 'A'.repeat(43), reason: 'two places' } });
     await gateway.until(() => gateway.acks(asked).includes('failed'));
   });
-
-  const proof = { attest: Buffer.from('a'), signature: Buffer.from('s'), publicArea: Buffer.from('p') };
-  /** An enrolled device, started again with a TPM that answers like this. */
-  async function startWithTpm(certify: Attester['certify']): Promise<void> {
-    const { clock } = memoryAgent();
-    const { deps } = await devices.enrolled(gateway);
-    await devices.stopAll();
-    const attester = {
-      identify: () => Promise.reject(new Error('not asked')),
-      activate: () => Promise.reject(new Error('not asked')),
-      certify,
-    };
-    const reports = gateway.states().length;
-    const hasty = { ...clock, wait: (ms: number, signal?: AbortSignal) => clock.wait(Math.min(ms, 10), signal) };
-    await devices.start({ ...deps, clock: hasty, keys: { ...deps.keys, attester } });
-    await gateway.until(() => gateway.states().length > reports);
-  }
 
   test('with a TPM that fails at first asks it again, and says nothing before', async () => {
     let tries = 0;

@@ -112,7 +112,7 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'enrollmentRequests.countWaiting': ({ enrollmentRequests }) => enrollmentRequests.countWaiting(),
   'attempts.prune': ({ attempts }) => attempts.prune(1, 1, 10),
   'renewalCampaigns.countItems': ({ renewalCampaigns }) => renewalCampaigns.countItems('rc-1'),
-  'devices.listTrust': ({ devices }) => devices.listTrust({ ...page, now: 1 }),
+  'devices.listTrust': ({ devices }) => devices.listTrust({ ...page, endsAfter: 1 }),
   'statusChanges.append': ({ statusChanges }) =>
     statusChanges.append({ serial: serialOf(1), issuerKeyId: 'k', change: 'revoked', reason: 'x', at: 1, notAfter: 2 }),
   'statusChanges.listAfter': ({ statusChanges }) => statusChanges.listAfter(1, 10),

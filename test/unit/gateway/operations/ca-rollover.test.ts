@@ -24,9 +24,17 @@ import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { holdDevice } from '#gateway/operations/hold-device.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
+import { sweep } from '#gateway/operations/sweep.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
 import { createNoticeSigner } from '#gateway/runtime/file-notice-signer.ts';
-import { connectDevice, enroll, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
+import {
+  connectDevice,
+  DAY,
+  enroll,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
 
 const ACTOR = 'test';
 
@@ -261,6 +269,31 @@ describe('the replacement of a CA', () => {
     expect(await showRollover(deps)).toMatchObject({ devices: 2, ready: 0 });
     await revokeDevice(own, { deviceId: held, reason: 'superseded', actor: ACTOR, requestedAt: 0, becomes: 'revoked' });
     expect(await showRollover(deps)).toMatchObject({ devices: 1, ready: 0 });
+  });
+
+  it('is needed by a device that may still come with a certificate that has expired, as long as it may', async () => {
+    const deviceId = await addDevice('press-1');
+    const device = await world.store.read.devices.find(deviceId);
+    const group = await world.store.read.groups.find(device?.group ?? '');
+    if (group === undefined) throw new Error('no group');
+    const grant = (graceDecision: 'auto' | 'refuse', version: number) =>
+      world.store.write((tables) =>
+        tables.groups.put(
+          { ...group, version, policy: { ...group.policy, graceSeconds: 60 * 86_400, graceDecision } },
+          ACTOR,
+        ),
+      );
+    await toActivated('root');
+    await grant('auto', group.version + 1);
+    world.clock.at += 30 * DAY;
+    await sweep(world);
+    expect(await showRollover(deps)).toMatchObject({ devices: 1, ready: 0 });
+    await expect(retireCa(deps, { actor: ACTOR, force: false })).rejects.toThrow(/1 of 1 device would be cut off/);
+    await grant('refuse', group.version + 2);
+    expect(await showRollover(deps)).toMatchObject({ devices: 0 });
+    await grant('auto', group.version + 3);
+    world.clock.at += 60 * DAY;
+    expect(await showRollover(deps)).toMatchObject({ devices: 0 });
   });
 
   it('is ready for a new intermediate without a word about anchors', async () => {
