@@ -176,6 +176,13 @@ describe('what has expired and could still come by the lane', () => {
   });
 });
 
+it('an issuer’s certificates are meant also when the clock was ahead while they were made', async () => {
+  const member = await addMember(world, press);
+  world.clock.at -= DAY / 24;
+  await revoke('issuer', await targetOf('issuer', member));
+  expect(await standing()).toEqual([]);
+});
+
 it('a device in quarantine whose last certificate is revoked counts as revoked: a new ticket may bring it back', async () => {
   const member = await addMember(world, press);
   await quarantineDevice(world, { deviceId: press, reason: 'test', actor });
