@@ -16,15 +16,17 @@ import { devicesOf, revocableCertificates } from './revocation-targets.ts';
 export async function expandJob(deps: { store: Store; clock: Clock }, job: RevocationJob): Promise<number> {
   const { store, clock } = deps;
   let added = 0;
-  for await (const page of revocableCertificates(store.read, job, clock.now())) {
-    const items = page.filter((one) => isMeant(job, one)).map((one) => newItem(job, one));
+  const now = clock.now();
+  for await (const page of revocableCertificates(store.read, job, now)) {
+    const items = page.filter((one) => isMeant(job, one, now)).map((one) => newItem(job, one));
     if (items.length > 0) added += await store.write((tables) => tables.revocationJobs.addItems(items));
   }
   return added;
 }
 
-function isMeant(job: RevocationJob, { issuedAt }: CertificateRecord): boolean {
-  return job.scope !== 'issuer' || issuedAt <= job.createdAt;
+/** One from a future that the clock has come back from was made before, too. */
+function isMeant({ scope, createdAt }: RevocationJob, { issuedAt }: CertificateRecord, now: number): boolean {
+  return scope !== 'issuer' || issuedAt <= createdAt || issuedAt > now;
 }
 
 function newItem({ id }: RevocationJob, { serial, deviceId }: CertificateRecord) {

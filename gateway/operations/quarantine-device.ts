@@ -48,7 +48,8 @@ export async function raiseAlarm(
     if ((await tables.endorsements.find(deviceId)) !== undefined) await queueAttest(tables, deps, order, now);
     return { ...recorded, isQuarantined: true };
   });
-  if (isNew) {
+  // Also when it is the device enrolled anew, and nobody has closed the alarm about the one before.
+  if (isNew || isQuarantined) {
     deps.metrics.identityAlarm(evidence.kind);
     const { kind, detail, address, serial } = evidence;
     deps.log.error('identity alarm', { alarm: alarm.id, deviceId, kind, detail, address, serial, isQuarantined });

@@ -90,17 +90,24 @@ async function abandonItsRenewals(tables: Tables, { deviceId, serial, spkiSha256
   }
 }
 
-/** What goes with a certificate of a device: never used, and either renewed with this one or for the same key. */
+/**
+ * What goes with a certificate of a device: never used, and renewed with this one, or with the one that this one took
+ * the place of, or for the same key.
+ */
 export async function listUnused(
   tables: Pick<Tables, 'certificates' | 'enrollments'>,
-  { deviceId, serial, spkiSha256 }: OfDevice,
+  { deviceId, serial, spkiSha256, enrollmentId, activatedAt }: OfDevice,
   now: number,
 ): Promise<CertificateRecord[]> {
+  const replacedOf = async (id: string | null) =>
+    (id === null ? undefined : await tables.enrollments.find(id))?.replacesSerial ?? undefined;
+  const before = activatedAt === null ? undefined : await replacedOf(enrollmentId);
   const unused: CertificateRecord[] = [];
   for (const other of await tables.certificates.listByDevice(deviceId)) {
     if (other.serial === serial || other.activatedAt !== null || !isRevocable(other, now)) continue;
-    const enrollment = other.enrollmentId === null ? undefined : await tables.enrollments.find(other.enrollmentId);
-    if (enrollment?.replacesSerial === serial || other.spkiSha256 === spkiSha256) unused.push(other);
+    const replaced = await replacedOf(other.enrollmentId);
+    const isOfIts = replaced !== undefined && (replaced === serial || replaced === before);
+    if (isOfIts || other.spkiSha256 === spkiSha256) unused.push(other);
   }
   return unused;
 }

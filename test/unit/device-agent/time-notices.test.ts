@@ -53,6 +53,8 @@ function withOtherTime(token: string, from: number, to: number): string {
   return [header, Buffer.from(said).toString('base64url'), signature].join('.');
 }
 
+const no = () => Promise.reject(new Error('not asked for'));
+
 /** A device whose wall clock is two hours ahead, and which has obeyed notices up to 9. */
 async function device() {
   const clock = { now: () => Date.now() + 2 * HOUR_MS, monotonic: () => performance.now(), wait: async () => {} };
@@ -60,7 +62,6 @@ async function device() {
   await deps.store.writeRecord('notices', { version: 1, highestSeq: 9, handled: [] });
   const time = await TimeKeeper.open(deps);
   const acks: NoticeAck[] = [];
-  const no = () => Promise.reject(new Error('not asked for'));
   const hooks = {
     config: { deviceId } as never,
     anchors: () => [authority.rootDer],

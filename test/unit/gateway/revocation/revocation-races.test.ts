@@ -102,6 +102,15 @@ describe('a revocation while the device renews', () => {
     expect((await standing()).toSorted()).toEqual([next.serial, after.serial].toSorted());
   });
 
+  it('takes the one that somebody else renewed with the same certificate and has kept', async () => {
+    const member = await addMember(world, press);
+    const kept = await renew(world, member);
+    const next = await renew(world, member);
+    await connectDevice(world, next.der);
+    await revoke('certificate', next.serial);
+    await expect(connectDevice(world, kept.der)).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+  });
+
   it('by a hold takes what is being made, and a release does not bring it back', async () => {
     const member = await addMember(world, press);
     meanwhile(() => holdDevice(world, { deviceId: press, why: 'lost', actor, requestedAt: 0 }));
@@ -174,6 +183,13 @@ describe('what has expired and could still come by the lane', () => {
       });
     }
   });
+});
+
+it('an issuer’s certificates are meant also when the clock was ahead while they were made', async () => {
+  const member = await addMember(world, press);
+  world.clock.at -= DAY / 24;
+  await revoke('issuer', await targetOf('issuer', member));
+  expect(await standing()).toEqual([]);
 });
 
 it('a device in quarantine whose last certificate is revoked counts as revoked: a new ticket may bring it back', async () => {
