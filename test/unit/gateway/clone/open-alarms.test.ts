@@ -15,20 +15,32 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-const raise = () => raiseAlarm(world, { deviceId: press, evidence, reaction: 'quarantine' });
+const raise = (reaction: 'quarantine' | 'alarm') => raiseAlarm(world, { deviceId: press, evidence, reaction });
 const said = () => world.log.lines.filter(({ message }) => message === 'identity alarm');
+const order = { deviceId: press, reason: 'keyCompromise', actor: 'ann', becomes: 'revoked', requestedAt: 0 } as const;
+const alarms = async () =>
+  (await listAlarms(world, { limit: 5 })).items.map(({ state, evidence: { times } }) => ({ state, times }));
 
-it('a device that was enrolled anew and is copied again is told of again, although the alarm before is still open', async () => {
+it('a device that is quarantined while an alarm about it is open is told of again', async () => {
   await connectDevice(world, (await enroll(world, press, await register(world, press))).der);
-  await raise();
-  await raise();
+  await raise('alarm');
+  await raise('alarm');
   expect(said()).toHaveLength(1);
-  const order = { deviceId: press, reason: 'keyCompromise', actor: 'ann', becomes: 'revoked', requestedAt: 0 } as const;
-  await revokeDevice(world, order);
-  const { ticket } = await addTicket(world, { deviceId: press, actor: 'ann' });
-  await connectDevice(world, (await enroll(world, press, ticket)).der);
-  await raise();
+  await raise('quarantine');
   expect((await world.store.read.devices.find(press))?.state).toBe('quarantined');
   expect(said()).toHaveLength(2);
-  expect((await listAlarms(world, { limit: 5 })).items).toMatchObject([{ state: 'open', evidence: { times: 2 } }]);
+  expect(await alarms()).toEqual([{ state: 'open', times: 2 }]);
+});
+
+it('a device that was enrolled anew and is copied again has an alarm of its own', async () => {
+  await connectDevice(world, (await enroll(world, press, await register(world, press))).der);
+  await raise('quarantine');
+  await revokeDevice(world, order);
+  expect(await alarms()).toEqual([{ state: 'resolved', times: 1 }]);
+  const { ticket } = await addTicket(world, { deviceId: press, actor: 'ann' });
+  await connectDevice(world, (await enroll(world, press, ticket)).der);
+  await raise('quarantine');
+  expect((await world.store.read.devices.find(press))?.state).toBe('quarantined');
+  expect(said()).toHaveLength(2);
+  expect((await alarms()).filter(({ state }) => state === 'open')).toEqual([{ state: 'open', times: 1 }]);
 });
