@@ -165,7 +165,7 @@ export type EstLimits = {
 };
 
 export const DEFAULT_EST_LIMITS: EstLimits = {
-  inFlight: 64,
+  inFlight: 128,
   connections: 4096,
   connectionsPerAddress: 2048,
   handshakes: 256,
