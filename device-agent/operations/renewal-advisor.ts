@@ -83,8 +83,7 @@ export class RenewalAdvisor {
     const { config, trust } = this.#hooks.target();
     const { certificate } = this.#hooks.identity();
     const { serial, authorityKeyId } = certificate;
-    // Where only MQTT is open there is nobody to ask: notices and the answers to CSRs say it.
-    if (config.renewVia === 'mqtt' || authorityKeyId === undefined) return this.#askAgain(serial, UNANSWERED_MS, true);
+    if (authorityKeyId === undefined) return this.#askAgain(serial, UNANSWERED_MS, true);
     const over = new AbortController();
     const patience = clock.wait(PATIENCE_MS, AbortSignal.any([over.signal, stopped]));
     const signal = AbortSignal.any([over.signal, stopped]);
@@ -102,7 +101,9 @@ export class RenewalAdvisor {
     } catch (thrown) {
       const error = asAgentError(thrown, 'GATEWAY_UNREACHABLE');
       log.debug('no renewal information', { serial, reason: error.message });
-      this.#askAgain(serial, Math.max(error.retryAfterMs ?? 0, UNREACHED_MS), false);
+      // Who is to renew over MQTT may have no way there at all: it tries once a day, and before each renewal.
+      const pause = config.renewVia === 'mqtt' ? UNANSWERED_MS : UNREACHED_MS;
+      this.#askAgain(serial, Math.max(error.retryAfterMs ?? 0, pause), false);
     } finally {
       over.abort();
       session.close();

@@ -59,37 +59,51 @@ describe('asking the gateway for a window', () => {
 });
 
 /** The keeper of an hour's certificate at half of its life, where the local rule would renew. */
-async function atItsMoment(advise: () => Promise<Advice>) {
+async function atItsMoment(advise: () => Promise<Advice>, renewVia: 'auto' | 'mqtt' = 'auto') {
   const suggestedWindow = { start: Date.now() + 1700_000, end: Date.now() + 1800_000 };
-  const started = await startKeeper(3600, { advise, meta: { suggestedWindow } });
+  const started = await startKeeper(3600, { advise, meta: { suggestedWindow }, renewVia });
   started.clock.wall += 1900_000;
   return started;
 }
 
 describe('before a planned renewal', () => {
-  test('the gateway is asked, and one that was down finds the device waiting for a later window', async () => {
-    const { clock, keeper, renewals, questions, certificate } = await atItsMoment(async () => ({
-      window: { start: certificate.notBefore + 2500_000, end: certificate.notBefore + 2500_001 },
-      retryAfterMs: 6 * HOUR,
-    }));
-    await clock.run(30_000);
-    await vi.waitFor(() => expect(questions).toHaveLength(1));
-    for (let round = 0; round < 10; round += 1) await clock.run(30_000);
-    expect(renewals).toEqual([]);
-    expect(questions).toHaveLength(1);
-    clock.wall = certificate.notBefore + 2501_000;
-    await clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
-    // Its last answer still stood.
-    expect(questions).toHaveLength(1);
-    await keeper.stop();
-  });
+  test.each(['auto', 'mqtt'] as const)(
+    'the gateway is asked, and one that was down finds the device waiting for a later window: renewal over %s',
+    async (renewVia) => {
+      const advise = async () => ({
+        window: { start: certificate.notBefore + 2500_000, end: certificate.notBefore + 2500_001 },
+        retryAfterMs: 6 * HOUR,
+      });
+      const { clock, keeper, renewals, questions, certificate } = await atItsMoment(advise, renewVia);
+      await clock.run(30_000);
+      await vi.waitFor(() => expect(questions).toHaveLength(1));
+      for (let round = 0; round < 10; round += 1) await clock.run(30_000);
+      expect(renewals).toEqual([]);
+      expect(questions).toHaveLength(1);
+      clock.wall = certificate.notBefore + 2501_000;
+      await clock.run(30_000);
+      await vi.waitFor(() => expect(renewals).toHaveLength(1));
+      // Its last answer still stood.
+      expect(questions).toHaveLength(1);
+      await keeper.stop();
+    },
+  );
 
   test('no answer is no reason to wait', async () => {
     const { clock, keeper, renewals, questions } = await atItsMoment(() => Promise.reject(new Error('unreachable')));
     await clock.run(30_000);
     await vi.waitFor(() => expect(renewals).toHaveLength(1));
     expect(questions.length).toBeGreaterThan(0);
+    await keeper.stop();
+  });
+
+  test('where only MQTT gets through nobody is asked every minute', async () => {
+    const { clock, keeper, questions } = await startKeeper(30 * 86_400, {
+      advise: () => Promise.reject(new Error('unreachable')),
+      renewVia: 'mqtt',
+    });
+    for (let minute = 0; minute < 180; minute += 1) await clock.run(60_000);
+    expect(questions.length).toBeLessThanOrEqual(1);
     await keeper.stop();
   });
 
