@@ -85,9 +85,17 @@ function post(url: URL, body: string, options: WebhookOptions & { agent: Agent }
         answer.on('error', (error) => fail('the answer of the webhook broke off', error));
       },
     );
-    asking.on('error', (error) => fail('the webhook cannot be reached, or did not answer in time', error));
+    asking.on('error', (error) => fail(describeFailure(error, deadlineMs), error));
     asking.end(body);
   });
+}
+
+/** For whoever looks after the webhook: too slow, away, or not to be believed. */
+function describeFailure(error: Error, deadlineMs: number): string {
+  if (error.name === 'AbortError' || error.name === 'TimeoutError')
+    return `the webhook did not answer within ${deadlineMs / 1000} s`;
+  const code = 'code' in error ? String(error.code) : error.name;
+  return `the webhook cannot be reached, or its certificate does not verify: ${code}`;
 }
 
 function readVerdict(text: string): PolicyVerdict {

@@ -105,6 +105,15 @@ it('waits no longer than the deadline, also for one that sends a byte now and th
   await expect(webhook({ deadlineMs: 150 }).ask(url, QUESTION)).rejects.toMatchObject({ code: 'WEBHOOK_FAILED' });
 });
 
+it('says whether it was too slow, away, or not to be believed', async () => {
+  answerWith = () => {};
+  await expect(webhook({ deadlineMs: 150 }).ask(url, QUESTION)).rejects.toThrow(/did not answer within 0\.15 s/);
+  await expect(createHttpsPolicyWebhook().ask(url, QUESTION)).rejects.toThrow(
+    /does not verify: SELF_SIGNED_CERT_IN_CHAIN|does not verify: UNABLE_TO/,
+  );
+  await expect(webhook().ask('https://127.0.0.1:1/', QUESTION)).rejects.toThrow(/cannot be reached.*ECONNREFUSED/);
+});
+
 it('does not talk to a server whose certificate it cannot verify', async () => {
   answering(200, '{"decision":"allow"}');
   await expect(createHttpsPolicyWebhook().ask(url, QUESTION)).rejects.toMatchObject({ code: 'WEBHOOK_FAILED' });
