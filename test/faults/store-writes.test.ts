@@ -137,7 +137,7 @@ describe('a store that cannot write', () => {
     } finally {
       await store.close();
     }
-  }, 20_000);
+  });
 });
 
 describe('the faulty store for tests', () => {

@@ -92,7 +92,7 @@ describe('gatehouse-agent enroll', () => {
 });
 
 describe('gatehouse-agent run', () => {
-  test('lives: status, publish, listen, renew with a hook, clean end', { timeout: 30_000 }, async () => {
+  test('lives: status, publish, listen, renew with a hook, clean end', async () => {
     const state = ['--state', `${'long-'.repeat(30)}/state`];
     await agents.run(['enroll', gateway.joinUrl, '--no-confirm', ...state]);
     expect(gateway.connects).toEqual([]);
