@@ -20,6 +20,7 @@ import { RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
 import { RevocationJobs } from '#gateway/operations/revocation-jobs.ts';
 import { TIME_NOTICE_BUDGET } from '#gateway/operations/send-time.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
+import { WindowTeller } from '#gateway/operations/tell-window.ts';
 import { WorkLeases } from '#gateway/operations/work-leases.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { bindEstOperations } from './bind-est-operations.ts';
@@ -183,6 +184,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     );
   };
   const trustReports = new TrustReports(shared);
+  const windows = new WindowTeller(shared);
   const work = new RecurringWork(log);
 
   const knowsJournal = await recover(shared);
@@ -216,7 +218,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   );
   stops.push(() => est.close());
   const mqtt = await startMqttDoor(
-    { clock, log, ...bindMqttOperations({ ...shared, trustReports, caCertificatesFor }) },
+    { clock, log, ...bindMqttOperations({ ...shared, trustReports, windows, caCertificatesFor }) },
     {
       listen: { host: config.host, port: config.mqttPort },
       tls: mqttTls(identities, trustBook.trust, manufacturers.certificates),
@@ -314,6 +316,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     revocationJobs,
     ocsp,
     trustReports,
+    windows,
     trustFollower,
     knowsJournal,
     expiry: { ...health, log },

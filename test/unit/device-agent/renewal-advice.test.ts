@@ -97,6 +97,41 @@ describe('before a planned renewal', () => {
     await keeper.stop();
   });
 
+  test('a gateway that can be asked by nothing is given the time to tell another window in the session', async () => {
+    const suggestedWindow = { start: Date.now() + 1700_000, end: Date.now() + 1800_000 };
+    const settled = Promise.withResolvers<void>();
+    const { clock, keeper, advisor, renewals, certificate } = await startKeeper(3600, {
+      advise: () => Promise.reject(new Error('unreachable')),
+      meta: { suggestedWindow },
+      renewVia: 'mqtt',
+      settled: () => settled.promise,
+    });
+    await clock.run(30_000);
+    const { serial, notBefore } = certificate;
+    clock.wall = suggestedWindow.end + 60_000;
+    void clock.run(30_000);
+    await vi.waitFor(() => expect(clock.waits).toContain(20_000));
+    advisor.hear({ serial, start: notBefore + 2500_000, end: notBefore + 2500_001 });
+    settled.resolve();
+    for (let round = 0; round < 10; round += 1) await clock.run(30_000);
+    expect(renewals).toEqual([]);
+    clock.wall = notBefore + 2501_000;
+    void clock.run(30_000);
+    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await keeper.stop();
+  });
+
+  test('a window that was told by a notice stands after a restart, unless it is about another certificate', async () => {
+    const serials: string[] = [];
+    const window = { start: Date.now() + 2500_000, end: Date.now() + 2500_001 };
+    const started = await startKeeper(3600, { told: () => ({ serial: serials[0] ?? '', ...window }) });
+    expect(started.keeper.nextRenewalAt()).toBeLessThan(window.start);
+    serials.push(started.certificate.serial);
+    expect(started.keeper.nextRenewalAt()).toBeGreaterThanOrEqual(window.start);
+    expect(started.keeper.nextRenewalAt()).toBeLessThanOrEqual(window.end);
+    await started.keeper.stop();
+  });
+
   test('where only MQTT gets through nobody is asked every minute', async () => {
     const { clock, keeper, questions } = await startKeeper(30 * 86_400, {
       advise: () => Promise.reject(new Error('unreachable')),

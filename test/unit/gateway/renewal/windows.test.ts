@@ -188,7 +188,7 @@ describe('after an outage', () => {
     }
     const audit = await world.store.read.audit.list({ action: 'renewal.replanned', limit: 10 });
     expect(audit.map(({ detail }) => detail)).toEqual(['3 windows passed in 7200 s in which nobody could renew']);
-    // Nobody is told by a notice: an agent asks before it renews.
+    // Nobody is connected who would have to be told (see pushed-windows).
     expect(await world.store.read.notices.countUnfinished()).toBe(0);
   });
 
