@@ -168,10 +168,13 @@ describe('a fleet is renewed at a controlled rate', () => {
     const failed = await eventually('all to have failed', listFailed, ({ length }) => length === COUNT, {
       patienceMs: 30_000,
     });
-    for (const { result, detail } of failed) {
-      expect(result).toBe('refused');
-      expect(detail).toContain('KEY_NOT_ALLOWED');
-    }
+    expect(failed.map(({ deviceId, result, detail }) => ({ deviceId, result, detail }))).toEqual(
+      fleet.map(({ deviceId }) => ({
+        deviceId,
+        result: 'refused',
+        detail: expect.stringMatching(/^refused: KEY_NOT_ALLOWED in attempt a-[0-9a-f]{16}$/),
+      })),
+    );
     await gateway.gatehouse('group', 'set', 'line-3', '--keys', 'ec-p256');
     await gateway.gatehouse('renewal', 'retry', id);
     await eventually('all to be renewed', show, ({ devices: { renewed } }) => renewed === COUNT, {
