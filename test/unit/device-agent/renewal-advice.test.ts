@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parseGenerationMeta } from '#device-agent/domain/generation-meta.ts';
 import { clampStanding, nextQuestion } from '#device-agent/domain/renewal-advice.ts';
 import { plannedRenewal } from '#device-agent/domain/renewal-schedule.ts';
@@ -76,13 +76,13 @@ describe('before a planned renewal', () => {
       });
       const { clock, keeper, renewals, questions, certificate } = await atItsMoment(advise, renewVia);
       await clock.run(30_000);
-      await vi.waitFor(() => expect(questions).toHaveLength(1));
+      await expect.poll(() => questions).toHaveLength(1);
       for (let round = 0; round < 10; round += 1) await clock.run(30_000);
       expect(renewals).toEqual([]);
       expect(questions).toHaveLength(1);
       clock.wall = certificate.notBefore + 2501_000;
       await clock.run(30_000);
-      await vi.waitFor(() => expect(renewals).toHaveLength(1));
+      await expect.poll(() => renewals).toHaveLength(1);
       // Its last answer still stood.
       expect(questions).toHaveLength(1);
       await keeper.stop();
@@ -92,7 +92,7 @@ describe('before a planned renewal', () => {
   test('no answer is no reason to wait', async () => {
     const { clock, keeper, renewals, questions } = await atItsMoment(() => Promise.reject(new Error('unreachable')));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     expect(questions.length).toBeGreaterThan(0);
     await keeper.stop();
   });
@@ -145,17 +145,17 @@ describe('before a planned renewal', () => {
   test('a gateway that hangs is waited for twenty seconds and no longer', async () => {
     const { clock, keeper, renewals } = await atItsMoment(() => new Promise(() => {}));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(clock.waits).toContain(20_000));
+    await expect.poll(() => clock.waits).toContain(20_000);
     expect(renewals).toEqual([]);
     void clock.run(20_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 
   test('an end that is not after the start is no answer', async () => {
     const { clock, keeper, renewals } = await atItsMoment(async () => ({ window: undefined, retryAfterMs: HOUR }));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 });
@@ -170,6 +170,6 @@ test('a window moved forward is heard of within a day, and kept', async () => {
   expect(questions).toEqual([]);
   expect(renewals).toEqual([]);
   await clock.run(DAY / 2 + 60_000);
-  await vi.waitFor(() => expect(renewals).toHaveLength(1));
+  await expect.poll(() => renewals).toHaveLength(1);
   await keeper.stop();
 });
