@@ -58,6 +58,8 @@ describe('asking the gateway for a window', () => {
   });
 });
 
+const unreachable = () => Promise.reject(new Error('unreachable'));
+
 describe('a gateway that does not answer (RFC 9773 4.3.3)', () => {
   test('is asked slower and slower, and every six hours in the end', () => {
     const pauses = Array.from({ length: 12 }, (_, failures) => pauseUnanswered(failures, 0));
@@ -68,8 +70,7 @@ describe('a gateway that does not answer (RFC 9773 4.3.3)', () => {
   });
 
   test('costs a device whose HTTPS is closed for good a few questions a day', async () => {
-    const advise = () => Promise.reject(new Error('unreachable'));
-    const { clock, keeper, questions } = await startKeeper(90 * 86_400, { advise });
+    const { clock, keeper, questions } = await startKeeper(90 * 86_400, { advise: unreachable });
     for (let minute = 0; minute < 2 * 24 * 60; minute += 1) await clock.run(60_000);
     const gaps = questions.slice(1).map((at, index) => at - (questions[index] ?? 0));
     expect(gaps[0]).toBeLessThanOrEqual(2 * 60_000);

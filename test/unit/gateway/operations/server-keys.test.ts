@@ -185,16 +185,14 @@ describe('no key pair is made', () => {
   );
 
   it('for a CSR that asks for CA rights, though its signature means nothing', async () => {
-    const { privateKey, publicKey, algorithm } = newKey();
     const ca = sequence(formatExtension(OID.basicConstraints, true, sequence(boolean(true))));
-    const csr = await formatCsr({
-      subject: formatName({}),
-      publicKey,
-      attributes: [sequence(oid(OID.extensionRequest), setOf(ca))],
-      signatureAlgorithm: algorithm,
-      sign: (message) => signMessage(algorithm, message, privateKey),
-    });
+    const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.extensionRequest), setOf(ca))] });
     await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_ASKS_FOR_CA' });
+  });
+
+  it('for a CSR that asks for another name', async () => {
+    const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.changeSubjectName), setOf(sequence()))] });
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_NAMES_ANOTHER' });
   });
 
   it('for a CSR that names another device', async () => {
