@@ -241,6 +241,9 @@ describe('the delta list', () => {
     const delta = world.publisher.lists.findNamed('delta');
     expect(delta).toMatchObject({ number: full?.number, baseNumber: 1, entries: 2, thisUpdate: full?.thisUpdate });
     const order = world.authority.signed.find(({ scope }) => scope?.kind === 'delta');
+    // RFC 5280 5.2.6: named by the complete list once there is one, not before.
+    const complete = world.authority.signed.filter(({ scope }) => scope?.kind === 'full').map(({ scope }) => scope);
+    expect(complete).toEqual([{ kind: 'full' }, { kind: 'full', hasDelta: true }]);
     // removeFromCRL, RFC 5280 5.3.1.
     expect(order?.entries.includes(Buffer.from('0a0108', 'hex'))).toBe(true);
   });
@@ -295,6 +298,33 @@ describe('shards', () => {
       { kind: 'full', hasDelta: true },
       { kind: 'shard', index, count: 4 },
     ]);
+  });
+
+  it('of a number that is not in use any more are made as long as a certificate may name them', async () => {
+    const [first = newSerial(), second = newSerial()] = serials(2);
+    await world.revokeMany([first]);
+    await world.publish();
+    const { describe: before } = world.authority;
+    world.authority.describe = async () => ({ ...(await before()), crlShards: 8 });
+    await world.restart();
+    await world.revokeMany([second]);
+    await world.publish();
+    const { lists } = world.publisher;
+    const shard = (serial: string, count: number) =>
+      lists.findNamed(`shard-${count}-${Number.parseInt(serial.slice(-8), 16) % count}`)?.der;
+    for (const [serial, count] of [
+      [first, 4],
+      [second, 4],
+      [first, 8],
+      [second, 8],
+    ] as const)
+      expect(shard(serial, count)?.includes(Buffer.from(serial, 'hex')), `${serial} of ${count}`).toBe(true);
+    world.clock.at += 401 * DAY;
+    await world.restart();
+    const signed = world.authority.signed.length;
+    await world.publish();
+    const counts = world.authority.signed.slice(signed).map(({ scope }) => (scope?.kind === 'shard' ? scope.count : 0));
+    expect(new Set(counts)).toEqual(new Set([0, 8]));
   });
 
   it('that cannot be signed leaves the others in force', async () => {
