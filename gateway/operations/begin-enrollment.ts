@@ -13,6 +13,7 @@ import { discardServerKeys } from './discard-server-keys.ts';
 import { type Applicant, formatGrounds, type Grounds, requireGrounds } from './enrollment-grounds.ts';
 import { findBegun, findKeyInUse, requireFreeTicket, requireUncompromised } from './find-begun.ts';
 import { requireNoLookAlike } from './find-look-alike.ts';
+import { requireBudget } from './issuance-budget.ts';
 import { gatherFacts, type JudgedRequest, requireLocalRules } from './judge-enrollment.ts';
 import { decisionOf, enqueue, hasNewcomerSince, requireApprovedKey } from './queue-request.ts';
 import type { AcceptedCsr } from './read-csr.ts';
@@ -91,6 +92,10 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
       return { outcome: 'waits', request: await enqueue(tables, current, asked) };
     }
     if (decision === 'approved' && known !== undefined) requireApprovedKey(known, current, isMadeHere);
+    // What somebody else got with a key that was stolen is not counted against whom a person lets in since.
+    const since = Math.max(ticket?.createdAt ?? 0, (decision === 'approved' && known?.decidedAt) || 0);
+    const { lifetimeSeconds } = group.policy;
+    requireBudget(await tables.certificates.listByDevice(deviceId), { deviceId, lifetimeSeconds, since, now });
     if (madeHere === 'once granted') throw new KeyWanted();
 
     if (registered === undefined) await register(tables, device, { actor: formatGrounds(grounds), arrival, now });

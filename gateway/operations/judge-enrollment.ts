@@ -50,7 +50,7 @@ export async function gatherFacts(
     ),
     devicesEnrolled: isFirst && maxDevices !== null ? await read.devices.countEnrolled(group.name, deviceId) : 0,
     enrolledLastHour:
-      isFirst && maxPerHour !== null ? await read.enrollments.countFirstSince(group.name, now - HOUR_MS) : 0,
+      isFirst && maxPerHour !== null ? await read.enrollments.countFirstSince(group.name, now - HOUR_MS, deviceId) : 0,
   };
 }
 

@@ -77,7 +77,7 @@ async function collectFacts(deps: TestGroupDeps, order: TestGroupOrder, at: numb
     isRegistered: device !== undefined,
     isEnrolledWithOtherKey: certificates.some(({ state, notAfter }) => state === 'active' && notAfter >= at),
     devicesEnrolled: device?.state === 'enrolled' ? enrolled - 1 : enrolled,
-    enrolledLastHour: await read.enrollments.countFirstSince(order.name, at - HOUR_MS),
+    enrolledLastHour: await read.enrollments.countFirstSince(order.name, at - HOUR_MS, order.deviceId),
   };
 }
 
