@@ -2,7 +2,7 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import { isNamedRevocable, isRevocable } from '#gateway/domain/revocable.ts';
+import { isNamedRevocable, isRevocable, letsIn } from '#gateway/domain/revocable.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { QueueNoticeDeps } from './queue-notice.ts';
@@ -114,5 +114,5 @@ export async function listUnused(
 
 async function isWithoutCertificate(tables: Tables, { deviceId, serial }: OfDevice, now: number): Promise<boolean> {
   const others = await tables.certificates.listByDevice(deviceId);
-  return !others.some((other) => other.serial !== serial && isRevocable(other, now));
+  return !others.some((other) => other.serial !== serial && letsIn(other, now));
 }

@@ -6,7 +6,7 @@ import { type Crl, parseCrl, verifyCrlSignature } from '#ca/revocation/parse-crl
 import type { RevokedEntry } from '#ca/revocation/revoked-entries.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import { HOLD, isHeld, isRevocable } from '#gateway/domain/revocable.ts';
+import { HOLD, isHeld, letsIn } from '#gateway/domain/revocable.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { closeTickets } from './close-tickets.ts';
 import type { ListIssuer } from './list-issuers.ts';
@@ -88,6 +88,7 @@ async function takeOver(
     notAfter,
     issuerKeyId: list.authorityKeyId,
     state: 'active',
+    supersedeAt: null,
     revocationReason: null,
     der,
   } as const;
@@ -116,7 +117,7 @@ async function settleDevice(tables: Tables, deviceId: DeviceId, reason: string, 
     return;
   }
   const others = await tables.certificates.listByDevice(deviceId);
-  if (others.some((other) => isRevocable(other, now))) return;
+  if (others.some((other) => letsIn(other, now))) return;
   await tables.devices.update(deviceId, { state: 'revoked' });
   await tables.audit.append(
     auditEntry({
