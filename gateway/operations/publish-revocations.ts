@@ -62,6 +62,10 @@ export class RevocationPublisher {
   #lastThisUpdate = 0;
   #lastRoundMs = 0;
   #failure: { since: number; error: string } | undefined;
+  /** Base of the URLs in what is certified now, as the authority told last. */
+  #statusUrl: string | undefined;
+  /** Key ids of the issuers that lists are made of. */
+  #issuers: ReadonlySet<string> = new Set();
 
   constructor(deps: PublishDeps) {
     this.#deps = deps;
@@ -133,8 +137,10 @@ export class RevocationPublisher {
   }
 
   #isOld(list: PublishedList): boolean {
-    // A shard of a number that is not in use any more, and whatever else nobody makes anew, ends where it ends.
+    // A list that nobody makes anew, as that of an issuer whose certificate has ended, ends where it ends.
+    if (!this.#issuers.has(list.scope.slice(list.scope.indexOf('@') + 1))) return false;
     const age = this.#deps.clock.now() - list.thisUpdate;
+    if (this.#statusUrl !== undefined && !isAt(list, this.#statusUrl)) return true;
     return age >= this.#deps.crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS;
   }
 
@@ -156,7 +162,9 @@ export class RevocationPublisher {
   async #publishAll(): Promise<void> {
     const { authority, clock, leases } = this.#deps;
     const description = await authority.describe();
+    this.#statusUrl = description.statusUrl;
     const issuers = listIssuers(description, clock.now());
+    this.#issuers = new Set(issuers.map(({ keyId }) => keyId));
     const first = description.issuers?.[0]?.keyId;
     if (description.issuers !== undefined) this.lists.keepOnly(description.issuers.map(({ keyId }) => keyId));
     const isBuilder = await leases.run(LEASE, async () => {
@@ -310,4 +318,15 @@ export class RevocationPublisher {
       before: Math.min(...issuers.map(({ base }) => base?.seq ?? 0)),
     };
   }
+}
+
+/** The extensions of a list, at its end, and the signature after them. */
+const TAIL = 8192;
+
+/**
+ * Whether certificates that are issued now name this list: when the status server has moved, a shard of before is not theirs
+ * (RFC 5280 6.3.3 b 2 i), and programs that check would refuse them.
+ */
+function isAt({ scope, der }: PublishedList, statusUrl: string): boolean {
+  return !scope.startsWith('shard-') || der.subarray(-TAIL).includes(`${statusUrl}/crl/`);
 }
