@@ -1,5 +1,5 @@
 import type { Attempt } from '#gateway/domain/attempt.ts';
-import type { AuditBudget } from '#gateway/domain/audit-budget.ts';
+import type { AttemptBudget } from '#gateway/domain/attempt-budget.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
 import { networkOf } from '#gateway/domain/network-of.ts';
@@ -19,8 +19,7 @@ export type AttemptDeps = {
   log: Log;
   metrics: Metrics;
   background: Pick<BackgroundWrites, 'add'>;
-  refusals: AuditBudget;
-  strangerLines: AuditBudget;
+  attemptRows: AttemptBudget;
 };
 
 /** What is known of an attempt so far; the work fills in the device as soon as it knows it. */
@@ -83,7 +82,8 @@ async function recordSuccess(deps: AttemptDeps, facts: AttemptFacts, outcome: Su
   deps.metrics.enrollment(kind, outcome, facts.steps.milliseconds() / 1000);
   deps.log.info(SUCCESS[outcome], { attemptId, kind, door, deviceId, address });
   // What is issued is on record anyway; a client that asks the same thing in a loop gets its answer, but not a row a time.
-  const isKept = outcome === 'issued' || deps.refusals.take(networkOf(address), deps.clock.now());
+  const end = { network: networkOf(address), deviceId, code: undefined };
+  const isKept = outcome === 'issued' || deps.attemptRows.take(end, deps.clock.now());
   if (!isKept) return;
   keepAttempt(deps, facts, { outcome, code: null, detail: null, nextAction: null });
   if (outcome === 'given-again' && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
@@ -98,13 +98,12 @@ async function recordFailure(deps: AttemptDeps, facts: AttemptFacts, error: unkn
   const told = { attemptId, kind, door, deviceId, address, code, detail: refusal?.message };
   const isPending = code === 'APPROVAL_PENDING';
   const isOurs = refusal === undefined || OUR_SIDE.has(code);
-  const network = networkOf(address);
-  const now = deps.clock.now();
   // A stranger who guesses tickets in a loop must not fill log and disk: past a few a minute the metrics tell of it.
-  const isKept = (deviceId === undefined ? deps.strangerLines : deps.refusals).take(network, now);
+  const isKept = deps.attemptRows.take({ network: networkOf(address), deviceId, code }, deps.clock.now());
+  const isStranger = deviceId === undefined || code === 'TICKET_UNKNOWN';
   if (refusal === undefined) deps.log.error('enrollment failed', { ...told, error });
   else if (isPending) deps.log.info('enrollment waits for a person', told);
-  else if (deviceId !== undefined || isKept) deps.log.warn('enrollment refused', told);
+  else if (!isStranger || isKept) deps.log.warn('enrollment refused', told);
   else deps.log.debug('enrollment refused', told);
   if (!isKept) return;
   const detail = refusal?.message ?? 'internal error, see the log';
