@@ -176,7 +176,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
   const revocations = new RevocationPublisher({ ...shared, leases: shortLeases });
-  const revocationJobs = new RevocationJobs({ ...shared, revocations });
+  const revocationJobs = new RevocationJobs({ ...shared, revocations }, worker);
   const ocsp = await openOcspService(shared, { folder: inDataFolder(config, DATA_FOLDER.gatewayKeys), description });
   revocations.onChanged = async (changes) => {
     ocsp.responder.forget(changes.map(({ serial }) => serial));

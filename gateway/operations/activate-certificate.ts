@@ -4,6 +4,7 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { supersededAt } from '#gateway/domain/revocable.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { noteRenewed } from './campaign-results.ts';
 import { endClaim } from './end-claim.ts';
@@ -167,8 +168,9 @@ export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): 
   const now = deps.clock.now();
   const ended = await deps.store.write(async (tables) => {
     const older = (await tables.certificates.listByDevice(deviceId)).filter(isOlder);
-    for (const { serial: replaced } of older) {
-      await tables.certificates.update(replaced, { state: 'superseded' });
+    for (const { serial: replaced, supersedeAt } of older) {
+      const endedAt = supersededAt({ supersedeAt }, now);
+      await tables.certificates.update(replaced, { state: 'superseded', supersedeAt: endedAt });
       await tables.audit.append(
         auditEntry({
           at: now,

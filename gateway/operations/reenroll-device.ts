@@ -48,6 +48,7 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
     const identity = await steps.run('credentials', () => identifyRenewal(deps, request), describeIdentity);
     const { device, deviceId, policy, certificate } = identity;
     facts.deviceId = deviceId;
+    facts.serial = certificate.serial;
     const csr = await steps.run('csr', () => {
       const accepted = readCsr(request.csr, policy);
       requireSameName(accepted.request, certificate);

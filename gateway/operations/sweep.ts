@@ -1,6 +1,7 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { supersededAt } from '#gateway/domain/revocable.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { expireRequests } from './decide-requests.ts';
 import { reopenRequest } from './issue-recorded.ts';
@@ -61,7 +62,9 @@ async function advance(tables: Tables, serial: SerialNumber, now: number): Promi
       }),
     );
   if (notAfter <= now && state !== 'revoked' && state !== 'expired') {
-    await tables.certificates.update(serial, { state: 'expired' });
+    // Should the clock have been ahead: then it was superseded before.
+    const ended = state === 'superseded' ? { supersedeAt: supersededAt(certificate, now) } : {};
+    await tables.certificates.update(serial, { state: 'expired', ...ended });
     // Of a short life, or after a long stop of the gateway: it ended before it could lapse.
     if (state === 'pending') await giveBackRight(tables, certificate, now);
     await say('certificate.expired');

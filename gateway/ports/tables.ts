@@ -279,7 +279,10 @@ export interface AuditTable {
 }
 
 export interface LeaseTable {
-  /** @returns true when `holder` has the lease until `until`: it was free, run out, or already its own. */
+  /**
+   * @returns true when `holder` has the lease until `until`: it was free, run out, already its own, or lasts more than twice
+   * as long as is asked for here, which only a clock that was set back can have made of it
+   */
   acquire(name: string, holder: string, now: number, until: number): Promise<boolean>;
   release(name: string, holder: string): Promise<void>;
   /** All that this holder has: it is known to have ended. */

@@ -3,7 +3,8 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { formatCsr } from '#ca/pkix/csr.ts';
-import { type Der, nullValue, oid, sequence, setOf } from '#ca/pkix/der.ts';
+import { boolean, type Der, nullValue, oid, sequence, setOf } from '#ca/pkix/der.ts';
+import { formatExtension } from '#ca/pkix/extensions.ts';
 import { formatName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { classifyPublicKey } from '#ca/pkix/public-key.ts';
@@ -210,6 +211,17 @@ describe('no key pair is made', () => {
       await expect(askForKey(csr)).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
     },
   );
+
+  it('for a CSR that asks for CA rights, though its signature means nothing', async () => {
+    const ca = sequence(formatExtension(OID.basicConstraints, true, sequence(boolean(true))));
+    const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.extensionRequest), setOf(ca))] });
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_ASKS_FOR_CA' });
+  });
+
+  it('for a CSR that asks for another name', async () => {
+    const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.changeSubjectName), setOf(sequence()))] });
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_NAMES_ANOTHER' });
+  });
 
   it('for a CSR that names another device', async () => {
     const other = await csrOf(newKey(), { commonName: 'press-08' });
