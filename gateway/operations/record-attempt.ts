@@ -12,6 +12,7 @@ import { type Store, StoreError } from '#gateway/ports/store.ts';
 import { AttemptSteps } from './attempt-steps.ts';
 import type { BackgroundWrites } from './background-writes.ts';
 import { noteRefused } from './campaign-results.ts';
+import { putAttempt } from './put-attempt.ts';
 
 export type AttemptDeps = {
   store: Store;
@@ -120,7 +121,7 @@ async function recordFailure(deps: AttemptDeps, facts: AttemptFacts, error: unkn
   if (deviceId !== undefined && !isPending) await auditRefusal(deps, { ...facts, deviceId }, code, detail);
 }
 
-const OUR_SIDE: ReadonlySet<GatewayErrorCode> = new Set<GatewayErrorCode>([
+export const OUR_SIDE: ReadonlySet<GatewayErrorCode> = new Set<GatewayErrorCode>([
   'AUTHORITY_UNAVAILABLE',
   'STORE_UNAVAILABLE',
   'OVERLOADED',
@@ -164,13 +165,7 @@ function keepAttempt(
     milliseconds,
     steps: steps.list(),
   };
-  deps.background.add(async (tables) => {
-    const before = await tables.attempts.find(attemptId);
-    // Clients name their attempts: nobody takes the place of another device's.
-    const isSame = before?.deviceId === attempt.deviceId || (before?.deviceId === null && before.address === address);
-    const isForeign = before !== undefined && !isSame;
-    await tables.attempts.put(isForeign ? { ...attempt, id: deps.random.id('a') } : attempt);
-  });
+  deps.background.add((tables) => putAttempt(tables, deps.random, attempt));
 }
 
 /** A full disk is not a bug: the device is told to come back, and nothing was half done. */
