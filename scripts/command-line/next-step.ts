@@ -49,7 +49,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   GROUP_FULL: 'retire devices (gatehouse device retire ID), or: gatehouse group set GROUP --max-devices COUNT',
   DEVICE_ID_NOT_ALLOWED: 'see its pattern: gatehouse group show GROUP',
   OWNER_MISSING:
-    'register the device with its owner (gatehouse device add --owner), or: gatehouse group set GROUP --no-require-owner',
+    'give it an owner: gatehouse device import FILE --group GROUP, with the columns deviceId,owner; or: gatehouse group set GROUP --no-require-owner',
   POLICY_WEBHOOK_REFUSED: 'ask who runs the webhook: gatehouse group show GROUP',
   POLICY_WEBHOOK_UNAVAILABLE: "see the gateway's log for what the webhook did; which one: gatehouse group show GROUP",
   BODY_NOT_BASE64: 'send base64 of a DER PKCS#10 request, without PEM lines',
