@@ -28,7 +28,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   EK_CERTIFICATE_UNTRUSTED: 'trust the maker: gatehouse tpm root add FILE; or this TPM: gatehouse tpm ek allow SHA256',
   EK_NOT_ALLOWED: 'allow this TPM: gatehouse tpm ek allow SHA256, or --csv FILE',
   EK_BELONGS_TO_ANOTHER:
-    'look for it: gatehouse device show ID; replaced hardware: gatehouse device replace-hardware ID',
+    'the reason names that device; when this hardware is not its own any more: gatehouse device replace-hardware or retire, of that one',
   EK_CHANGED: 'if the hardware was replaced on purpose: gatehouse device replace-hardware ID',
   CSR_MALFORMED: 'send base64 of a DER PKCS#10 request',
   CSR_SIGNATURE_INVALID: 'make the request again with the key that it names',
