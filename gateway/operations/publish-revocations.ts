@@ -57,6 +57,8 @@ export class RevocationPublisher {
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   readonly #restored = new Set<string>();
+  /** Whose lists are made, as of the last round. */
+  #issuers: readonly ListIssuer[] = [];
   /** What changed is read here, and the process that builds has not made its lists yet, or has died. */
   #isWaiting = false;
   #lastThisUpdate = 0;
@@ -122,10 +124,19 @@ export class RevocationPublisher {
   async isDue(): Promise<boolean> {
     // After a failure more may have been read than any list has.
     if (this.#failure !== undefined || this.#isWaiting || this.lists.full === undefined) return true;
-    if (this.lists.all().some((list) => this.#isOld(list))) return true;
+    if (await this.#isAnyDue(this.#issuers)) return true;
     const { statusChanges, statusLists } = this.#deps.store.read;
     if ((await statusChanges.newestSeq()) > this.#index.seq) return true;
     return (await statusLists.highestNumber()) > this.lists.highestNumber;
+  }
+
+  /** What nobody makes anew (a list of an issuer that has expired, a delta list that got too long) is old and not due. */
+  async #isAnyDue(issuers: readonly ListIssuer[]): Promise<boolean> {
+    for (const { keyId } of issuers) {
+      const revocations = await this.#index.of(keyId);
+      if (dueScopes(revocations, this.lists, (list) => this.#isOld(list)).length > 0) return true;
+    }
+    return false;
   }
 
   get #interval(): number {
@@ -133,7 +144,6 @@ export class RevocationPublisher {
   }
 
   #isOld(list: PublishedList): boolean {
-    // A shard of a number that is not in use any more, and whatever else nobody makes anew, ends where it ends.
     const age = this.#deps.clock.now() - list.thisUpdate;
     return age >= this.#deps.crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS;
   }
@@ -157,6 +167,7 @@ export class RevocationPublisher {
     const { authority, clock, leases } = this.#deps;
     const description = await authority.describe();
     const issuers = listIssuers(description, clock.now());
+    this.#issuers = issuers;
     const first = description.issuers?.[0]?.keyId;
     if (description.issuers !== undefined) this.lists.keepOnly(description.issuers.map(({ keyId }) => keyId));
     const isBuilder = await leases.run(LEASE, async () => {
@@ -173,8 +184,7 @@ export class RevocationPublisher {
     await this.#index.readShards();
     await this.#readOn(issuers, first);
     await this.#index.readBases();
-    const revocations = await Promise.all(issuers.map(({ keyId }) => this.#index.of(keyId)));
-    this.#isWaiting = revocations.some((one) => dueScopes(one, this.lists, (list) => this.#isOld(list)).length > 0);
+    this.#isWaiting = await this.#isAnyDue(issuers);
   }
 
   /** What others have made, and what has changed. */
@@ -264,6 +274,7 @@ export class RevocationPublisher {
       // First, so that it is there when the complete list names it.
       const delta = scope.kind === 'full' ? await signDelta(authority, revocations, round) : undefined;
       if (delta !== undefined) put(delta);
+      else if (scope.kind === 'full') lists.dropDelta(revocations.issuerKeyId);
       const previous = lists.find(scope, revocations.issuerKeyId);
       put(await signList(authority, revocations, scope, round, { previous, hasDelta: delta !== undefined }));
       if (scope.kind === 'full') {
