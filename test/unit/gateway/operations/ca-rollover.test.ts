@@ -35,6 +35,7 @@ import {
   register,
   type World,
 } from '#test/fixtures/gateway/operations-world.ts';
+import { type Member, renew } from '#test/fixtures/gateway/revocation-world.ts';
 
 const ACTOR = 'test';
 
@@ -255,6 +256,36 @@ describe('the replacement of a CA', () => {
     await retireCa(deps, { actor: ACTOR, force: true, reason: 'scrapped' });
     const [entry] = await world.store.read.audit.list({ limit: 1, action: 'ca.retired' });
     expect(entry?.detail).toBe('forced with 2 devices not ready: scrapped');
+  });
+
+  it('is not held up by devices that never had the old root, and say nothing', async () => {
+    const first = await addDevice('press-1');
+    await toActivated('root');
+    await addDevice('press-2');
+    expect(await showRollover(deps)).toMatchObject({ devices: 2, ready: 1, withAnchors: 1 });
+    await revokeDevice(
+      { ...world, authority },
+      {
+        deviceId: first,
+        reason: 'superseded',
+        actor: ACTOR,
+        requestedAt: 0,
+        becomes: 'revoked',
+      },
+    );
+    await expect(retireCa(deps, { actor: ACTOR, force: false })).resolves.toMatchObject({ state: 'retired' });
+  });
+
+  it('waits for a device that has renewed and never said that it trusts the new root', async () => {
+    const own = { ...world, authority } as unknown as World;
+    const enrolled = await enroll(own, 'press-1', await register(own, 'press-1'));
+    await connectDevice(own, enrolled.der, 'press-1');
+    await toActivated('root');
+    world.clock.at += 1000;
+    const young = await renew(own, { ...enrolled, deviceId: 'press-1' } as unknown as Member);
+    await connectDevice(own, young.der, 'press-1');
+    expect(await showRollover(deps)).toMatchObject({ devices: 1, withCertificate: 1, withAnchors: 0 });
+    await expect(retireCa(deps, { actor: ACTOR, force: false })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
   });
 
   it('counts those who are held, and those who have not come with their first certificate yet', async () => {
