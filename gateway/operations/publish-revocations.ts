@@ -132,11 +132,21 @@ export class RevocationPublisher {
 
   /** What nobody makes anew (a list of an issuer that has expired, a delta list that got too long) is old and not due. */
   async #isAnyDue(issuers: readonly ListIssuer[]): Promise<boolean> {
+    if (this.#isOutrun()) return true;
     for (const { keyId } of issuers) {
       const revocations = await this.#index.of(keyId);
       if (dueScopes(revocations, this.lists, (list) => this.#isOld(list)).length > 0) return true;
     }
     return false;
+  }
+
+  /**
+   * The fleet notice goes by the number of the list in use, and whoever has heard a higher one does not listen: so that has
+   * to be the highest of all complete lists, also when the one in use is another issuer's since a moment ago.
+   */
+  #isOutrun(): boolean {
+    const [inUse, ...others] = this.lists.complete();
+    return inUse !== undefined && others.some(({ number }) => number > inUse.number);
   }
 
   get #interval(): number {
@@ -202,7 +212,8 @@ export class RevocationPublisher {
     const round = await this.#beginRound(description);
     const signed: PublishedList[] = [];
     try {
-      for (const { keyId } of issuers) await this.#signAll(await this.#index.of(keyId), round, signed);
+      // The one in use last, as far as it depends on the others.
+      for (const { keyId } of issuers.toReversed()) await this.#signAll(await this.#index.of(keyId), round, signed);
     } finally {
       // What was signed is in force whether or not it can be recorded, and whatever failed after it.
       if (signed.length > 0) await this.#record(signed, round, started);
@@ -270,7 +281,8 @@ export class RevocationPublisher {
       lists.put(list);
       signed.push(list);
     };
-    for (const scope of dueScopes(revocations, lists, (list) => this.#isOld(list))) {
+    const isToBeMade = (list: PublishedList) => this.#isOld(list) || (list === lists.full && this.#isOutrun());
+    for (const scope of dueScopes(revocations, lists, isToBeMade)) {
       // First, so that it is there when the complete list names it.
       const delta = scope.kind === 'full' ? await signDelta(authority, revocations, round) : undefined;
       if (delta !== undefined) put(delta);
