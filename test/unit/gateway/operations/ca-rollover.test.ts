@@ -265,16 +265,8 @@ describe('the replacement of a CA', () => {
     await toActivated('root');
     await addDevice('press-2');
     expect(await showRollover(deps)).toMatchObject({ devices: 2, ready: 1, withAnchors: 1 });
-    await revokeDevice(
-      { ...world, authority },
-      {
-        deviceId: first,
-        reason: 'superseded',
-        actor: ACTOR,
-        requestedAt: 0,
-        becomes: 'revoked',
-      },
-    );
+    const revocation = { reason: 'superseded', actor: ACTOR, requestedAt: 0, becomes: 'revoked' } as const;
+    await revokeDevice(world, { ...revocation, deviceId: first });
     await expect(retireCa(deps, { actor: ACTOR, force: false })).resolves.toMatchObject({ state: 'retired' });
   });
 
