@@ -160,7 +160,7 @@ export interface CertificateTable {
   listByDevice(deviceId: DeviceId): Promise<CertificateRecord[]>;
   /** Newest first; `after` is a serial. */
   list(page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId }): Promise<CertificateRecord[]>;
-  /** Device certificates with this public key, of this lineage, or of this issuer (by serial, for paging). */
+  /** With this public key: of devices, claims and registrars. The others are device certificates; `after` is a serial. */
   listByKey(spkiSha256: string): Promise<CertificateRecord[]>;
   listByLineage(lineageId: string): Promise<CertificateRecord[]>;
   listByIssuer(issuerKeyId: string, page: PageOrder): Promise<CertificateRecord[]>;
