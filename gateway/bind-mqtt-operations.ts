@@ -1,5 +1,5 @@
 import { type AdmitDeps, admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
-import { type AnswerDeps, answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
+import { type AnswerDeps, answerCsrMessage, refuseCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { type DeliverDeps, deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
 import { type DetectDeps, watchRefusal, watchTakeOver } from '#gateway/operations/detect-clones.ts';
 import {
@@ -13,9 +13,15 @@ import {
   recordSessionRefused,
   type SessionRecordDeps,
 } from '#gateway/operations/session-records.ts';
+import type { WindowTeller } from '#gateway/operations/tell-window.ts';
 import type { SessionOperations } from './mqtt/session-operations.ts';
 
-type Deps = AdmitDeps & AnswerDeps & DeliverDeps & DetectDeps & ReceiveDeps & SessionRecordDeps;
+type Deps = AdmitDeps &
+  AnswerDeps &
+  DeliverDeps &
+  DetectDeps &
+  ReceiveDeps &
+  SessionRecordDeps & { windows: Pick<WindowTeller, 'listens' | 'note'> };
 
 export function bindMqttOperations(deps: Deps): SessionOperations {
   return {
@@ -35,8 +41,10 @@ export function bindMqttOperations(deps: Deps): SessionOperations {
     },
     receiveDeviceMessage: (session, kind, payload) => receiveDeviceMessage(deps, session, kind, payload),
     answerCsrMessage: (sender, request) => answerCsrMessage(deps, sender, request),
-    deliverPendingNotices: async (deviceId) => {
-      await deliverPendingNotices(deps, deviceId);
+    refuseCsrMessage: (sender, requestId, reason) => refuseCsrMessage(deps, sender, requestId, reason),
+    deliverPendingNotices: async (session) => {
+      deps.windows.listens(session);
+      await deliverPendingNotices(deps, session.deviceId);
     },
   };
 }

@@ -2,7 +2,7 @@ import type { CampaignResult, RenewalCampaignDevice } from '#gateway/contract/re
 import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
 import type { CampaignItem } from '#gateway/domain/renewal-campaign.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { serialToRenew } from './order-renewal.ts';
+import { readRenewNotice } from './order-renewal.ts';
 
 /** What stands before the detail of a renewal that the gateway itself refused. */
 const REFUSED = 'refused: ';
@@ -44,11 +44,11 @@ export async function noteRefused(
 /** The device has said that it could not renew; when we refused it, that is the reason. */
 export async function noteFailed(
   tables: Pick<Tables, 'renewalCampaigns'>,
-  notice: Pick<NoticeRecord, 'id' | 'deviceId' | 'token'>,
+  notice: Pick<NoticeRecord, 'id' | 'deviceId' | 'kind' | 'token'>,
   told: { detail: string | null; now: number },
 ): Promise<void> {
   const { id, deviceId } = notice;
-  const serial = serialToRenew(notice);
+  const serial = readRenewNotice(notice)?.serial;
   if (serial === undefined) return;
   const items = await tables.renewalCampaigns.listBySerial(serial);
   for (const item of items.filter(({ noticeId, state }) => noticeId === id && state === 'ordered')) {

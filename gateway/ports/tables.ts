@@ -1,5 +1,6 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { NoticeKind } from '#gateway/contract/notice.ts';
 import type { AuditEvent, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Attempt } from '#gateway/domain/attempt.ts';
 import type { AttestationChallenge } from '#gateway/domain/attestation/challenge.ts';
@@ -70,8 +71,8 @@ export interface EnrollmentTable {
   find(id: string): Promise<Enrollment | undefined>;
   /** Newest first, at most ten. */
   listByKey(deviceId: DeviceId, spkiSha256: string): Promise<Enrollment[]>;
-  /** First enrollments of devices of the group, begun at or after `since`. */
-  countFirstSince(group: string, since: number): Promise<number>;
+  /** Devices of the group, without this one, that have begun a first enrollment at or after `since`. */
+  countFirstSince(group: string, since: number, exception?: DeviceId): Promise<number>;
   /** Whether one was ever begun for this serial, however it ended. */
   hasSerial(serial: SerialNumber): Promise<boolean>;
   /** As listUnfinished, of one device. */
@@ -159,7 +160,7 @@ export interface CertificateTable {
   listByDevice(deviceId: DeviceId): Promise<CertificateRecord[]>;
   /** Newest first; `after` is a serial. */
   list(page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId }): Promise<CertificateRecord[]>;
-  /** Device certificates with this public key, of this lineage, or of this issuer (by serial, for paging). */
+  /** With this public key: of devices, claims and registrars. The others are device certificates; `after` is a serial. */
   listByKey(spkiSha256: string): Promise<CertificateRecord[]>;
   listByLineage(lineageId: string): Promise<CertificateRecord[]>;
   listByIssuer(issuerKeyId: string, page: PageOrder): Promise<CertificateRecord[]>;
@@ -224,7 +225,7 @@ export interface NoticeTable {
   /** Not finished and not expired, in order of seq. */
   listUnfinished(deviceId: DeviceId, now: number): Promise<NoticeRecord[]>;
   /** Newest first. */
-  listByDevice(deviceId: DeviceId, limit: number): Promise<NoticeRecord[]>;
+  listByDevice(deviceId: DeviceId, limit: number, kind?: NoticeKind): Promise<NoticeRecord[]>;
   /** Marks unfinished ones past their end as expired. @returns how many. */
   expire(now: number): Promise<number>;
   countUnfinished(): Promise<number>;
@@ -279,7 +280,10 @@ export interface AuditTable {
 }
 
 export interface LeaseTable {
-  /** @returns true when `holder` has the lease until `until`: it was free, run out, or already its own. */
+  /**
+   * @returns true when `holder` has the lease until `until`: it was free, run out, already its own, or lasts more than twice
+   * as long as is asked for here, which only a clock that was set back can have made of it
+   */
   acquire(name: string, holder: string, now: number, until: number): Promise<boolean>;
   release(name: string, holder: string): Promise<void>;
   /** All that this holder has: it is known to have ended. */

@@ -183,6 +183,8 @@ describe('bad input at the EST door', () => {
     const uri = tlv(0x86, Buffer.from('spiffe://gatehouse.internal/device/good-2'));
     const other = await makeCsr(makeKey(), { subjectAltName: sequence(uri) });
     expectRefusal(await enroll(other), 403, 'CSR_NAMES_ANOTHER');
+    const change = sequence(oid(OID.changeSubjectName), setOf(sequence(formatName({ commonName: 'good-2' }))));
+    expectRefusal(await enroll(await makeCsr(makeKey(), { attributes: [change] })), 403, 'CSR_NAMES_ANOTHER');
   });
 
   test('a CSR with broken extensions: 400', async () => {
@@ -210,6 +212,15 @@ describe('bad input at the EST door', () => {
       expectRefusal(await renew(nameless, current), 403, 'IDENTITY_MISMATCH');
       const other = await enrollByHand(gateway, 'current-3');
       expectRefusal(await renew(await makeRenewalCsr(makeKey(), other), current), 403, 'IDENTITY_MISMATCH');
+    });
+
+    test.each([
+      ['another subject', sequence(formatName({ commonName: 'current-2' }))],
+      ['no name at all', sequence()],
+    ])('a change of its name to %s, which a CSR cannot ask for here: 403', async (_what, change) => {
+      const attributes = [sequence(oid(OID.changeSubjectName), setOf(change))];
+      const csr = await makeRenewalCsr(makeKey(), current, { attributes });
+      expectRefusal(await renew(csr, current), 403, 'CSR_NAMES_ANOTHER');
     });
 
     test('a self-signed certificate that bears the serial of a real one: 403', async () => {

@@ -70,6 +70,7 @@ async function device() {
     currentSerial: () => '',
     sendAck: async (ack: NoticeAck) => void acks.push(ack),
     onOrder: () => {},
+    onWindow: () => {},
     onRevoked: () => {},
     obeyTrust: no,
     attest: no,

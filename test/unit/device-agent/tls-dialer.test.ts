@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { createServer, type Server } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { OID } from '#ca/pkix/oids.ts';
 import type { AgentError } from '#device-agent/domain/agent-error.ts';
@@ -78,6 +78,20 @@ describe.each([
     const port = await listen(createServer((socket) => socket.end('220 hello\r\n')));
     expect(await dial(port, trust())).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
   });
+});
+
+test('no certificate authority of the system is believed in (RFC 7030 3.3.1)', async () => {
+  const other = await TestAuthority.create();
+  const port = await serve(await other.issueServer());
+  const before = getCACertificates('default');
+  try {
+    setDefaultCACertificates([...before, other.root.certificate.toString('pem')]);
+    expect(await dial(port, anchors())).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
+    expect(await dial(port, noClock())).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
+    expect(await dial(port, { anchors: [] })).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
+  } finally {
+    setDefaultCACertificates(before);
+  }
 });
 
 describe('dates of the gateway', () => {

@@ -14,6 +14,7 @@ import {
   openEstGateway,
   tlsOf,
 } from '#test/fixtures/doors/est-gateway.ts';
+import { agreeOn, NULL_AND_ANONYMOUS, renegotiate } from '#test/fixtures/doors/weak-tls.ts';
 
 const ENROLL = '/.well-known/est/simpleenroll';
 const REENROLL = '/.well-known/est/simplereenroll';
@@ -530,6 +531,21 @@ test('refuses TLS 1.1', async () => {
   });
   const [error] = (await once(socket, 'error')) as [Error];
   expect(String(error)).toMatch(/protocol version|unsupported protocol|ECONNRESET/i);
+});
+
+test.each(NULL_AND_ANONYMOUS)('agrees on no suite of %s (RFC 7030 3.3)', async (suites) => {
+  const { port, authority } = await open();
+  const at = { host: '127.0.0.1', port, ca: authority.root.pem };
+  expect(await agreeOn(suites, at)).toMatchObject({ refused: expect.stringMatching(/handshake failure|no cipher/i) });
+  expect(await agreeOn('ECDHE-ECDSA-AES128-GCM-SHA256', at)).toHaveProperty('suite');
+});
+
+test('takes no second handshake on a connection: whose it is does not change', async () => {
+  const { port, authority } = await open();
+  const socket = connectTls({ host: '127.0.0.1', port, ca: authority.root.pem, maxVersion: 'TLSv1.2' });
+  await once(socket, 'secureConnect');
+  expect(String(await renegotiate(socket))).toMatch(/no.renegotiation|closed/i);
+  socket.destroy();
 });
 
 test('shows a new certificate after a reload and still asks for the client one', async () => {

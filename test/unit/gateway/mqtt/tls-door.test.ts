@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { DEFAULT_MQTT_LIMITS } from '#gateway/mqtt/mqtt-limits.ts';
+import { agreeOn, NULL_AND_ANONYMOUS, renegotiate } from '#test/fixtures/doors/weak-tls.ts';
 import { type Authority, createAuthority } from '#test/fixtures/mqtt/authority.ts';
 import { RawClient } from '#test/fixtures/mqtt/raw-client.ts';
 import { TestDoor } from '#test/fixtures/mqtt/test-door.ts';
@@ -199,6 +200,24 @@ describe('the TLS session', () => {
     expect(await second.connect({ clientId: 'press-1' })).toBe(0);
     expect(second.socket.isSessionReused()).toBe(false);
     second.destroy();
+  });
+
+  test.each(NULL_AND_ANONYMOUS)('has no suite of %s', async (suites) => {
+    door = await TestDoor.open({}, { authority });
+    const { credential } = await door.device('press-1');
+    const { port } = door;
+    const at = { host: '127.0.0.1', port, ca: authority.root.pem, cert: credential.chain, key: credential.keyPem };
+    expect(await agreeOn(suites, at)).toMatchObject({ refused: expect.stringMatching(/handshake failure|no cipher/i) });
+    expect(await agreeOn('ECDHE-ECDSA-AES128-GCM-SHA256', at)).toHaveProperty('suite');
+  });
+
+  test('has one handshake: whose it is does not change', async () => {
+    door = await TestDoor.open({}, { authority });
+    const { credential } = await door.device('press-1');
+    const client = await RawClient.open(door, credential, { maxVersion: 'TLSv1.2' });
+    expect(await client.connect({ clientId: 'press-1' })).toBe(0);
+    expect(String(await renegotiate(client.socket))).toMatch(/no.renegotiation|closed/i);
+    client.destroy();
   });
 
   test('shows the new gateway certificate after a reload, and live sessions stay', async () => {

@@ -2,7 +2,9 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
+import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { showDevice } from '#gateway/operations/list-devices.ts';
+import { orderRenewal } from '#gateway/operations/order-renewal.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
@@ -10,6 +12,7 @@ import {
   ARRIVAL,
   connectDevice,
   csrOf,
+  DAY,
   enroll,
   HOUR,
   newKey,
@@ -63,6 +66,20 @@ it('revokes what a renewal brought and nobody used, and the device goes on with 
   expect(states).toEqual(['active', 'revoked', 'active']);
 });
 
+it('leaves nothing in memory of what was replaced, once it has expired', async () => {
+  const replaced = current.serial as never;
+  const young = await renew();
+  await connectDevice(world, young);
+  await supersedeOlder(world, parseCertificate(young).serial as never);
+  expect(world.denySet.has(replaced)).toBe(true);
+  world.clock.at += 6 * DAY;
+  world.denySet.prune(world.clock.at);
+  expect(world.denySet.has(replaced)).toBe(true);
+  world.clock.at += 3 * DAY;
+  world.denySet.prune(world.clock.at);
+  expect(world.denySet.size).toBe(0);
+});
+
 it('shows that a device went back from a certificate that did not work, until a renewal succeeds', async () => {
   const { serial } = parseCertificate(await renew());
   const rolledBack = { serial, reason: 'the broker refuses this certificate', at: world.clock.at };
@@ -103,4 +120,13 @@ it.each([
   await report({ run: '0123456789abcdef', count: 1, rolledBack });
   expect(await showDevice(world, press)).toMatchObject({ rolledBack: null });
   expect(await world.store.read.audit.list({ action: 'certificate.rolled-back', limit: 10 })).toEqual([]);
+});
+
+it('an order names the certificate that goes on, not another one that was renewed with the same and came later', async () => {
+  const first = await renew();
+  const second = await renew();
+  await connectDevice(world, first);
+  await connectDevice(world, second);
+  const { serial } = await orderRenewal(world, { deviceId: press, actor: 'test' });
+  expect(serial).toBe(parseCertificate(first).serial);
 });

@@ -1,17 +1,22 @@
 import { X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { activeRecord } from '#gateway/operations/active-record.ts';
-import { addDevice } from '#gateway/operations/add-device.ts';
+import { addDevice, addTicket } from '#gateway/operations/add-device.ts';
+import { claimTicket } from '#gateway/operations/claim-ticket.ts';
 import { issueOwnCertificate } from '#gateway/operations/issue-own-certificate.ts';
 import { addGroup } from '#gateway/operations/manage-groups.ts';
+import { addRegistrar } from '#gateway/operations/manage-registrars.ts';
 import { type OrderRevocationDeps, orderRevocation, planRevocation } from '#gateway/operations/order-revocation.ts';
+import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { listRevocationItems, showRevocation } from '#gateway/operations/show-revocations.ts';
 import { cancelRevocation, pauseRevocation, resumeRevocation } from '#gateway/operations/steer-revocation.ts';
 import { StoreError } from '#gateway/ports/store.ts';
 import { newSerial } from '#test/fixtures/ca/authority.ts';
 import {
   connectDevice,
+  csrOf,
   enroll,
   newKey,
   openWorld,
@@ -75,6 +80,24 @@ describe('one certificate', () => {
     expect((await world.store.read.devices.find(parseDeviceId('press-07')))?.state).toBe('revoked');
   });
 
+  it('leaves a device as revoked, and tells it so, also when what it replaced has not expired yet', async () => {
+    const old = await addMember(world, 'press-07');
+    const young = await renew(world, old);
+    await connectDevice(world, young.der, 'press-07');
+    await supersedeOlder(world, young.serial);
+    await orderRevocation(deps, { scope: 'certificate', target: young.serial, reason: 'keyCompromise', actor });
+    const deviceId = parseDeviceId('press-07');
+    expect((await world.store.read.devices.find(deviceId))?.state).toBe('revoked');
+    const third = await enroll(world, 'press-07', (await addTicket(world, { deviceId, actor })).ticket);
+    await connectDevice(world, third.der, 'press-07');
+    await orderRevocation(deps, { scope: 'certificate', target: third.serial, reason: 'superseded', actor });
+    const [notice] = await world.store.read.notices.listByDevice(deviceId, 1);
+    expect(readToken(notice?.token ?? '').body).toMatchObject({
+      serials: [third.serial],
+      advice: expect.stringContaining('a new ticket'),
+    });
+  });
+
   it('that was revoked before is left as it was', async () => {
     const { serial } = await addMember(world, 'press-07');
     const order = { scope: 'certificate', target: serial, actor } as const;
@@ -98,6 +121,27 @@ describe('a key', () => {
     const ticket = await register(world, 'press-10');
     await expect(enroll(world, 'press-10', ticket, key)).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
   });
+});
+
+it('a key is revoked on claims and registrars, too, and certified for nobody any more', async () => {
+  const key = newKey();
+  const commonName = 'assembly';
+  const csr = await csrOf(key, { commonName });
+  const registrar = { name: commonName, groups: ['default'], lifetimeSeconds: 3600, csr, actor };
+  await addRegistrar(world, registrar);
+  const ticket = await register(world, 'press-07');
+  const deviceId = parseDeviceId('press-07');
+  const claim = await claimTicket(world, { deviceId, csr: await csrOf(key), seconds: 600, actor });
+  const { spkiSha256 = '' } = (await world.store.read.certificates.find(claim.serial)) ?? {};
+  const job = await orderRevocation(deps, { scope: 'key', target: spkiSha256, reason: 'keyCompromise', actor });
+  expect(job.items).toMatchObject({ revoked: 2 });
+  const revoked = await world.store.read.certificates.list({ state: 'revoked', limit: 9 });
+  expect(revoked.map(({ profile }) => profile).toSorted()).toEqual(['device-bootstrap', 'registrar']);
+  const refused = { code: 'KEY_NOT_ALLOWED' };
+  await expect(enroll(world, 'press-07', ticket, key)).rejects.toMatchObject(refused);
+  const again = claimTicket(world, { deviceId, csr: await csrOf(key), seconds: 600, actor });
+  await expect(again).rejects.toMatchObject(refused);
+  await expect(addRegistrar(world, { ...registrar, name: 'other' })).rejects.toMatchObject(refused);
 });
 
 describe('a lineage', () => {
@@ -203,6 +247,33 @@ describe('a group', () => {
     const { ticket } = await addDevice(world, { deviceId: parseDeviceId('press-07'), group: 'line-3', actor });
     await orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'cessationOfOperation', actor });
     await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({ code: 'TICKET_REVOKED' });
+  });
+
+  it('takes the ticket that a device has got since it was revoked, of a group and by itself', async () => {
+    const deviceId = parseDeviceId('press-07');
+    await addToGroup('press-07');
+    for (const target of [
+      { scope: 'group', target: 'line-3' },
+      { scope: 'device', target: 'press-07' },
+    ] as const) {
+      await revokeDevice(deps, { deviceId, reason: 'superseded', actor, requestedAt: 0, becomes: 'revoked' });
+      const { ticket } = await addTicket(world, { deviceId, actor });
+      await orderRevocation(deps, { ...target, reason: 'cessationOfOperation', actor });
+      await expect(enroll(world, 'press-07', ticket)).rejects.toMatchObject({ code: 'TICKET_REVOKED' });
+    }
+  });
+
+  it('goes at its rate, and stops when it is cancelled, among devices without a certificate too', async () => {
+    for (let i = 0; i < 6; i += 1)
+      await addDevice(world, { deviceId: parseDeviceId(`press-${i}`), group: 'line-3', actor });
+    const order = { scope: 'group', target: 'line-3', reason: 'superseded', rate: 2, actor } as const;
+    const ordering = orderRevocation(deps, order);
+    const { id } = await theJob();
+    await until(async () => (await countRevoked()) >= 1);
+    await cancelRevocation(deps, { id, actor });
+    await ordering;
+    await deps.revocationJobs.stop();
+    expect(await countRevoked()).toBeLessThan(6);
   });
 
   it('measures each session to its closed socket, and keeps it with the revocation', async () => {
@@ -316,6 +387,10 @@ it.each([
     code: 'NOT_FOUND',
   });
 });
+
+async function countRevoked(): Promise<number> {
+  return (await world.store.read.devices.list({ state: 'revoked', limit: 9 })).length;
+}
 
 /** The store has no events to wait for. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {

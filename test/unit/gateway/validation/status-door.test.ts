@@ -180,6 +180,17 @@ describe('OCSP', () => {
     expect((await get(path, { headers: { 'If-None-Match': kept.etag } })).status).toBe(304);
   });
 
+  test('never lets a cache keep an answer past its nextUpdate', async () => {
+    door.setReady(sources);
+    answer = () => ({ der: Buffer.from('good'), kept: { ...kept, expires: now + 42_000 } });
+    const { headers } = await get(`${STATUS_PATHS.ocsp}/AAAA`);
+    expect(headers.get('cache-control')).toBe('public, max-age=42, no-transform, must-revalidate');
+    expect(headers.get('expires')).toBe(new Date(now + 42_000).toUTCString());
+    answer = () => ({ der: Buffer.from('good'), kept: { ...kept, expires: now - 1000 } });
+    const late = await get(`${STATUS_PATHS.ocsp}/AAAB`);
+    expect(late.headers.get('cache-control')).toMatch(/^public, max-age=0,/);
+  });
+
   test('of something that is no request goes to the responder as nothing', async () => {
     door.setReady(sources);
     for (const path of ['%20', 'A', '*', 'AAAA%00']) {
