@@ -57,8 +57,8 @@ describe('a shard', () => {
     const urls = names
       ?.children()[0]
       ?.children()
-      .map(({ tag, content }) => `${tag} ${content.toString('latin1')}`);
-    expect(urls).toEqual([statusUrl, ...former].map((base) => `${0x86} ${base}/crl/shard-4-2.crl`));
+      .map(({ tag, content }) => `${tag.toString(16)} ${content.toString('latin1')}`);
+    expect(urls).toEqual([statusUrl, ...former].map((base) => `86 ${base}/crl/shard-4-2.crl`));
     expect(users?.raw.toString('hex')).toBe('8101ff');
     expect(more).toEqual([]);
     const order = deviceOrder();
