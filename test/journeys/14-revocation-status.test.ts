@@ -276,8 +276,11 @@ describe.skipIf(lacks('openssl', 'certtool', 'ocsptool'))('status of certificate
     await writeFile(file('moved.pem'), moved.pem);
     expect(listUrlIn(moved)).toContain('//localhost:');
     // It is made again at the start: until then certificates of now would not fit it.
-    const isOfNow = (list: Buffer) => list.includes(Buffer.from('//localhost:'));
-    const shard = await eventually('the shard that names both', () => fetchList(path), isOfNow);
+    const shard = await eventually(
+      'the shard that names both',
+      () => fetchList(path),
+      (list) => list.includes(Buffer.from('//localhost:')),
+    );
     expect((await verify('good.pem', shard)).said).toContain('OK');
     const revokedShard = await fetchList(new URL(listUrlIn(revoked)).pathname);
     expect((await verify('revoked.pem', revokedShard)).said).toContain('certificate revoked');
