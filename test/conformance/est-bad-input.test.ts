@@ -282,12 +282,13 @@ describe('bad input at the EST door', () => {
   });
 
   test('who goes on failing is slowed down, and nobody else', async () => {
-    const statuses: number[] = [];
-    for (let turn = 0; turn < 40; turn += 1) {
-      statuses.push((await enroll(csr, { headers: basic('guessing-1', 'y'.repeat(26)) })).status);
-    }
-    expect(new Set(statuses)).toEqual(new Set([401, 429]));
-    expect(statuses.at(-1)).toBe(429);
+    const guess = async () => (await enroll(csr, { headers: basic('guessing-1', 'y'.repeat(26)) })).status;
+    // Many at once, so that a slow machine does not make them so slow that they are forgiven in between.
+    const rounds: number[][] = [];
+    for (let round = 0; round < 5; round += 1) rounds.push(await Promise.all(Array.from({ length: 20 }, guess)));
+    expect(new Set(rounds.flat())).toEqual(new Set([401, 429]));
+    expect(rounds[0]).toContain(401);
+    expect(rounds.at(-1)?.filter((status) => status === 429).length).toBeGreaterThan(10);
   });
 
   test('after all of it the same process enrolls the device whose ticket was misused, in bounded memory', async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parseGenerationMeta } from '#device-agent/domain/generation-meta.ts';
 import { clampStanding, nextQuestion, pauseUnanswered } from '#device-agent/domain/renewal-advice.ts';
 import { plannedRenewal } from '#device-agent/domain/renewal-schedule.ts';
@@ -117,13 +117,13 @@ describe('before a planned renewal', () => {
       });
       const { clock, keeper, renewals, questions, certificate } = await atItsMoment(advise, renewVia);
       await clock.run(30_000);
-      await vi.waitFor(() => expect(questions).toHaveLength(1));
+      await expect.poll(() => questions).toHaveLength(1);
       for (let round = 0; round < 10; round += 1) await clock.run(30_000);
       expect(renewals).toEqual([]);
       expect(questions).toHaveLength(1);
       clock.wall = certificate.notBefore + 2501_000;
       await clock.run(30_000);
-      await vi.waitFor(() => expect(renewals).toHaveLength(1));
+      await expect.poll(() => renewals).toHaveLength(1);
       // Its last answer still stood.
       expect(questions).toHaveLength(1);
       await keeper.stop();
@@ -133,7 +133,7 @@ describe('before a planned renewal', () => {
   test('no answer is no reason to wait', async () => {
     const { clock, keeper, renewals, questions } = await atItsMoment(() => Promise.reject(new Error('unreachable')));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     expect(questions.length).toBeGreaterThan(0);
     await keeper.stop();
   });
@@ -151,14 +151,14 @@ describe('before a planned renewal', () => {
     const { serial, notBefore } = certificate;
     clock.wall = suggestedWindow.end + 60_000;
     void clock.run(30_000);
-    await vi.waitFor(() => expect(clock.waits).toContain(20_000));
+    await expect.poll(() => clock.waits).toContain(20_000);
     advisor.hear({ serial, start: notBefore + 2500_000, end: notBefore + 2500_001 });
     settled.resolve();
     for (let round = 0; round < 10; round += 1) await clock.run(30_000);
     expect(renewals).toEqual([]);
     clock.wall = notBefore + 2501_000;
     void clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 
@@ -186,17 +186,17 @@ describe('before a planned renewal', () => {
   test('a gateway that hangs is waited for twenty seconds and no longer', async () => {
     const { clock, keeper, renewals } = await atItsMoment(() => new Promise(() => {}));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(clock.waits).toContain(20_000));
+    await expect.poll(() => clock.waits).toContain(20_000);
     expect(renewals).toEqual([]);
     void clock.run(20_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 
   test('an end that is not after the start is no answer', async () => {
     const { clock, keeper, renewals } = await atItsMoment(async () => ({ window: undefined, retryAfterMs: HOUR }));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 });
@@ -211,6 +211,6 @@ test('a window moved forward is heard of within a day, and kept', async () => {
   expect(questions).toEqual([]);
   expect(renewals).toEqual([]);
   await clock.run(DAY / 2 + 60_000);
-  await vi.waitFor(() => expect(renewals).toHaveLength(1));
+  await expect.poll(() => renewals).toHaveLength(1);
   await keeper.stop();
 });

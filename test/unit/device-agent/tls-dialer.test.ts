@@ -38,10 +38,10 @@ async function dial(
   port: number,
   trust: GatewayTrust | 'unverified',
   host = '127.0.0.1',
-  signal?: AbortSignal,
+  { signal, timeoutMs = 60_000 }: { signal?: AbortSignal; timeoutMs?: number } = {},
 ): Promise<'trusted' | AgentError> {
   try {
-    const socket = await dialTls({ address: { host, port }, trust, protocol: 'mqtt', timeoutMs: 2000 }, signal);
+    const socket = await dialTls({ address: { host, port }, trust, protocol: 'mqtt', timeoutMs }, signal);
     socket.destroy();
     return 'trusted';
   } catch (error) {
@@ -125,11 +125,13 @@ describe('a connection that does not come about', () => {
       message: expect.stringContaining('during the TLS handshake'),
     });
     const silent = await listen(createServer());
-    expect(await dial(silent, anchors())).toMatchObject({
+    expect(await dial(silent, anchors(), '127.0.0.1', { timeoutMs: 500 })).toMatchObject({
       code: 'GATEWAY_UNREACHABLE',
       message: expect.stringContaining('does not answer'),
     });
-    expect(await dial(silent, anchors(), '127.0.0.1', AbortSignal.abort())).toMatchObject({ code: 'STOPPED' });
+    expect(await dial(silent, anchors(), '127.0.0.1', { signal: AbortSignal.abort() })).toMatchObject({
+      code: 'STOPPED',
+    });
   });
   test('to an unknown name says so', async () => {
     expect(await dial(1, anchors(), 'no-such-host.invalid')).toMatchObject({ code: 'GATEWAY_UNREACHABLE' });

@@ -240,6 +240,45 @@ it('tells the fleet again when a person has signed a list of the root, without s
   expect(await world.publisher.isDue()).toBe(false);
 });
 
+describe('a clock that was ahead for a while', () => {
+  beforeEach(async () => {
+    world = await openStatusWorld();
+  });
+
+  it.each(['in one run', 'over a restart', 'that was found out at a restart'])(
+    'does not take off the list what is revoked and has not expired, %s',
+    async (how) => {
+      const { serial } = await world.issue('pump-1', { lifetimeSeconds: 7 * 24 * 3600 });
+      const { serial: released } = await world.issue('pump-2', { lifetimeSeconds: 7 * 24 * 3600 });
+      await world.revoke(serial);
+      await world.revoke(released, 'certificateHold');
+      await world.publish();
+      await world.release(released);
+      world.clock.at += 8 * DAY;
+      for (let i = 0; i < 3; i += 1) {
+        await world.revokeMany(serials(1));
+        await world.publish();
+      }
+      expect(listed()).not.toContain(serial);
+      if (how === 'that was found out at a restart') await world.restart();
+      world.clock.at -= 8 * DAY - MINUTE;
+      await world.publish();
+      if (how === 'over a restart') {
+        await world.restart();
+        world.clock.at += DAY / 4;
+        await world.publish();
+      }
+      expect(listed()).toContain(serial);
+      expect(listed()).not.toContain(released);
+      world.clock.at += 8 * DAY;
+      await world.publish();
+      world.clock.at += DAY / 4;
+      await world.publish();
+      expect(listed()).not.toContain(serial);
+    },
+  );
+});
+
 it('a list of an issuer whose certificate has ended is served as it is, and is no reason to publish', async () => {
   world = await openStatusWorld();
   await world.revokeMany(serials(1));

@@ -10,6 +10,7 @@ import { OID } from '#ca/pkix/oids.ts';
 import { classifyPublicKey } from '#ca/pkix/public-key.ts';
 import { signMessage } from '#ca/pkix/signature-algorithm.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { addTicket } from '#gateway/operations/add-device.ts';
 import { approveEnrollment, refuseEnrollment } from '#gateway/operations/decide-requests.ts';
 import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
 import { waiting } from '#test/fixtures/gateway/first-requests.ts';
@@ -19,6 +20,7 @@ import {
   connectDevice,
   csrOf,
   enroll,
+  HOUR,
   newKey,
   openWorld,
   register,
@@ -152,6 +154,32 @@ describe('a key pair made by the gateway', () => {
     expect(request?.keyKind).toBe('ec-p256 made here');
     await approveEnrollment(world, { id: request?.id ?? '', actor: 'anna' });
     await askForKey(csr);
+    await connectDevice(world, (await askForKey(csr)).certificate);
+  });
+});
+
+describe('a device that asks for key pairs in a loop', () => {
+  it('takes no place of its neighbours in the hour of the group', async () => {
+    await changePolicy(world, { maxPerHour: 2 });
+    const csr = await csrOf(newKey());
+    for (let asked = 0; asked < 3; asked += 1) await askForKey(csr);
+    await enroll(world, 'press-08', await register(world, 'press-08'));
+    await expect(enroll(world, 'press-09', await register(world, 'press-09'))).rejects.toMatchObject({
+      code: 'RATE_LIMITED',
+    });
+    await askForKey(csr);
+  });
+
+  it('is stopped before it fills journal and lists, and may ask again later, or when a person lets it in anew', async () => {
+    const csr = await csrOf(newKey());
+    for (let asked = 0; asked < 20; asked += 1) await askForKey(csr);
+    const stopped = { code: 'RATE_LIMITED', retryAfter: expect.any(Number) };
+    await expect(askForKey(csr)).rejects.toMatchObject(stopped);
+    world.clock.at += 1;
+    const later = await addTicket(world, { deviceId: press, actor: 'ben' });
+    ticket = later.ticket;
+    await askForKey(csr);
+    world.clock.at += HOUR;
     await connectDevice(world, (await askForKey(csr)).certificate);
   });
 });
