@@ -57,6 +57,8 @@ export class RevocationPublisher {
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   readonly #restored = new Set<string>();
+  /** Whose lists are made, as of the last round. */
+  #issuers: readonly ListIssuer[] = [];
   /** What changed is read here, and the process that builds has not made its lists yet, or has died. */
   #isWaiting = false;
   #lastThisUpdate = 0;
@@ -64,8 +66,6 @@ export class RevocationPublisher {
   #failure: { since: number; error: string } | undefined;
   /** Base of the URLs in what is certified now, as the authority told last. */
   #statusUrl: string | undefined;
-  /** Key ids of the issuers that lists are made of. */
-  #issuers: ReadonlySet<string> = new Set();
   /** Which CRLs of roots the fleet was told of last. */
   #toldRoots = '';
 
@@ -129,10 +129,29 @@ export class RevocationPublisher {
     // After a failure more may have been read than any list has.
     if (this.#failure !== undefined || this.#isWaiting || this.lists.full === undefined) return true;
     if ((await this.#rootCrls()) !== this.#toldRoots) return true;
-    if (this.lists.all().some((list) => this.#isOld(list))) return true;
+    if (await this.#isAnyDue(this.#issuers)) return true;
     const { statusChanges, statusLists } = this.#deps.store.read;
     if ((await statusChanges.newestSeq()) > this.#index.seq) return true;
     return (await statusLists.highestNumber()) > this.lists.highestNumber;
+  }
+
+  /** What nobody makes anew (a list of an issuer that has expired, a delta list that got too long) is old and not due. */
+  async #isAnyDue(issuers: readonly ListIssuer[]): Promise<boolean> {
+    if (this.#isOutrun()) return true;
+    for (const { keyId } of issuers) {
+      const revocations = await this.#index.of(keyId);
+      if (dueScopes(revocations, this.lists, (list) => this.#isOld(list)).length > 0) return true;
+    }
+    return false;
+  }
+
+  /**
+   * The fleet notice goes by the number of the list in use, and whoever has heard a higher one does not listen: so that has
+   * to be the highest of all complete lists, also when the one in use is another issuer's since a moment ago.
+   */
+  #isOutrun(): boolean {
+    const [inUse, ...others] = this.lists.complete();
+    return inUse !== undefined && others.some(({ number }) => number > inUse.number);
   }
 
   get #interval(): number {
@@ -140,8 +159,6 @@ export class RevocationPublisher {
   }
 
   #isOld(list: PublishedList): boolean {
-    // A list that nobody makes anew, as that of an issuer whose certificate has ended, ends where it ends.
-    if (!this.#issuers.has(list.scope.slice(list.scope.indexOf('@') + 1))) return false;
     const age = this.#deps.clock.now() - list.thisUpdate;
     if (this.#statusUrl !== undefined && !isAt(list, this.#statusUrl)) return true;
     return age >= this.#deps.crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS;
@@ -167,7 +184,7 @@ export class RevocationPublisher {
     const description = await authority.describe();
     this.#statusUrl = description.statusUrl;
     const issuers = listIssuers(description, clock.now());
-    this.#issuers = new Set(issuers.map(({ keyId }) => keyId));
+    this.#issuers = issuers;
     const first = description.issuers?.[0]?.keyId;
     if (description.issuers !== undefined) this.lists.keepOnly(description.issuers.map(({ keyId }) => keyId));
     const isBuilder = await leases.run(LEASE, async () => {
@@ -192,8 +209,7 @@ export class RevocationPublisher {
     await this.#index.readShards();
     await this.#readOn(issuers, first);
     await this.#index.readBases();
-    const revocations = await Promise.all(issuers.map(({ keyId }) => this.#index.of(keyId)));
-    this.#isWaiting = revocations.some((one) => dueScopes(one, this.lists, (list) => this.#isOld(list)).length > 0);
+    this.#isWaiting = await this.#isAnyDue(issuers);
   }
 
   /** What others have made, and what has changed. */
@@ -211,7 +227,8 @@ export class RevocationPublisher {
     const round = await this.#beginRound(description);
     const signed: PublishedList[] = [];
     try {
-      for (const { keyId } of issuers) await this.#signAll(await this.#index.of(keyId), round, signed);
+      // The one in use last, as far as it depends on the others.
+      for (const { keyId } of issuers.toReversed()) await this.#signAll(await this.#index.of(keyId), round, signed);
     } finally {
       // What was signed is in force whether or not it can be recorded, and whatever failed after it.
       if (signed.length > 0) await this.#record(signed, round, started);
@@ -279,10 +296,12 @@ export class RevocationPublisher {
       lists.put(list);
       signed.push(list);
     };
-    for (const scope of dueScopes(revocations, lists, (list) => this.#isOld(list))) {
+    const isToBeMade = (list: PublishedList) => this.#isOld(list) || (list === lists.full && this.#isOutrun());
+    for (const scope of dueScopes(revocations, lists, isToBeMade)) {
       // First, so that it is there when the complete list names it.
       const delta = scope.kind === 'full' ? await signDelta(authority, revocations, round) : undefined;
       if (delta !== undefined) put(delta);
+      else if (scope.kind === 'full') lists.dropDelta(revocations.issuerKeyId);
       const previous = lists.find(scope, revocations.issuerKeyId);
       put(await signList(authority, revocations, scope, round, { previous, hasDelta: delta !== undefined }));
       if (scope.kind === 'full') {

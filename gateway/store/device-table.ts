@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateState, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Device } from '#gateway/domain/device.ts';
@@ -99,6 +100,10 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: numb
           .limit(1),
       ),
     )
+    // The first of a lineage carries no name of it.
+    .leftJoin('certificates as f', (join) =>
+      join.on('f.serial', '=', sql<SerialNumber>`coalesce(c.lineage_id, c.serial)`),
+    )
     .select([
       'd.device_id as deviceId',
       'd.group_name as group',
@@ -107,6 +112,7 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: numb
       'c.serial',
       'c.issuer_key_id as issuerKeyId',
       'c.not_after as notAfter',
+      'f.issuer_key_id as enrolledUnder',
     ])
     .where('d.device_id', '>', p('after'))
     // Not the bare column: by the indexes of states every page would be sorted out of the whole fleet.

@@ -1,4 +1,5 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { NoticeKind } from '#gateway/contract/notice.ts';
 import { type NoticeRecord, UNFINISHED_NOTICE_STATES } from '#gateway/domain/notice-record.ts';
 import type { NoticeTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
@@ -44,6 +45,17 @@ const LIST_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceId; limit: n
     .limit(p('limit')),
 );
 
+// The newest of a device, as above; those of other kinds are passed over.
+const LIST_BY_KIND = prepared((db, p: Parameter<{ deviceId: DeviceId; kind: NoticeKind; limit: number }>) =>
+  db
+    .selectFrom('notices')
+    .select(selected(COLUMNS))
+    .where('device_id', '=', p('deviceId'))
+    .where('kind', '=', p('kind'))
+    .orderBy('seq', 'desc')
+    .limit(p('limit')),
+);
+
 const EXPIRE = prepared((db, p: Parameter<{ now: number }>) =>
   db
     .updateTable('notices')
@@ -68,7 +80,10 @@ export function noticeTable(scope: QueryScope): NoticeTable {
     update: (id, change) =>
       scope.change('notices', { key: 'id', is: id }, changed<Partial<NoticeRecord>>(COLUMNS, change)),
     listUnfinished: (deviceId: DeviceId, now: number) => scope.all(LIST_UNFINISHED, { deviceId, now }),
-    listByDevice: (deviceId: DeviceId, limit: number) => scope.all(LIST_BY_DEVICE, { deviceId, limit }),
+    listByDevice: (deviceId: DeviceId, limit: number, kind?: NoticeKind) =>
+      kind === undefined
+        ? scope.all(LIST_BY_DEVICE, { deviceId, limit })
+        : scope.all(LIST_BY_KIND, { deviceId, kind, limit }),
     expire: (now: number) => scope.run(EXPIRE, { now }),
     countUnfinished: async () => Number((await scope.first(COUNT_UNFINISHED, {}))?.unfinished ?? 0),
   };

@@ -281,8 +281,9 @@ describe('bad input at the EST door', () => {
     expect(gateway.process.log.filter(({ fields }) => fields['level'] === 'error')).toEqual([]);
   });
 
+  const guess = async () => (await enroll(csr, { headers: basic('guessing-1', 'y'.repeat(26)) })).status;
+
   test('who goes on failing is slowed down, and nobody else', async () => {
-    const guess = async () => (await enroll(csr, { headers: basic('guessing-1', 'y'.repeat(26)) })).status;
     // Many at once, so that a slow machine does not make them so slow that they are forgiven in between.
     const rounds: number[][] = [];
     for (let round = 0; round < 5; round += 1) rounds.push(await Promise.all(Array.from({ length: 20 }, guess)));

@@ -76,6 +76,7 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'notices.update': ({ notices }) => notices.update('n-1', { state: 'done' }),
   'notices.listUnfinished': ({ notices }) => notices.listUnfinished(device, 1),
   'notices.listByDevice': ({ notices }) => notices.listByDevice(device, 10),
+  'notices.listByDevice of a kind': ({ notices }) => notices.listByDevice(device, 10, 'renew'),
   'notices.expire': ({ notices }) => notices.expire(1),
   'notices.countUnfinished': ({ notices }) => notices.countUnfinished(),
   'endorsements.find': ({ endorsements }) => endorsements.find(device),

@@ -83,7 +83,7 @@ test.skipIf(lacks('python3')).each(['curl/8.5.0', 'libest 1.0'])(
   'reads as MIME to a parser of mail (%s)',
   async (agent) => {
     const response = await ask({ ...basic('device-1', TICKET), 'User-Agent': agent });
-    const input = `MIME-Version: 1.0\r\nContent-Type: ${response.headers['content-type']}\r\n\r\n${response.body}`;
+    const input = `MIME-Version: 1.0\r\nContent-Type: ${String(response.headers['content-type'])}\r\n\r\n${response.body}`;
     const { stdout, stderr } = spawnSync('python3', ['-c', MAIL_READER], { input, encoding: 'utf8' });
     expect(stderr).toBe('');
     const read = JSON.parse(stdout);

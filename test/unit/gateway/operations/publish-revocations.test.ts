@@ -357,6 +357,26 @@ describe('the delta list', () => {
   });
 });
 
+it('a delta list that got too long is gone, over a restart too, and has nobody look for lists to be made again and again', async () => {
+  world = await openStatusWorld();
+  await world.publish();
+  await world.revokeMany(serials(1));
+  await world.publish();
+  expect(world.publisher.lists.findNamed('delta')).toBeDefined();
+  world.clock.at += DAY / 16;
+  await world.revokeMany(serials(10_001));
+  await world.publish();
+  world.clock.at += DAY / 16 + 1000;
+  expect(world.publisher.lists.findNamed('delta')).toBeUndefined();
+  expect(await world.publisher.isDue()).toBe(false);
+  await world.restart();
+  await world.publish();
+  expect(world.publisher.lists.findNamed('delta')).toBeUndefined();
+  expect(await world.publisher.isDue()).toBe(false);
+  world.clock.at += DAY / 16;
+  expect(await world.publisher.isDue()).toBe(true);
+});
+
 describe('shards', () => {
   beforeEach(async () => {
     world = await openStatusWorld({ crlShards: 4 });

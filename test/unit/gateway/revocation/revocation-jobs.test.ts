@@ -4,8 +4,10 @@ import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { activeRecord } from '#gateway/operations/active-record.ts';
 import { addDevice, addTicket } from '#gateway/operations/add-device.ts';
+import { claimTicket } from '#gateway/operations/claim-ticket.ts';
 import { issueOwnCertificate } from '#gateway/operations/issue-own-certificate.ts';
 import { addGroup } from '#gateway/operations/manage-groups.ts';
+import { addRegistrar } from '#gateway/operations/manage-registrars.ts';
 import { type OrderRevocationDeps, orderRevocation, planRevocation } from '#gateway/operations/order-revocation.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { listRevocationItems, showRevocation } from '#gateway/operations/show-revocations.ts';
@@ -14,6 +16,7 @@ import { StoreError } from '#gateway/ports/store.ts';
 import { newSerial } from '#test/fixtures/ca/authority.ts';
 import {
   connectDevice,
+  csrOf,
   enroll,
   newKey,
   openWorld,
@@ -118,6 +121,27 @@ describe('a key', () => {
     const ticket = await register(world, 'press-10');
     await expect(enroll(world, 'press-10', ticket, key)).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
   });
+});
+
+it('a key is revoked on claims and registrars, too, and certified for nobody any more', async () => {
+  const key = newKey();
+  const commonName = 'assembly';
+  const csr = await csrOf(key, { commonName });
+  const registrar = { name: commonName, groups: ['default'], lifetimeSeconds: 3600, csr, actor };
+  await addRegistrar(world, registrar);
+  const ticket = await register(world, 'press-07');
+  const deviceId = parseDeviceId('press-07');
+  const claim = await claimTicket(world, { deviceId, csr: await csrOf(key), seconds: 600, actor });
+  const { spkiSha256 = '' } = (await world.store.read.certificates.find(claim.serial)) ?? {};
+  const job = await orderRevocation(deps, { scope: 'key', target: spkiSha256, reason: 'keyCompromise', actor });
+  expect(job.items).toMatchObject({ revoked: 2 });
+  const revoked = await world.store.read.certificates.list({ state: 'revoked', limit: 9 });
+  expect(revoked.map(({ profile }) => profile).toSorted()).toEqual(['device-bootstrap', 'registrar']);
+  const refused = { code: 'KEY_NOT_ALLOWED' };
+  await expect(enroll(world, 'press-07', ticket, key)).rejects.toMatchObject(refused);
+  const again = claimTicket(world, { deviceId, csr: await csrOf(key), seconds: 600, actor });
+  await expect(again).rejects.toMatchObject(refused);
+  await expect(addRegistrar(world, { ...registrar, name: 'other' })).rejects.toMatchObject(refused);
 });
 
 describe('a lineage', () => {
