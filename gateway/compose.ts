@@ -39,7 +39,7 @@ import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { requireFreePorts } from './require-free-ports.ts';
-import { rootCrlFile } from './root-crl-file.ts';
+import { rootCrlFiles } from './root-crl-files.ts';
 import { lockDataFolder, writeRunFile } from './run-files.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
@@ -172,6 +172,11 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     /** The first issuer's has no name in it. */
     crlUrlOf: (keyId: string) =>
       `${status.url}${statusPathsOf(keyId === trustBook.trust.issuers[0]?.keyId ? undefined : keyId).crl}`,
+    readRootCrls: rootCrlFiles(
+      inDataFolder(config, DATA_FOLDER.rootCrl),
+      () => anchorsOf(trustBook.trust).map(({ der }) => der),
+      log,
+    ),
     crlValidity: config.crlHours * HOUR_MS,
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
@@ -239,11 +244,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     ownCertificates: () => [...identities.describe(), ...ocsp.describe()],
     revocations,
     trustBook,
-    readRootCrl: rootCrlFile(
-      inDataFolder(config, DATA_FOLDER.rootCrl),
-      () => anchorsOf(trustBook.trust).map(({ der }) => der),
-      log,
-    ),
+    readRootCrls: shared.readRootCrls,
   };
   const operations = bindOperatorOperations({
     ...shared,
@@ -299,7 +300,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   statusDoor.setReady({
     describeAuthority: () => trustBook.description,
     findList: (scopeName, issuerKeyId) => revocations.lists.findNamed(scopeName, issuerKeyId),
-    readRootCrl: health.readRootCrl,
+    readRootCrls: health.readRootCrls,
     answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
   });

@@ -14,7 +14,7 @@ let now: number;
 let door: StatusDoor;
 let crl: PublishedList | undefined;
 let lists: Map<string, PublishedList>;
-let rootCrl: RootCrl | undefined;
+let rootCrls: RootCrl[];
 let answer: (request: Buffer) => OcspReply;
 let checks: HealthCheck[];
 let log: ReturnType<typeof createMemoryLog>;
@@ -26,7 +26,7 @@ beforeEach(async () => {
   checks = [{ name: 'store', ok: true, detail: 'writes' }];
   log = createMemoryLog();
   lists = new Map();
-  rootCrl = undefined;
+  rootCrls = [];
   answer = (request) => ({ der: request });
   sources = {
     describeAuthority: () => ({
@@ -35,7 +35,7 @@ beforeEach(async () => {
     }),
     findList: (scopeName, issuerKeyId) =>
       scopeName === 'full' && issuerKeyId === undefined ? crl : lists.get(`${scopeName}@${issuerKeyId ?? ''}`),
-    readRootCrl: () => Promise.resolve(rootCrl),
+    readRootCrls: () => Promise.resolve(rootCrls),
     answerOcsp: (request) => Promise.resolve(answer(request)),
     checkHealth: () => Promise.resolve(checks),
   };
@@ -137,11 +137,23 @@ test('serves delta, shards, and the lists of later issuers by their key id', asy
   }
 });
 
-test('serves the CRL of the root once there is one', async () => {
+test('serves the CRLs of the roots once there are some: each by its key id, that of the issuing CA under a name', async () => {
   door.setReady(sources);
+  const [keyId, other] = ['cd'.repeat(20), 'ef'.repeat(20)];
   expect((await get(STATUS_PATHS.rootCrl)).status).toBe(404);
-  rootCrl = { der: Buffer.from('root crl'), number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  expect((await get(`/crl/${keyId}.crl`)).status).toBe(404);
+  const list = { number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  rootCrls = [
+    { ...list, keyId, der: Buffer.from('root crl') },
+    { ...list, keyId: other, der: Buffer.from('older root') },
+  ];
   await expect.poll(async () => (await get(STATUS_PATHS.rootCrl)).text()).toBe('root crl');
+  const [named, older] = await Promise.all([keyId, other].map((id) => get(`/crl/${id}.crl`)));
+  expect(await named?.text()).toBe('root crl');
+  expect(older?.headers.get('content-type')).toBe('application/pkix-crl');
+  expect(older?.headers.get('etag')).not.toBe(named?.headers.get('etag'));
+  expect(await older?.text()).toBe('older root');
+  expect((await get(`/crl/${other}-delta.crl`)).status).toBe(404);
 });
 
 describe('OCSP', () => {
@@ -239,7 +251,7 @@ test('is not ready when a check fails, and names it', async () => {
 });
 
 test('says 503, and why only in the log, when something behind it is broken', async () => {
-  door.setReady({ ...sources, readRootCrl: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
+  door.setReady({ ...sources, readRootCrls: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
   const response = await get(STATUS_PATHS.rootCrl);
   expect(response.status).toBe(503);
   expect(await response.text()).not.toContain('sdb');
