@@ -1,3 +1,4 @@
+import type { Server } from 'node:https';
 import type { TlsOptions } from 'node:tls';
 import type { Directory } from '#gateway/contract/est.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
@@ -111,6 +112,8 @@ export type EstOptions = {
   port: number;
   /** Key, certificate chain, `ca` (root and intermediate), versions and ciphers; see gateway/runtime/tls-options.ts. */
   tls: TlsOptions;
+  /** Has the requests of a connection handled one at a time; see gateway/runtime/one-at-a-time.ts. */
+  keepOrder: (server: Server) => void;
   /** CAs of makers that some group trusts, DER: a client that has several certificates learns which to show. */
   manufacturers?: readonly Uint8Array[];
   limits?: Partial<EstLimits>;
