@@ -134,7 +134,10 @@ export type EstLimits = {
   handshakesPerAddress: number;
   /** Milliseconds a connection may wait for its handshake to begin; it is closed then. More than `silentHandshake`. */
   handshakeWait: number;
-  /** Milliseconds a connection may hold a place for its handshake without sending a byte, while others wait for one. */
+  /**
+   * Milliseconds a connection may hold a place for its handshake while others wait for one: without a whole ClientHello it
+   * is cut then; one that was answered goes on without the place.
+   */
   silentHandshake: number;
   /** Milliseconds for the TLS handshake; a half-open one is cut then. */
   handshakeTimeout: number;
