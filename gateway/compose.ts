@@ -44,6 +44,7 @@ import { lockDataFolder, writeRunFile } from './run-files.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
+import { handleOneAtATime } from './runtime/one-at-a-time.ts';
 import { keepPeerChains } from './runtime/peer-chains.ts';
 import { createPinoLog } from './runtime/pino-log.ts';
 import { listenPrivately } from './runtime/private-socket.ts';
@@ -113,7 +114,10 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   stops.push(() => leases.release());
   const background = new BackgroundWrites({ store, log }, SESSION_RECORDS);
   stops.push(() => background.flush());
-  const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
+  const statusDoor = await startStatusDoor(
+    { clock, log, metrics },
+    { host: config.host, port: config.statusPort, keepOrder: handleOneAtATime },
+  );
   stops.push(() => statusDoor.close());
   const status = addressOf('http', config, statusDoor.address.port);
 
@@ -220,6 +224,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       port: config.estPort,
       tls: serverTls(identities, trustBook.trust),
       manufacturers: manufacturers.certificates,
+      keepOrder: handleOneAtATime,
     },
   );
   stops.push(() => est.close());
@@ -270,6 +275,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     host: config.host,
     port: config.operatorPort,
     tls: serverTls(identities, trustBook.trust),
+    keepOrder: handleOneAtATime,
   });
   stops.push(() => operatorDoor.close());
   const localDoor = await startLocalOperatorDoor(operatorDeps, {

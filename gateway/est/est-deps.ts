@@ -1,3 +1,4 @@
+import type { Server } from 'node:https';
 import type { TlsOptions } from 'node:tls';
 import type { Directory } from '#gateway/contract/est.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
@@ -111,6 +112,8 @@ export type EstOptions = {
   port: number;
   /** Key, certificate chain, `ca` (root and intermediate), versions and ciphers; see gateway/runtime/tls-options.ts. */
   tls: TlsOptions;
+  /** Has the requests of a connection handled one at a time; see gateway/runtime/one-at-a-time.ts. */
+  keepOrder: (server: Server) => void;
   /** CAs of makers that some group trusts, DER: a client that has several certificates learns which to show. */
   manufacturers?: readonly Uint8Array[];
   limits?: Partial<EstLimits>;
@@ -131,7 +134,10 @@ export type EstLimits = {
   handshakesPerAddress: number;
   /** Milliseconds a connection may wait for its handshake to begin; it is closed then. More than `silentHandshake`. */
   handshakeWait: number;
-  /** Milliseconds a connection may hold a place for its handshake without sending a byte, while others wait for one. */
+  /**
+   * Milliseconds a connection may hold a place for its handshake while others wait for one: without a whole ClientHello it
+   * is cut then; one that was answered goes on without the place.
+   */
   silentHandshake: number;
   /** Milliseconds for the TLS handshake; a half-open one is cut then. */
   handshakeTimeout: number;

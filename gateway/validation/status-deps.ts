@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import type { AuthorityDescription } from '#ca/ports/certificate-authority.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import type { PublishedList } from '#gateway/domain/status-change.ts';
@@ -32,6 +33,8 @@ export type StatusOptions = {
   host: string;
   /** 0 picks a free one. */
   port: number;
+  /** Has the requests of a connection handled one at a time; see gateway/runtime/one-at-a-time.ts. */
+  keepOrder: (server: Server) => void;
   /** Seconds a cache may keep a CRL or an OCSP answer: longer spares the gateway, and hides fresh revocations as long. */
   maxCrlAge?: number;
 };

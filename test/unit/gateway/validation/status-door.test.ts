@@ -1,8 +1,11 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
 import type { PublishedList } from '#gateway/domain/status-change.ts';
 import type { OcspReply } from '#gateway/operations/answer-ocsp.ts';
+import { handleOneAtATime } from '#gateway/runtime/one-at-a-time.ts';
 import { createPrometheusMetrics } from '#gateway/runtime/prometheus-metrics.ts';
 import { systemClock } from '#gateway/runtime/system-clock.ts';
 import type { RootCrl, StatusSources } from '#gateway/validation/status-deps.ts';
@@ -41,7 +44,7 @@ beforeEach(async () => {
   };
   door = await startStatusDoor(
     { clock: { now: () => now, monotonic: () => systemClock.monotonic() }, log, metrics: createPrometheusMetrics() },
-    { host: '127.0.0.1', port: 0 },
+    { host: '127.0.0.1', port: 0, keepOrder: handleOneAtATime },
   );
 });
 afterEach(() => door.close());
@@ -279,3 +282,24 @@ function listOf(number: number, thisUpdate: number, text: string): PublishedList
     der: Buffer.from(text),
   };
 }
+
+test('cuts who sends a thousand requests at once, and answers a few in their order', async () => {
+  const send = async (text: string, answers: number): Promise<string> => {
+    const socket = connect({ host: '127.0.0.1', port: door.address.port });
+    let received = '';
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.toString('latin1');
+      if (received.split('HTTP/1.1 ').length > answers) socket.end();
+    });
+    // Cut in the middle of what it sends.
+    socket.on('error', () => {});
+    socket.write(text);
+    await once(socket, 'close');
+    return received;
+  };
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: gate\r\n\r\n`;
+  const few = await send(`${get('/healthz')}${get('/nothing')}${get('/healthz')}`, 3);
+  expect(few.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200']);
+  const many = await send(get('/healthz').repeat(1000), 1000);
+  expect(many.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(9);
+});
