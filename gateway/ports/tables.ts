@@ -228,6 +228,8 @@ export interface NoticeTable {
   listByDevice(deviceId: DeviceId, limit: number, kind?: NoticeKind): Promise<NoticeRecord[]>;
   /** Marks unfinished ones past their end as expired. @returns how many. */
   expire(now: number): Promise<number>;
+  /** Drops finished ones whose end was before this. @returns how many, `limit` at most. */
+  prune(endedBefore: number, limit: number): Promise<number>;
   countUnfinished(): Promise<number>;
 }
 

@@ -77,6 +77,7 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'notices.listUnfinished': ({ notices }) => notices.listUnfinished(device, 1),
   'notices.listByDevice': ({ notices }) => notices.listByDevice(device, 10),
   'notices.listByDevice of a kind': ({ notices }) => notices.listByDevice(device, 10, 'renew'),
+  'notices.prune': ({ notices }) => notices.prune(1, 10),
   'notices.expire': ({ notices }) => notices.expire(1),
   'notices.countUnfinished': ({ notices }) => notices.countUnfinished(),
   'endorsements.find': ({ endorsements }) => endorsements.find(device),
