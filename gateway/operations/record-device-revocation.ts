@@ -89,7 +89,7 @@ export async function recordDeviceRevocation(
       actor,
       action: order.becomes === 'retired' ? 'device.retired' : 'device.revoked',
       subject: deviceId,
-      detail: reason,
+      detail: device.state === 'retired' ? `${reason}; it was retired before and stays so` : reason,
     }),
   );
   const serials = revocable.map(({ serial }) => serial);
