@@ -29,6 +29,7 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'devices.list': ({ devices }) => devices.list({ ...page, after: 'a' }),
   'devices.list of a group': ({ devices }) => devices.list({ ...page, after: 'a', group: 'default' }),
   'devices.list in a state': ({ devices }) => devices.list({ ...page, after: 'a', state: 'enrolled' }),
+  'devices.listIds': ({ devices }) => devices.listIds({ ...page, after: 'a', state: 'quarantined' }),
   'groups.find': ({ groups }) => groups.find('default'),
   'tickets.find': ({ tickets }) => tickets.find('t-1'),
   'tickets.findBySecret': ({ tickets }) => tickets.findBySecret('x'),
