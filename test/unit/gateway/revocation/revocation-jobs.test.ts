@@ -97,6 +97,20 @@ describe('one certificate', () => {
     });
   });
 
+  it('in use takes with it what it has replaced a moment ago: that was good for the switch alone', async () => {
+    const old = await addMember(world, 'press-07');
+    goOnline(world, old);
+    world.clock.at += 1000;
+    const young = await renew(world, old);
+    await connectDevice(world, young.der, 'press-07');
+    expect(await isAdmitted(old)).toBe(true);
+    await orderRevocation(deps, { scope: 'certificate', target: young.serial, reason: 'superseded', actor });
+    expect([await isAdmitted(old), await isAdmitted(young)]).toEqual([false, false]);
+    expect(world.broker.sessions()).toEqual([]);
+    expect(await world.store.read.revocations.find(old.serial)).toBeUndefined();
+    expect((await world.store.read.devices.find(parseDeviceId('press-07')))?.state).toBe('revoked');
+  });
+
   it('that was revoked before is left as it was', async () => {
     const { serial } = await addMember(world, 'press-07');
     const order = { scope: 'certificate', target: serial, actor } as const;
