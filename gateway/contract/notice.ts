@@ -90,7 +90,7 @@ export type RevocationsBody = {
 };
 
 /** `keyId`: subject key id of the issuer, lower-case hexadecimal. */
-export type IssuerCrl = { keyId: string; crlNumber: number; crlUrl: string };
+type IssuerCrl = { keyId: string; crlNumber: number; crlUrl: string };
 
 /** More issuers than an authority has in use at once, by far. */
 export const MAX_CRL_ISSUERS = 8;

@@ -22,8 +22,8 @@ import {
 } from '#gateway/operations/ca-rollover.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { holdDevice } from '#gateway/operations/hold-device.ts';
-import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
+import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';

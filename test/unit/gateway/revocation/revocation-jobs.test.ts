@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
-import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import type { RevocationJob } from '#gateway/domain/revocation-job.ts';
+import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { activeRecord } from '#gateway/operations/active-record.ts';
 import { addDevice, addTicket } from '#gateway/operations/add-device.ts';
 import { claimTicket } from '#gateway/operations/claim-ticket.ts';
