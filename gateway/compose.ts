@@ -4,6 +4,7 @@ import { statusPathsOf } from '#ca/issuance/issuer.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type ReadyFile } from '#gateway/contract/data-folder.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { AttemptBudget } from '#gateway/domain/attempt-budget.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { anchorsOf, certificatesAbove, chainAbove } from '#gateway/domain/ca-trust.ts';
 import { IdentityTrails } from '#gateway/domain/clone/identity-trails.ts';
@@ -164,7 +165,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     trustBook,
     renewals: new RenewalPlanner({ store, clock }),
     refusals: new AuditBudget({ burst: 60, perSecond: 0.2, maxKeys: 10_000 }),
-    strangerLines: new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 }),
+    attemptRows: new AttemptBudget(new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 })),
     timeNotices: new AuditBudget(TIME_NOTICE_BUDGET),
     sessionRows: new AuditBudget({ burst: 60, perSecond: 1 / 60, maxKeys: 200_000 }),
     trustDomain: description.trustDomain,

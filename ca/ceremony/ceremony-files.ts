@@ -19,6 +19,8 @@ export const AUTHORITY_FILES = {
   journal: 'journal.jsonl',
   /** The last complete list of each issuer. */
   lists: 'lists',
+  /** Where status is found, now and before; see used-status-urls.ts. */
+  statusUrls: 'status-urls.json',
   /** Folders 1, 2, ... of issuing CAs, once there has been a second one; see generation-folders.ts. */
   generations: 'generations',
   /** Which of them issues. */

@@ -1,7 +1,7 @@
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { asAgentError } from '#device-agent/domain/agent-error.ts';
 import type { PlannedWindow } from '#device-agent/domain/notice-memory.ts';
-import { nextQuestion } from '#device-agent/domain/renewal-advice.ts';
+import { nextQuestion, pauseUnanswered } from '#device-agent/domain/renewal-advice.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { EstClient, GatewayTrust } from '#device-agent/ports/est-client.ts';
 import type { Log } from '#device-agent/ports/log.ts';
@@ -37,6 +37,8 @@ export class RenewalAdvisor {
   #heard: { serial: string; window: SuggestedWindow | undefined } | undefined;
   /** When to ask next, monotonic; of which certificate, and whether an answer stands until then. */
   #next: { serial: string; at: number; isAnswered: boolean } | undefined;
+  /** Questions in a row that nobody answered. */
+  #failures = 0;
   #asking: Promise<void> | undefined;
 
   constructor(deps: RenewalAdvisorDeps, hooks: RenewalAdvisorHooks) {
@@ -112,13 +114,16 @@ export class RenewalAdvisor {
     try {
       const asked = session.fetchRenewalInfo({ issuerKeyId: authorityKeyId, serial }, signal);
       const answer = await Promise.race([asked, patience.then(() => Promise.reject(new Error('no answer in time')))]);
+      this.#failures = 0;
       this.#askAgain(serial, answer.retryAfterMs, true);
       if (answer.window !== undefined) this.hear({ serial, ...answer.window });
     } catch (thrown) {
       const error = asAgentError(thrown, 'GATEWAY_UNREACHABLE');
       log.debug('no renewal information', { serial, reason: error.message });
       // Who is to renew over MQTT may have no way there at all: it tries once a day, and before each renewal.
-      const pause = config.renewVia === 'mqtt' ? UNANSWERED_MS : UNREACHED_MS;
+      const isRare = config.renewVia === 'mqtt';
+      const pause = isRare ? UNANSWERED_MS : pauseUnanswered(this.#failures, this.#deps.randomness.fraction());
+      this.#failures += 1;
       this.#askAgain(serial, Math.max(error.retryAfterMs ?? 0, pause), false);
     } finally {
       over.abort();
@@ -133,5 +138,3 @@ export class RenewalAdvisor {
 }
 
 const UNANSWERED_MS = 24 * 3600_000;
-/** As long as RFC 9773 4.3.2 has a client wait at least. */
-const UNREACHED_MS = 60_000;

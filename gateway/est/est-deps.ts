@@ -3,6 +3,7 @@ import type { Directory } from '#gateway/contract/est.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
 import type { CertificateName, SuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import type { CsrBinding } from '#gateway/domain/channel-binding.ts';
+import type { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
@@ -61,6 +62,14 @@ export type TpmChallengeMade = {
   expiresIn: number;
 };
 
+/** credentials: as they were shown, judged by nobody; left out: none. */
+type RefusedHere = Asked & {
+  kind: 'enroll' | 'reenroll' | 'challenge';
+  credentials?: EstCredentials;
+  error: GatewayError;
+  milliseconds: number;
+};
+
 export type EstAuthority = {
   rootCertificate: Buffer;
   intermediateCertificate: Buffer;
@@ -78,6 +87,8 @@ export type EstDeps = {
   reenrollDevice(order: ReenrollOrder): Promise<EnrollmentAnswer>;
   enrollWithServerKey(order: ServerKeyOrder): Promise<ServerKeyAnswer>;
   createTpmChallenge(order: TpmChallengeOrder): Promise<TpmChallengeMade>;
+  /** Of what this door refuses itself, the attempt; the operations record the rest. */
+  recordRefusal(refused: RefusedHere): void;
   /** RFC 9773 4.2; `retryAfter` in seconds. @throws GatewayError NOT_FOUND */
   showRenewalInfo(name: CertificateName): Promise<{ window: SuggestedWindow; retryAfter: number }>;
   /** Of the group with this name, or of the default group. @returns undefined when there is no such group. */

@@ -1,7 +1,7 @@
 import type { CampaignResult, RenewalCampaignDevice } from '#gateway/contract/renewal-api.ts';
 import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
 import type { CampaignItem } from '#gateway/domain/renewal-campaign.ts';
-import type { Tables } from '#gateway/ports/store.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
 import { readRenewNotice } from './order-renewal.ts';
 
 /** What stands before the detail of a renewal that the gateway itself refused. */
@@ -19,9 +19,31 @@ export async function noteRenewed(
   }
 }
 
-/** The device has said that it could not renew; whether we refused it stands with its attempts. */
+/**
+ * We refuse a renewal of this certificate: where a campaign waits for it, the reason is kept, for when the device says
+ * that it could not renew. To be awaited before the device is answered, or its word could come first. The same reason
+ * again writes nothing, so a device that asks in a loop does not either.
+ * @returns true when a campaign did not know it yet
+ */
+export async function noteRefused(
+  store: Pick<Store, 'read' | 'write'>,
+  refusal: { serial: string; code: string; attemptId: string },
+): Promise<boolean> {
+  const { serial, code, attemptId } = refusal;
+  const isNews = ({ state, detail }: CampaignItem) =>
+    state === 'ordered' && detail?.startsWith(`${REFUSED}${code} `) !== true;
+  if (!(await store.read.renewalCampaigns.listBySerial(serial)).some(isNews)) return false;
+  return store.write(async ({ renewalCampaigns }) => {
+    const items = (await renewalCampaigns.listBySerial(serial)).filter(isNews);
+    const detail = `${REFUSED}${code} in attempt ${attemptId}`;
+    for (const { campaignId, deviceId } of items) await renewalCampaigns.updateItem(campaignId, deviceId, { detail });
+    return items.length > 0;
+  });
+}
+
+/** The device has said that it could not renew; when we refused it, that is the reason. */
 export async function noteFailed(
-  tables: Pick<Tables, 'renewalCampaigns' | 'attempts'>,
+  tables: Pick<Tables, 'renewalCampaigns'>,
   notice: Pick<NoticeRecord, 'id' | 'deviceId' | 'kind' | 'token'>,
   told: { detail: string | null; now: number },
 ): Promise<void> {
@@ -30,16 +52,9 @@ export async function noteFailed(
   if (serial === undefined) return;
   const items = await tables.renewalCampaigns.listBySerial(serial);
   for (const item of items.filter(({ noticeId, state }) => noticeId === id && state === 'ordered')) {
-    const [refused] = await tables.attempts.list({ deviceId, outcome: 'refused', limit: 1 });
-    const isOurs = refused !== undefined && refused.at >= item.updatedAt;
-    const detail = isOurs
-      ? `${REFUSED}${refused.code ?? ''} in attempt ${refused.id}`
-      : (told.detail ?? 'the device does not say why');
-    await tables.renewalCampaigns.updateItem(item.campaignId, deviceId, {
-      state: 'failed',
-      detail,
-      updatedAt: told.now,
-    });
+    const detail = item.detail ?? told.detail ?? 'the device does not say why';
+    const change = { state: 'failed', detail, updatedAt: told.now } as const;
+    await tables.renewalCampaigns.updateItem(item.campaignId, deviceId, change);
   }
 }
 

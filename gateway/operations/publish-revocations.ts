@@ -64,6 +64,8 @@ export class RevocationPublisher {
   #lastThisUpdate = 0;
   #lastRoundMs = 0;
   #failure: { since: number; error: string } | undefined;
+  /** Base of the URLs in what is certified now, as the authority told last. */
+  #statusUrl: string | undefined;
 
   constructor(deps: PublishDeps) {
     this.#deps = deps;
@@ -155,6 +157,7 @@ export class RevocationPublisher {
 
   #isOld(list: PublishedList): boolean {
     const age = this.#deps.clock.now() - list.thisUpdate;
+    if (this.#statusUrl !== undefined && !isAt(list, this.#statusUrl)) return true;
     return age >= this.#deps.crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS;
   }
 
@@ -176,6 +179,7 @@ export class RevocationPublisher {
   async #publishAll(): Promise<void> {
     const { authority, clock, leases } = this.#deps;
     const description = await authority.describe();
+    this.#statusUrl = description.statusUrl;
     const issuers = listIssuers(description, clock.now());
     this.#issuers = issuers;
     const first = description.issuers?.[0]?.keyId;
@@ -339,4 +343,15 @@ export class RevocationPublisher {
       before: Math.min(...issuers.map(({ base }) => base?.seq ?? 0)),
     };
   }
+}
+
+/** The extensions of a list, at its end, and the signature after them. */
+const TAIL = 8192;
+
+/**
+ * Whether certificates that are issued now name this list: when the status server has moved, a shard of before is not theirs
+ * (RFC 5280 6.3.3 b 2 i), and programs that check would refuse them.
+ */
+function isAt({ scope, der }: PublishedList, statusUrl: string): boolean {
+  return !scope.startsWith('shard-') || der.subarray(-TAIL).includes(`${statusUrl}/crl/`);
 }

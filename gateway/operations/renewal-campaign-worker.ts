@@ -119,7 +119,7 @@ export class RenewalCampaignWorker {
     if (now < endsAt + Math.max(PATIENCE_MS, endsAt - startsAt)) return;
     await eachPage(store, id, 'ordered', async (tables, item) => {
       const result = await resultOf(tables, item);
-      const detail = result === 'under way' ? 'it has begun, and nothing more was heard' : result;
+      const detail = item.detail ?? (result === 'under way' ? 'it has begun, and nothing more was heard' : result);
       await tables.renewalCampaigns.updateItem(id, item.deviceId, { state: 'failed', detail, updatedAt: now });
     });
     await this.#finish(id, `${renewed} renewed, ${failed + ordered} failed`);

@@ -17,7 +17,8 @@ export async function showAttempt(deps: ShowAttemptDeps, id: string): Promise<At
   await deps.background.flush();
   const attempt = await deps.store.read.attempts.find(id);
   if (attempt !== undefined) return attempt;
-  throw new GatewayError('NOT_FOUND', `no attempt "${id}" is on record; they are kept for 30 days`);
+  const why = 'they are kept for 30 days, of strangers and of who asks in a loop only the first; the log may have it';
+  throw new GatewayError('NOT_FOUND', `no attempt "${id}" is on record: ${why}`);
 }
 
 /** Newest first. */

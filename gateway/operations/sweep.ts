@@ -65,9 +65,13 @@ async function advance(tables: Tables, serial: SerialNumber, now: number): Promi
     // Should the clock have been ahead: then it was superseded before.
     const ended = state === 'superseded' ? { supersedeAt: supersededAt(certificate, now) } : {};
     await tables.certificates.update(serial, { state: 'expired', ...ended });
+    // Of a short life, or after a long stop of the gateway: it ended before it could lapse.
+    if (state === 'pending') await giveBackRight(tables, certificate, now);
     await say('certificate.expired');
   } else if (state === 'pending' && lapseAt !== null && lapseAt <= now) {
-    await lapse(tables, certificate, now);
+    // Nobody proved to have it, so nobody may have it.
+    await markRevoked(tables, certificate, { reason: 'cessationOfOperation', now, requestedBy: 'gateway' });
+    await giveBackRight(tables, certificate, now);
     await say('certificate.lapsed');
     return 'lapsed';
   } else if (state === 'active' && supersedeAt !== null && supersedeAt <= now) {
@@ -78,10 +82,12 @@ async function advance(tables: Tables, serial: SerialNumber, now: number): Promi
   return 'other';
 }
 
-/** Issued and never used: nobody proved to have it, so nobody may have it. The ticket is free for another try. */
-async function lapse(tables: Tables, certificate: CertificateRecord, now: number): Promise<void> {
-  const { serial, enrollmentId } = certificate;
-  await markRevoked(tables, certificate, { reason: 'cessationOfOperation', now, requestedBy: 'gateway' });
+/** Issued and never used: its ticket is free for another try, and a person's word stands again. */
+async function giveBackRight(
+  tables: Tables,
+  { serial, enrollmentId }: Pick<CertificateRecord, 'serial' | 'enrollmentId'>,
+  now: number,
+): Promise<void> {
   if (enrollmentId === null) return;
   const enrollment = await tables.enrollments.find(enrollmentId);
   await tables.enrollments.update(enrollmentId, { state: 'abandoned', updatedAt: now });

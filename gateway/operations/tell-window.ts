@@ -77,7 +77,7 @@ export class WindowTeller {
     }
     for (const each of told) {
       this.#silent.delete(each.deviceId);
-      if (this.#isHere(each)) await this.#tell(each, undefined);
+      await this.#tellByRecord(each);
     }
   }
 
@@ -95,17 +95,18 @@ export class WindowTeller {
     if (this.#moved === undefined) return;
     const { from, until, after } = this.#moved;
     const page = await store.read.certificates.listByRenewal(from, until, BATCH, after);
-    for (const { deviceId, serial } of page) {
-      if (deviceId === null || !this.#isHere({ deviceId, serial })) continue;
-      const device = await store.read.devices.find(deviceId);
-      await this.#tell({ deviceId, serial }, device && readPlannedRenewal(device, serial));
-    }
+    for (const { deviceId, serial } of page) if (deviceId !== null) await this.#tellByRecord({ deviceId, serial });
     const last = page.length < BATCH ? undefined : page.at(-1);
     this.#moved = last?.renewFrom == null ? undefined : { ...this.#moved, from: last.renewFrom, after: last.serial };
   }
 
-  #isHere({ deviceId, serial }: Told): boolean {
-    return this.#deps.broker.sessionsOf(deviceId).some((session) => session.serial === serial);
+  /** One that is connected here, by what it reported last. */
+  async #tellByRecord(told: Told): Promise<void> {
+    const { store, broker } = this.#deps;
+    const { deviceId, serial } = told;
+    if (!broker.sessionsOf(deviceId).some((session) => session.serial === serial)) return;
+    const device = await store.read.devices.find(deviceId);
+    await this.#tell(told, device && readPlannedRenewal(device, serial));
   }
 
   async #tell({ deviceId, serial }: Told, plannedAt: number | null | undefined): Promise<void> {

@@ -73,8 +73,8 @@ export interface EnrollmentTable {
   find(id: string): Promise<Enrollment | undefined>;
   /** Newest first, at most ten. */
   listByKey(deviceId: DeviceId, spkiSha256: string): Promise<Enrollment[]>;
-  /** First enrollments of devices of the group, begun at or after `since`. */
-  countFirstSince(group: string, since: number): Promise<number>;
+  /** Devices of the group, without this one, that have begun a first enrollment at or after `since`. */
+  countFirstSince(group: string, since: number, exception?: DeviceId): Promise<number>;
   /** Whether one was ever begun for this serial, however it ended. */
   hasSerial(serial: SerialNumber): Promise<boolean>;
   /** As listUnfinished, of one device. */

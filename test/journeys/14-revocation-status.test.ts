@@ -266,4 +266,21 @@ describe.skipIf(lacks('openssl', 'certtool', 'ocsptool'))('status of certificate
     expect((await fetchList(url)).includes(Buffer.from(revoked.serial, 'hex'))).toBe(true);
     expect(await askOpenssl('revoked.pem')).toMatch(/revoked\.pem: revoked/);
   });
+
+  test('openssl goes on judging by shards when the gateway is found under another name', async () => {
+    const path = new URL(listUrlIn(good)).pathname;
+    await gateway.stop();
+    await gateway.restart(['--crl-shards', String(SHARDS), '--public-host', 'localhost']);
+    expect(gateway.ready.status.url).toMatch(/^http:\/\/localhost:/);
+    const moved = await enrollByHand(gateway, 'moved-1');
+    await writeFile(file('moved.pem'), moved.pem);
+    expect(listUrlIn(moved)).toContain('//localhost:');
+    // It is made again at the start: until then certificates of now would not fit it.
+    const isOfNow = (list: Buffer) => list.includes(Buffer.from('//localhost:'));
+    const shard = await eventually('the shard that names both', () => fetchList(path), isOfNow);
+    expect((await verify('good.pem', shard)).said).toContain('OK');
+    const revokedShard = await fetchList(new URL(listUrlIn(revoked)).pathname);
+    expect((await verify('revoked.pem', revokedShard)).said).toContain('certificate revoked');
+    expect((await verify('moved.pem', await fetchList(new URL(listUrlIn(moved)).pathname))).said).toContain('OK');
+  });
 });

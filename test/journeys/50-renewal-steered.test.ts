@@ -102,7 +102,7 @@ describe('a fleet is renewed at a controlled rate', () => {
     for (const agent of fleet) await agent.enroll((await gateway.addDevice(agent.deviceId, 'line-3')).joinUrl);
     // The last one stays offline.
     await Promise.all(fleet.slice(0, -1).map((agent) => agent.connect()));
-  }, 120_000);
+  });
   afterAll(async () => {
     await Promise.all((fleet ?? []).map((agent) => agent.stop()));
     await gateway?.dispose();
@@ -122,18 +122,16 @@ describe('a fleet is renewed at a controlled rate', () => {
     );
     expect(started).toMatchObject({ state: 'running', reason: 'new intermediate' });
     ({ id } = started);
-    await eventually('a first renewal', show, ({ devices: { renewed } }) => renewed > 0, { patienceMs: 20_000 });
+    await eventually('a first renewal', show, ({ devices: { renewed } }) => renewed > 0);
     await gateway.gatehouse('renewal', 'pause', id);
     await gateway.kill9();
     await gateway.restart();
     expect((await show()).state).toBe('paused');
     await gateway.gatehouse('renewal', 'resume', id);
-  }, 60_000);
+  });
 
   test('tells every device once, and sees the connected ones renewed and the other offline', async () => {
-    await eventually('all that are online to be renewed', show, ({ devices: { renewed } }) => renewed === COUNT - 1, {
-      patienceMs: 60_000,
-    });
+    await eventually('all that are online to be renewed', show, ({ devices: { renewed } }) => renewed === COUNT - 1);
     expect(await devices()).toEqual(
       fleet.map(({ deviceId }, place) => [deviceId, place === COUNT - 1 ? 'offline' : 'renewed']),
     );
@@ -142,18 +140,16 @@ describe('a fleet is renewed at a controlled rate', () => {
       expect(notices.filter(({ kind }) => kind === 'renew')).toHaveLength(1);
       expect(certificates).toHaveLength(2);
     }
-  }, 90_000);
+  });
 
   test('is finished when the last one comes online, renews and has nothing left to do', async () => {
     await fleet.at(-1)?.connect();
-    const campaign = await eventually('the campaign to finish', show, ({ state }) => state === 'finished', {
-      patienceMs: 30_000,
-    });
+    const campaign = await eventually('the campaign to finish', show, ({ state }) => state === 'finished');
     expect(campaign).toMatchObject({ detail: `${COUNT} renewed, 0 failed`, devices: { renewed: COUNT } });
     const { code, stdout } = await gateway.command('renewal', 'status', id, '--wait');
     expect(code).toBe(0);
     expect(stdout).toContain(`${COUNT} renewed`);
-  }, 60_000);
+  });
 
   test('is aborted when devices fail, each with its reason, and those are retried alone', async () => {
     // Nobody may renew with the keys these devices have.
@@ -162,22 +158,21 @@ describe('a fleet is renewed at a controlled rate', () => {
       ...'renewal start --group line-3 --rate 6000 --abort-at 5%'.split(' '),
     );
     ({ id } = started);
-    await eventually('the campaign to be over', show, ({ state }) => state !== 'running', { patienceMs: 30_000 });
+    await eventually('the campaign to be over', show, ({ state }) => state !== 'running');
     // The first failures ended it; those of the others, ordered in the same turn, are still on their way.
     const listFailed = () => gateway.gatehouse<RenewalCampaignDevice[]>('renewal', 'status', id, '--failed');
-    const failed = await eventually('all to have failed', listFailed, ({ length }) => length === COUNT, {
-      patienceMs: 30_000,
-    });
-    for (const { result, detail } of failed) {
-      expect(result).toBe('refused');
-      expect(detail).toContain('KEY_NOT_ALLOWED');
-    }
+    const failed = await eventually('all to have failed', listFailed, ({ length }) => length === COUNT);
+    expect(failed.map(({ deviceId, result, detail }) => ({ deviceId, result, detail }))).toEqual(
+      fleet.map(({ deviceId }) => ({
+        deviceId,
+        result: 'refused',
+        detail: expect.stringMatching(/^refused: KEY_NOT_ALLOWED in attempt a-[0-9a-f]{16}$/),
+      })),
+    );
     await gateway.gatehouse('group', 'set', 'line-3', '--keys', 'ec-p256');
     await gateway.gatehouse('renewal', 'retry', id);
-    await eventually('all to be renewed', show, ({ devices: { renewed } }) => renewed === COUNT, {
-      patienceMs: 60_000,
-    });
-  }, 120_000);
+    await eventually('all to be renewed', show, ({ devices: { renewed } }) => renewed === COUNT);
+  });
 });
 
 describe('after an outage', () => {
@@ -244,5 +239,5 @@ describe('after an outage', () => {
     await pump.connect();
     expect((await pump.status()).nextRenewalAt).toBeGreaterThanOrEqual(renewFrom ?? Infinity);
     expect((await gateway.device('pump-17')).notices).toHaveLength(1);
-  }, 60_000);
+  });
 });

@@ -5,6 +5,7 @@ import { readAuthorityFolder } from '#ca/ceremony/authority-folder.ts';
 import { initialiseAuthority } from '#ca/ceremony/initialise-authority.ts';
 import { signRootCrl } from '#ca/ceremony/sign-root-crl.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { readDer } from '#ca/pkix/der.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import type { CrlOrder } from '#ca/ports/certificate-authority.ts';
 import { formatRevokedEntry } from '#ca/revocation/crl.ts';
@@ -44,6 +45,26 @@ describe('a shard', () => {
     expect(point?.hex).toContain(url.toString('hex'));
     // onlyContainsUserCerts [1] TRUE
     expect(point?.hex.endsWith('8101ff')).toBe(true);
+  });
+
+  it('goes on naming where status was to be had before, for the certificates that do', async () => {
+    const former = ['http://10.0.0.7:8080', 'http://old.example'];
+    const { authority } = await openTestAuthority({ statusUrl, formerStatusUrls: former, crlShards: 4 });
+    const list = await authority.signCrl({ scope: shard(2), number: 1, ...times, entries: empty });
+    // [0] distributionPoint { [0] fullName { [6] URI ... } }, [1] onlyContainsUserCerts
+    const point = Buffer.from(extensionsOf(list).get(OID.issuingDistributionPoint)?.hex ?? '', 'hex');
+    const [names, users, ...more] = readDer(point).children();
+    const urls = names
+      ?.children()[0]
+      ?.children()
+      .map(({ tag, content }) => `${tag} ${content.toString('latin1')}`);
+    expect(urls).toEqual([statusUrl, ...former].map((base) => `${0x86} ${base}/crl/shard-4-2.crl`));
+    expect(users?.raw.toString('hex')).toBe('8101ff');
+    expect(more).toEqual([]);
+    const order = deviceOrder();
+    const { extensions } = parseCertificate(await authority.issue(order));
+    expect(extensions.get(OID.crlDistributionPoints)?.value.toString('latin1')).not.toContain('old.example');
+    expect(await authority.describe()).toMatchObject({ statusUrl });
   });
 
   it.each([

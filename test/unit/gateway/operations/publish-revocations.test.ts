@@ -5,6 +5,8 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { parseCrl } from '#ca/revocation/parse-crl.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { newSerial } from '#test/fixtures/ca/authority.ts';
+import { makeIntermediate } from '#test/fixtures/ca/certificates.ts';
+import { makeCrl } from '#test/fixtures/device-agent/make-crl.ts';
 import { DAY, openStatusWorld, type StatusWorld } from '#test/fixtures/gateway/status-world.ts';
 
 let world: StatusWorld;
@@ -262,6 +264,33 @@ describe('a clock that was ahead for a while', () => {
   );
 });
 
+it('a list of an issuer whose certificate has ended is served as it is, and is no reason to publish', async () => {
+  world = await openStatusWorld();
+  await world.revokeMany(serials(1));
+  await world.publish();
+  const { describe: before } = world.authority;
+  const old = world.intermediate.certificate;
+  const next = makeIntermediate(world.root, { name: 'next', notBefore: old.notBefore, notAfter: old.notAfter + DAY });
+  world.clock.at = old.notAfter + 1000;
+  world.authority.describe = async () => ({
+    ...(await before()),
+    intermediateCertificate: next.certificate.der,
+    issuers: [old, next.certificate].map((certificate) => ({
+      keyId: certificate.subjectKeyId ?? '',
+      certificate: certificate.der,
+      root: world.root.certificate.der,
+      crossCertificates: [],
+      isActive: certificate !== old,
+    })),
+  });
+  // The authority of this world has no key of the next one.
+  world.authority.signCrl = async (order) => makeCrl({ ...order, by: next, serials: [] });
+  await world.publish();
+  expect(world.publisher.lists.full?.scope).toBe(`full@${next.certificate.subjectKeyId}`);
+  expect(world.publisher.lists.findNamed('full', old.subjectKeyId)?.number).toBe(1);
+  expect(await world.publisher.isDue()).toBe(false);
+});
+
 describe('the delta list', () => {
   beforeEach(async () => {
     world = await openStatusWorld();
@@ -280,6 +309,9 @@ describe('the delta list', () => {
     const delta = world.publisher.lists.findNamed('delta');
     expect(delta).toMatchObject({ number: full?.number, baseNumber: 1, entries: 2, thisUpdate: full?.thisUpdate });
     const order = world.authority.signed.find(({ scope }) => scope?.kind === 'delta');
+    // RFC 5280 5.2.6: named by the complete list once there is one, not before.
+    const complete = world.authority.signed.filter(({ scope }) => scope?.kind === 'full').map(({ scope }) => scope);
+    expect(complete).toEqual([{ kind: 'full' }, { kind: 'full', hasDelta: true }]);
     // removeFromCRL, RFC 5280 5.3.1.
     expect(order?.entries.includes(Buffer.from('0a0108', 'hex'))).toBe(true);
   });
@@ -354,6 +386,54 @@ describe('shards', () => {
       { kind: 'full', hasDelta: true },
       { kind: 'shard', index, count: 4 },
     ]);
+  });
+
+  it('of a number that is not in use any more are made as long as a certificate may name them', async () => {
+    const [first = newSerial(), second = newSerial()] = serials(2);
+    await world.revokeMany([first]);
+    await world.publish();
+    const { describe: before } = world.authority;
+    world.authority.describe = async () => ({ ...(await before()), crlShards: 8 });
+    await world.restart();
+    await world.revokeMany([second]);
+    await world.publish();
+    const { lists } = world.publisher;
+    const shard = (serial: string, count: number) =>
+      lists.findNamed(`shard-${count}-${Number.parseInt(serial.slice(-8), 16) % count}`)?.der;
+    for (const [serial, count] of [
+      [first, 4],
+      [second, 4],
+      [first, 8],
+      [second, 8],
+    ] as const)
+      expect(shard(serial, count)?.includes(Buffer.from(serial, 'hex')), `${serial} of ${count}`).toBe(true);
+    world.clock.at += 401 * DAY;
+    await world.restart();
+    const signed = world.authority.signed.length;
+    await world.publish();
+    const counts = world.authority.signed.slice(signed).map(({ scope }) => (scope?.kind === 'shard' ? scope.count : 0));
+    expect(new Set(counts)).toEqual(new Set([0, 8]));
+  });
+
+  it('are made again at once when the status server has moved, and go on naming where it was', async () => {
+    await world.revokeMany(serials(20));
+    await world.publish();
+    const before = await world.issue('pump-1');
+    await world.moveStatus('http://moved.example');
+    const after = await world.issue('pump-2');
+    await world.restart();
+    const signed = world.authority.signed.length;
+    await world.publish();
+    const scopes = world.authority.signed.slice(signed).map(({ scope }) => scope);
+    expect(scopes).toEqual([0, 1, 2, 3].map((index) => ({ kind: 'shard', index, count: 4 })));
+    for (const { serial, der } of [before, after]) {
+      const [url = ''] = /http:\/\/[\w.:]+\/crl\/shard[\w-]+\.crl/.exec(der.toString('latin1')) ?? [];
+      const list = world.publisher.lists.findNamed(`shard-4-${Number.parseInt(serial.slice(-8), 16) % 4}`);
+      expect(list?.der.includes(Buffer.from(url)), url).toBe(true);
+    }
+    expect(await world.publisher.isDue()).toBe(false);
+    await world.publish();
+    expect(world.authority.signed).toHaveLength(signed + 4);
   });
 
   it('that cannot be signed leaves the others in force', async () => {

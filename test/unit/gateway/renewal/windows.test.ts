@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { formatCertId, parseCertId, parseSuggestedWindow } from '#gateway/contract/renewal-info.ts';
+import { issueOwnCertificate } from '#gateway/operations/issue-own-certificate.ts';
 import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
 import { planRenewals } from '#gateway/operations/plan-renewals.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
@@ -128,6 +130,13 @@ describe('renewal information', () => {
     await expect(showRenewalInfo(world, other)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     const unknown = { ...(await nameOf(serial)), serial: '11'.repeat(16) };
     await expect(showRenewalInfo(world, unknown)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('is refused for what is no certificate of a device, though it was issued here', async () => {
+    const publicKey = newKey().publicKey;
+    const der = await issueOwnCertificate(world, { profile: 'notice-signer', publicKey });
+    const { serial } = parseCertificate(der);
+    await expect(showRenewalInfo(world, await nameOf(serial))).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   it('names certificates as RFC 9773 4.1 does, with the octet of zeros', () => {

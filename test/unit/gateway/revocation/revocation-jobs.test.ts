@@ -25,6 +25,7 @@ import {
   type World,
 } from '#test/fixtures/gateway/operations-world.ts';
 import {
+  type AckWait,
   acknowledgeAll,
   addMember,
   goOnline,
@@ -32,6 +33,7 @@ import {
   readToken,
   renew,
   revoker,
+  watchWaits,
 } from '#test/fixtures/gateway/revocation-world.ts';
 
 let world: World;
@@ -253,22 +255,24 @@ it('an issuer that was replaced loses what it had in hand when that was ordered,
 describe('a group', () => {
   beforeEach(() => addGroup(world, { name: 'line-3', change: {}, actor }));
 
-  it('lands for all of its devices at once: 30 that never answer are closed in little more than their second', async () => {
+  it('lands for all of its devices at once: 30 that never answer are waited for in the same second', async () => {
+    const COUNT = 30;
     const members: Member[] = [];
-    for (let i = 0; i < 30; i += 1) members.push(await addToGroup(`press-${i}`));
+    for (let i = 0; i < COUNT; i += 1) members.push(await addToGroup(`press-${i}`));
     const outsider = await addMember(world, 'outsider');
     for (const member of [...members, outsider]) goOnline(world, member);
-    const started = performance.now();
+    const waits = watchWaits(world);
     const job = await orderRevocation(deps, {
       scope: 'group',
       target: 'line-3',
       reason: 'cessationOfOperation',
       actor,
     });
-    expect(performance.now() - started).toBeLessThan(2500);
-    expect(job).toMatchObject({ state: 'finished', items: { revoked: 30 }, closed: { sessions: 30 } });
+    expect(job).toMatchObject({ state: 'finished', items: { revoked: COUNT }, closed: { sessions: COUNT } });
     expect(job.closed?.max).toBeGreaterThanOrEqual(990);
-    expect(world.broker.closed).toHaveLength(30);
+    expect(world.broker.closed).toHaveLength(COUNT);
+    // Nobody's wait began after another's had ended.
+    expect(waits).toEqual([...Array<AckWait>(COUNT).fill('begun'), ...Array<AckWait>(COUNT).fill('in vain')]);
     expect(world.broker.sessions().map(({ deviceId }) => deviceId)).toEqual(['outsider']);
   });
 
@@ -309,8 +313,11 @@ describe('a group', () => {
     acknowledgeAll(world);
     const member = await addToGroup('press-07');
     goOnline(world, member);
+    const waits = watchWaits(world);
     const job = await orderRevocation(deps, { scope: 'group', target: 'line-3', reason: 'superseded', actor });
-    expect(job.closed?.max).toBeLessThan(500);
+    // Closed for its answer, not for the second that it would have had.
+    expect(waits).toEqual(['begun', 'acknowledged']);
+    expect(job.closed?.max).toBeGreaterThan(0);
     const { items } = await listRevocationItems(deps, { id: job.id, limit: 10 });
     expect(items).toMatchObject([{ serial: member.serial, state: 'revoked', closedAfterMs: job.closed?.max }]);
     expect((await world.store.read.revocations.find(member.serial))?.closedAfterMs).toBe(job.closed?.max);
@@ -431,7 +438,7 @@ async function countRevoked(): Promise<number> {
 
 /** The store has no events to wait for. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const giveUp = performance.now() + 5000;
+  const giveUp = performance.now() + 60_000;
   while (!(await isSo())) {
     if (performance.now() > giveUp) throw new Error('it never came to be');
     await new Promise((resolve) => setImmediate(resolve));
