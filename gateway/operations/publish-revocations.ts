@@ -174,7 +174,7 @@ export class RevocationPublisher {
       this.#failure = { since: this.#failure?.since ?? clock.now(), error: String(error) };
       metrics.crlFailed();
       // The notice says what the lists in force do not.
-      await tellFleet(this.#deps, this.lists.complete()).catch(() => undefined);
+      await this.#tellFleet().catch(() => undefined);
       throw error;
     }
   }
@@ -195,8 +195,14 @@ export class RevocationPublisher {
     });
     if (!isBuilder) await this.#follow(issuers, first);
     const roots = await this.#rootCrls();
-    await tellFleet(this.#deps, this.lists.complete());
+    await this.#tellFleet();
     this.#toldRoots = roots;
+  }
+
+  /** Whose list is not named is taken off devices: as long as one is missing that is to be there, none is named. */
+  #tellFleet(): Promise<void> {
+    const isWhole = this.#issuers.every(({ keyId }) => this.lists.findNamed('full', keyId) !== undefined);
+    return tellFleet(this.#deps, this.lists.complete(), { isWhole });
   }
 
   /** A person has signed one with the root key: the fleet is to hear of it. */
@@ -226,13 +232,13 @@ export class RevocationPublisher {
     await this.#listAgain(issuers);
     const round = await this.#beginRound(description);
     const signed: PublishedList[] = [];
-    try {
-      // The one in use last, as far as it depends on the others.
-      for (const { keyId } of issuers.toReversed()) await this.#signAll(await this.#index.of(keyId), round, signed);
-    } finally {
-      // What was signed is in force whether or not it can be recorded, and whatever failed after it.
-      if (signed.length > 0) await this.#record(signed, round, started);
-    }
+    const failures: unknown[] = [];
+    // The one in use last, as it depends on the others; one whose lists cannot be signed does not keep them from theirs.
+    for (const { keyId } of issuers.toReversed())
+      await this.#signAll(await this.#index.of(keyId), round, signed).catch((error: unknown) => failures.push(error));
+    // What was signed is in force whether or not it can be recorded, and whatever failed beside it.
+    if (signed.length > 0) await this.#record(signed, round, started);
+    if (failures.length > 0) throw failures[0];
     const { full } = this.lists;
     if (full === undefined || signed.length === 0) return;
     log.info('CRL published', {

@@ -1,6 +1,5 @@
 import { parseRevocationReason, REMOVE_FROM_CRL, reasonCodeOf } from '#ca/revocation/reasons.ts';
 import {
-  type IssuerCrl,
   MAX_CRL_ISSUERS,
   MAX_FLEET_NOTICE_BYTES,
   type Notice,
@@ -30,7 +29,7 @@ export type TellFleetDeps = {
 /** `keyId`: of the issuer, lower-case hexadecimal; `number`: the CRL number. */
 export type CompleteCrl = { keyId: string; number: number };
 
-type ToldCrl = Pick<RevocationsBody, 'crlNumber' | 'crlUrl'> & { issuers: IssuerCrl[] };
+type ToldCrl = Pick<RevocationsBody, 'crlNumber' | 'crlUrl' | 'issuers'>;
 
 /** More would not fit, however short its serials are. */
 const MOST_ENTRIES = 1000;
@@ -40,8 +39,14 @@ const MOST_ENTRIES = 1000;
  * changes that do. Costs what is told, never what was ever revoked. To be called after each CRL, and also when one
  * could not be made: subscribers then know sooner than their CRL does.
  * @param complete the newest CRL of each issuer that can be fetched, that of the one in use first
+ * @param options.isWhole false: that of an issuer whose certificates may be valid is missing, and must not be taken for
+ * one that has none any more
  */
-export async function tellFleet(deps: TellFleetDeps, complete: readonly CompleteCrl[]): Promise<void> {
+export async function tellFleet(
+  deps: TellFleetDeps,
+  complete: readonly CompleteCrl[],
+  { isWhole = true }: { isWhole?: boolean } = {},
+): Promise<void> {
   const { broker, signer, clock, random, crlValidity } = deps;
   const ofRoots = (await deps.readRootCrls?.()) ?? [];
   const issuers = [...complete, ...ofRoots]
@@ -49,7 +54,7 @@ export async function tellFleet(deps: TellFleetDeps, complete: readonly Complete
     .map(({ keyId, number }) => ({ keyId, crlNumber: number, crlUrl: deps.crlUrlOf(keyId) }));
   const [inUse] = issuers;
   if (inUse === undefined || complete.length === 0) return;
-  const crl: ToldCrl = { ...inUse, issuers };
+  const crl: ToldCrl = { ...inUse, ...(isWhole ? { issuers } : {}) };
   const { crlNumber } = inUse;
   const now = clock.now();
   const sign = (body: RevocationsBody): string => {
@@ -86,7 +91,7 @@ async function readAllInForce(
   const entries = inForce
     .toSorted((a, b) => b.revokedAt - a.revokedAt)
     .map(({ serial, reason, revokedAt }) => formatEntry(serial, codeOf(reason), revokedAt));
-  return { crlNumber, seq, full: true, since: 0, entries, crlUrl, issuers };
+  return { crlNumber, seq, full: true, since: 0, entries, crlUrl, ...(issuers && { issuers }) };
 }
 
 /** A list of changes, newest first, and the number of each. */
@@ -101,7 +106,7 @@ async function readNewestChanges({ store }: TellFleetDeps, { crlNumber, crlUrl, 
     formatEntry(serial, change === 'released' ? REMOVE_FROM_CRL : codeOf(reason), at),
   );
   return {
-    body: { crlNumber, seq, full: false, since, entries, crlUrl, issuers },
+    body: { crlNumber, seq, full: false, since, entries, crlUrl, ...(issuers && { issuers }) },
     seqs: changes.map((change) => change.seq),
   };
 }

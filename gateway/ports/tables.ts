@@ -29,6 +29,8 @@ export interface DeviceTable {
   /** The next notice sequence number of this device, `atLeast` or higher; only rises. */
   takeNoticeSeq(deviceId: DeviceId, atLeast: number): Promise<number>;
   list(page: PageOrder & { group?: string; state?: DeviceState }): Promise<Device[]>;
+  /** Their ids alone, out of the index: what is asked every few seconds must not read their reports. */
+  listIds(page: PageOrder & { state: DeviceState }): Promise<DeviceId[]>;
   countByGroup(): Promise<Map<string, number>>;
   /**
    * Devices with a certificate in use, or one that has expired and was used, by id: the newest such certificate, and which
@@ -228,6 +230,8 @@ export interface NoticeTable {
   listByDevice(deviceId: DeviceId, limit: number, kind?: NoticeKind): Promise<NoticeRecord[]>;
   /** Marks unfinished ones past their end as expired. @returns how many. */
   expire(now: number): Promise<number>;
+  /** Drops finished ones whose end was before this. @returns how many, `limit` at most. */
+  prune(endedBefore: number, limit: number): Promise<number>;
   countUnfinished(): Promise<number>;
 }
 

@@ -283,8 +283,6 @@ describe('bad input at the EST door', () => {
     expect(gateway.process.log.filter(({ fields }) => fields['level'] === 'error')).toEqual([]);
   });
 
-  const guess = async () => (await enroll(csr, { headers: basic('guessing-1', 'y'.repeat(26)) })).status;
-
   test('who goes on failing is slowed down, and nobody else', async () => {
     // Many at once, so that a slow machine does not make them so slow that they are forgiven in between.
     const rounds: number[][] = [];

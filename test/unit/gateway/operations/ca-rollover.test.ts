@@ -438,12 +438,39 @@ it('devices are told of revocations in an order that rises over the activation o
   await activateCa(deps, { actor: ACTOR });
   await publish();
   await revoke(second);
-  const told = world.broker.fleet.flatMap(({ topic, token }) => {
-    const notice = parseNotice(parseCompactJws(token).payload);
-    return topic === FLEET_TOPICS.revocations && notice?.kind === 'revocations' ? [notice.body] : [];
-  });
+  const told = toldOfRevocations();
   const places = told.map(({ crlNumber, seq }) => crlNumber * 1000 + seq);
   expect(places).toEqual(places.toSorted((a, b) => a - b));
   expect(told.at(-1)?.entries).toHaveLength(2);
   expect(await revocations.isDue()).toBe(false);
 });
+
+it('the lists of one CA that cannot be signed keep those of the other from nobody, and from no device', async () => {
+  const first = deps.trustBook.trust.active.keyId;
+  await toActivated('intermediate');
+  let isAway = true;
+  const signCrl: SucceededAuthority['signCrl'] = async (order) => {
+    if (isAway && order.issuerKeyId === first) throw new Error('its key cannot be read');
+    return authority.signCrl(order);
+  };
+  const odd = new Proxy(authority, {
+    get: (target, name) => (name === 'signCrl' ? signCrl : (Reflect.get(target, name) as () => unknown).bind(target)),
+  });
+  const leases = new WorkLeases(world, { holder: 'w-1' });
+  const revocations = new RevocationPublisher({ ...world, authority: odd, signer: deps.signer, leases });
+  await expect(revocations.publish()).rejects.toThrow(/cannot be read/);
+  expect(revocations.lists.full).toBeDefined();
+  // Whoever is not named would be taken off the devices.
+  expect(toldOfRevocations().at(-1)?.issuers).toBeUndefined();
+  isAway = false;
+  world.clock.at += 10_000;
+  await revocations.publish();
+  expect(toldOfRevocations().at(-1)?.issuers).toHaveLength(2);
+});
+
+function toldOfRevocations() {
+  return world.broker.fleet.flatMap(({ topic, token }) => {
+    const notice = parseNotice(parseCompactJws(token).payload);
+    return topic === FLEET_TOPICS.revocations && notice?.kind === 'revocations' ? [notice.body] : [];
+  });
+}
