@@ -29,7 +29,9 @@ export async function noteFailed(
   const serial = serialToRenew(notice);
   if (serial === undefined) return;
   const items = await tables.renewalCampaigns.listBySerial(serial);
-  for (const item of items.filter(({ noticeId, state }) => noticeId === id && state === 'ordered')) {
+  const isWaitedFor = ({ noticeId, state }: CampaignItem) =>
+    noticeId === id && (state === 'ordered' || state === 'unreached');
+  for (const item of items.filter(isWaitedFor)) {
     const [refused] = await tables.attempts.list({ deviceId, outcome: 'refused', limit: 1 });
     const isOurs = refused !== undefined && refused.at >= item.updatedAt;
     const detail = isOurs
@@ -52,7 +54,7 @@ export async function describeItem(
   return { deviceId, serial, slotAt, state, result: await resultOf(tables, item), detail, updatedAt };
 }
 
-export async function resultOf(
+async function resultOf(
   tables: Pick<Tables, 'notices'>,
   { state, noticeId, detail }: Pick<CampaignItem, 'state' | 'noticeId' | 'detail'>,
 ): Promise<CampaignResult> {
@@ -64,16 +66,33 @@ export async function resultOf(
     case 'skipped':
       return 'skipped';
     case 'failed':
-      return detail?.startsWith(REFUSED) === true ? 'refused' : unheard(detail);
-    case 'ordered': {
-      const notice = noticeId === null ? undefined : await tables.notices.find(noticeId);
-      if (notice === undefined || notice.state === 'outbox') return 'offline';
-      return notice.state === 'sent' || notice.state === 'expired' ? 'not acknowledged' : 'under way';
-    }
+      return detail?.startsWith(REFUSED) === true ? 'refused' : givenUp(detail);
+    case 'ordered':
+    case 'unreached':
+      return unheardOf(noticeId === null ? undefined : await tables.notices.find(noticeId)) ?? 'under way';
+  }
+}
+
+/** What is known of a device that has said nothing of its order; undefined: it has. */
+export function unheardOf(
+  notice: Pick<NoticeRecord, 'state' | 'sentAt'> | undefined,
+): 'offline' | 'not acknowledged' | undefined {
+  switch (notice?.state) {
+    case undefined:
+    case 'outbox':
+      return 'offline';
+    case 'sent':
+      return 'not acknowledged';
+    case 'expired':
+      return notice?.sentAt == null ? 'offline' : 'not acknowledged';
+    case 'received':
+    case 'done':
+    case 'failed':
+      return undefined;
   }
 }
 
 /** Given up without a word from the device: the detail is what was known then. */
-function unheard(detail: string | null): CampaignResult {
+function givenUp(detail: string | null): CampaignResult {
   return detail === 'offline' || detail === 'not acknowledged' ? detail : 'failed';
 }
