@@ -29,7 +29,7 @@ export function createProgram(): Command {
       'after',
       `
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 4 the gateway is not running; of group test and device import also 3 waits
-for a person, 5 refused.
+for a person, 5 refused; of renewal start and status with --wait also 6 none failed and some were not reached.
 
 Examples:
   $ gatehouse serve
