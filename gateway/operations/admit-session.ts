@@ -53,7 +53,7 @@ export type EnrollmentGrant = {
 );
 
 /** A connection that is never pinged is never noticed to be dead; a longer interval hides a dead device too long. */
-const MAX_KEEPALIVE_SECONDS = 1200;
+export const MAX_KEEPALIVE_SECONDS = 1200;
 
 /**
  * Decides an MQTT CONNECT. A pending certificate is made the active one, committed before this resolves, so that
