@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { alarmCommands } from './alarm-commands.ts';
+import { apiCommands } from './api-commands.ts';
 import { attemptCommands } from './attempt-commands.ts';
 import { auditCommands } from './audit-commands.ts';
 import { caCommands } from './ca-commands.ts';
@@ -53,6 +54,7 @@ Examples:
     tpmCommands(),
     renewalCommands(),
     auditCommands(),
+    apiCommands(),
     doctorCommand(),
   ]) {
     program.addCommand(command);
