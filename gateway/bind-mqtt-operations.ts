@@ -13,9 +13,15 @@ import {
   recordSessionRefused,
   type SessionRecordDeps,
 } from '#gateway/operations/session-records.ts';
+import type { WindowTeller } from '#gateway/operations/tell-window.ts';
 import type { SessionOperations } from './mqtt/session-operations.ts';
 
-type Deps = AdmitDeps & AnswerDeps & DeliverDeps & DetectDeps & ReceiveDeps & SessionRecordDeps;
+type Deps = AdmitDeps &
+  AnswerDeps &
+  DeliverDeps &
+  DetectDeps &
+  ReceiveDeps &
+  SessionRecordDeps & { windows: Pick<WindowTeller, 'listens' | 'note'> };
 
 export function bindMqttOperations(deps: Deps): SessionOperations {
   return {
@@ -35,8 +41,9 @@ export function bindMqttOperations(deps: Deps): SessionOperations {
     },
     receiveDeviceMessage: (session, kind, payload) => receiveDeviceMessage(deps, session, kind, payload),
     answerCsrMessage: (sender, request) => answerCsrMessage(deps, sender, request),
-    deliverPendingNotices: async (deviceId) => {
-      await deliverPendingNotices(deps, deviceId);
+    deliverPendingNotices: async (session) => {
+      deps.windows.listens(session);
+      await deliverPendingNotices(deps, session.deviceId);
     },
   };
 }

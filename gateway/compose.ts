@@ -20,6 +20,7 @@ import { RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
 import { RevocationJobs } from '#gateway/operations/revocation-jobs.ts';
 import { TIME_NOTICE_BUDGET } from '#gateway/operations/send-time.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
+import { WindowTeller } from '#gateway/operations/tell-window.ts';
 import { WorkLeases } from '#gateway/operations/work-leases.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { bindEstOperations } from './bind-est-operations.ts';
@@ -175,7 +176,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
   const revocations = new RevocationPublisher({ ...shared, leases: shortLeases });
-  const revocationJobs = new RevocationJobs({ ...shared, revocations });
+  const revocationJobs = new RevocationJobs({ ...shared, revocations }, worker);
   const ocsp = await openOcspService(shared, { folder: inDataFolder(config, DATA_FOLDER.gatewayKeys), description });
   revocations.onChanged = async (changes) => {
     ocsp.responder.forget(changes.map(({ serial }) => serial));
@@ -184,6 +185,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     );
   };
   const trustReports = new TrustReports(shared);
+  const windows = new WindowTeller(shared);
   const work = new RecurringWork(log);
 
   const knowsJournal = await recover(shared);
@@ -217,7 +219,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   );
   stops.push(() => est.close());
   const mqtt = await startMqttDoor(
-    { clock, log, ...bindMqttOperations({ ...shared, trustReports, caCertificatesFor }) },
+    { clock, log, ...bindMqttOperations({ ...shared, trustReports, windows, caCertificatesFor }) },
     {
       listen: { host: config.host, port: config.mqttPort },
       tls: mqttTls(identities, trustBook.trust, manufacturers.certificates),
@@ -320,6 +322,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     revocationJobs,
     ocsp,
     trustReports,
+    windows,
     trustFollower,
     knowsJournal,
     expiry: { ...health, log },

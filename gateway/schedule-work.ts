@@ -11,6 +11,7 @@ import type { RevocationJobs } from '#gateway/operations/revocation-jobs.ts';
 import { pruneHistory } from '#gateway/operations/show-attempts.ts';
 import { type SweepDeps, sweep } from '#gateway/operations/sweep.ts';
 import { type TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
+import type { WindowTeller } from '#gateway/operations/tell-window.ts';
 import type { WorkLeases } from '#gateway/operations/work-leases.ts';
 import type { CaTrustFollower } from './follow-ca-trust.ts';
 import type { OcspService } from './ocsp-service.ts';
@@ -32,6 +33,7 @@ type Parts = {
   revocationJobs: RevocationJobs;
   ocsp: OcspService;
   trustReports: TrustReports;
+  windows: WindowTeller;
   trustFollower: CaTrustFollower;
   expiry: ExpiryAlarmDeps;
   /** See recover: as long as the store does not know all of the journal, it must not say that it does. */
@@ -81,6 +83,7 @@ export async function scheduleWork(work: RecurringWork, shared: Shared, parts: P
   work.add('ocsp', 30 * SECOND, () => parts.ocsp.refresh());
   work.add('renewal calendar', HOUR, () => shared.renewals.load());
   work.add('trust reports', SECOND, () => parts.trustReports.turn());
+  work.add('renewal windows', SECOND, () => parts.windows.turn());
   work.add('trust changes', SECOND, () => parts.trustFollower.turn());
   // The retained notice, anew and under a fresh signature, for those who missed it.
   work.add('trust', HOUR, async () => tellFleetTrust(shared));

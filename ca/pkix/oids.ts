@@ -82,6 +82,8 @@ export const OID = {
   // PKCS#9 attributes (RFC 2985, 7030)
   challengePassword: '1.2.840.113549.1.9.7',
   extensionRequest: '1.2.840.113549.1.9.14',
+  /** Another name than that of the certificate being renewed (RFC 7030 4.2.2, RFC 6402 2.8). */
+  changeSubjectName: '1.3.6.1.5.5.7.7.36',
   /** Which key the answer of a server that makes the key pair is to be encrypted with (RFC 4108 2.2.5, RFC 7030 4.4.1.2). */
   decryptKeyIdentifier: '1.2.840.113549.1.9.16.2.37',
   asymmetricDecryptKeyIdentifier: '1.2.840.113549.1.9.16.2.54',

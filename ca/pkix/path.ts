@@ -1,5 +1,6 @@
 import type { Certificate } from './certificate.ts';
 import { verifyCertificateSignature } from './certificate.ts';
+import { oid } from './der.ts';
 import { OID } from './oids.ts';
 import { PkixError } from './pkix-error.ts';
 
@@ -31,7 +32,7 @@ const UNDERSTOOD: ReadonlySet<string> = new Set([
 /**
  * RFC 5280 6.1 without policies (critical ones are refused, not ignored) and without name constraints (a CA that has any
  * is refused): name chaining by DER, signatures, dates, CA flag, keyCertSign, path length, critical extensions, the
- * leaf's purpose.
+ * leaf's purpose. Revocation is for the caller; what says of itself that there is no status says so rightly (RFC 9608).
  * The anchor is held to the same rights and dates as any CA.
  * @returns leaf first, anchor last; the leaf alone when it is an anchor itself.
  * @throws PkixError CHAIN_INVALID, or OUT_OF_VALIDITY when only the dates were wrong.
@@ -42,6 +43,7 @@ export function validatePath(leaf: Certificate, options: PathOptions): Certifica
     throw new PkixError('CHAIN_INVALID', `the certificate is not for the purpose ${extendedKeyUsage}`);
   }
   checkCriticalExtensions(leaf);
+  checkNoRevAvail(leaf);
   const search: Search = { ...options, checksLeft: MAX_SIGNATURE_CHECKS, outOfValidity: undefined };
   const path = extend([leaf], search);
   if (path !== undefined) return path;
@@ -79,6 +81,8 @@ function mayIssue(issuer: Certificate, subject: Certificate, below: number): boo
   if (issuer.pathLength !== undefined && issuer.pathLength < below) return false;
   // RFC 5280 4.2.1.10 has them critical; one written otherwise says what this CA may not certify all the same.
   if (issuer.extensions.has(OID.nameConstraints)) return false;
+  // RFC 9608 2: of a CA there is always status to be had.
+  if (issuer.extensions.has(OID.noRevAvail)) return false;
   return hasOnlyKnownCriticalExtensions(issuer);
 }
 
@@ -98,6 +102,16 @@ function checkCriticalExtensions(leaf: Certificate): void {
   if (!hasOnlyKnownCriticalExtensions(leaf)) {
     throw new PkixError('CHAIN_INVALID', 'the certificate has a critical extension we do not know');
   }
+}
+
+/** RFC 9608 3: a certificate that has no status, and says where it is to be had, is none. */
+function checkNoRevAvail({ extensions }: Certificate): void {
+  if (!extensions.has(OID.noRevAvail)) return;
+  const isNamed = extensions.has(OID.crlDistributionPoints) || extensions.has(OID.freshestCrl);
+  // Searched, not read: in this extension these octets stand for nothing else.
+  const hasOcsp = extensions.get(OID.authorityInfoAccess)?.value.includes(oid(OID.ocsp)) === true;
+  if (isNamed || hasOcsp)
+    throw new PkixError('CHAIN_INVALID', 'the certificate says that it has no status, and where that is');
 }
 
 function hasOnlyKnownCriticalExtensions({ extensions }: Certificate): boolean {

@@ -1,3 +1,5 @@
+import { parseSuggestedWindow, type SuggestedWindow } from '#gateway/contract/renewal-info.ts';
+
 /** `notices.json`: what makes an old notice harmless. It is on the disk before a notice is acted upon. */
 export type NoticeMemory = {
   version: 1;
@@ -7,7 +9,11 @@ export type NoticeMemory = {
   handled: HandledNotice[];
   /** A renewal asked for by a notice and not yet ended. */
   order?: RenewalOrder;
+  /** The window that a notice told last, of the certificate with this serial. */
+  window?: PlannedWindow;
 };
+
+export type PlannedWindow = SuggestedWindow & { serial: string };
 
 export type HandledNotice = {
   id: string;
@@ -27,10 +33,10 @@ export const EMPTY_NOTICE_MEMORY: NoticeMemory = { version: 1, highestSeq: -1, h
 /** @returns undefined when it is not a memory. */
 export function parseNoticeMemory(value: unknown): NoticeMemory | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { version, highestSeq, handled, order } = value as Record<string, unknown>;
+  const { version, highestSeq, handled, order, window } = value as Record<string, unknown>;
   if (version !== 1 || typeof highestSeq !== 'number' || !Number.isSafeInteger(highestSeq)) return undefined;
   if (!Array.isArray(handled) || !handled.every(isHandledNotice)) return undefined;
-  return { version: 1, highestSeq, handled: handled.map(toHandledNotice), ...readOrder(order) };
+  return { version: 1, highestSeq, handled: handled.map(toHandledNotice), ...readOrder(order), ...readWindow(window) };
 }
 
 /** Adds the notice, or changes the outcome of the one with this id. A changed outcome is to be told again. */
@@ -62,6 +68,12 @@ export function rememberAcknowledged(
 export function withOrder(memory: NoticeMemory, order: RenewalOrder | undefined): NoticeMemory {
   const { order: _before, ...rest } = memory;
   return order === undefined ? rest : { ...rest, order };
+}
+
+function readWindow(value: unknown): { window?: PlannedWindow } {
+  const window = parseSuggestedWindow(value);
+  const { serial } = (value ?? {}) as { serial?: unknown };
+  return window === undefined || typeof serial !== 'string' ? {} : { window: { ...window, serial } };
 }
 
 function isHandledNotice(value: unknown): value is HandledNotice {

@@ -4,6 +4,7 @@ import { isPort } from '#device-agent/domain/agent-config.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { isAttemptId } from '#device-agent/domain/attempt-id.ts';
 import { channelBindingOf } from '#device-agent/domain/channel-binding.ts';
+import { DEFAULT_PENDING_MS, LONGEST_PENDING_MS } from '#device-agent/domain/pending-wait.ts';
 import { asksForBinding } from '#device-agent/domain/read-csr-attributes.ts';
 import { readableText } from '#device-agent/domain/readable-text.ts';
 import { clampStanding } from '#device-agent/domain/renewal-advice.ts';
@@ -153,13 +154,16 @@ async function enroll(
     signal,
   );
   const refused = readRefusal(answer, request.attemptId);
-  const { attemptId, retryAfterMs = DEFAULT_PENDING_MS } = refused;
+  const { attemptId } = refused;
   if (answer.status === 200) {
     const window = parseSuggestedWindow(answer.headers[RENEWAL_WINDOW_HEADER.toLowerCase()]);
     return { kind: 'issued', attemptId, certificates: readCertsOnly(answer.body), ...(window ? { window } : {}) };
   }
+  if (answer.status !== 202) return refused;
   // RFC 7030 4.2.3: the gateway has the request; it wants to be asked again.
-  return answer.status === 202 ? { kind: 'pending', attemptId, retryAfterMs } : refused;
+  const { 'retry-after': retryAfter, date } = answer.headers;
+  const retryAfterMs = parseRetryAfter(retryAfter, date, Date.now(), LONGEST_PENDING_MS) ?? DEFAULT_PENDING_MS;
+  return { kind: 'pending', attemptId, retryAfterMs };
 }
 
 async function requestTpmChallenge(
@@ -209,9 +213,6 @@ function formatAuthorization(basic: EnrollmentRequest['basic']): Record<string, 
   if (!basic) return {};
   return { Authorization: `Basic ${Buffer.from(`${basic.user}:${basic.password}`).toString('base64')}` };
 }
-
-/** Retry-After is a MUST of 202; a gateway that forgets it is asked once a minute. */
-const DEFAULT_PENDING_MS = 60_000;
 
 function readCertsOnly(body: string): Buffer[] {
   const der = parseEstBody(body);

@@ -11,7 +11,7 @@ export type HttpRequest = {
   path: string;
   headers?: Record<string, string>;
   body?: string;
-  /** Goes over this connection or not at all, and the connection is closed after it. */
+  /** Goes over this connection or not at all, and the connection is closed after it; so it follows no redirect. */
   boundTo?: TLSSocket;
 };
 export type HttpAnswer = {
@@ -36,10 +36,13 @@ const MAX_REDIRECTS = 3;
  */
 export class HttpExchange {
   readonly #target: Omit<EstTarget, 'trust'>;
+  /** Who answers has not proved who it is: what it says is not obeyed, redirects neither (RFC 7030 4.1.1). */
+  readonly #isUnverified: boolean;
   readonly #agent: Agent;
 
   constructor(dial: DialGateway, target: Omit<EstTarget, 'trust'> & { trust: EstTarget['trust'] | 'unverified' }) {
     this.#target = target;
+    this.#isUnverified = target.trust === 'unverified';
     this.#agent = new TlsAgent((signal) =>
       dial({ ...target, protocol: 'http/1.1', timeoutMs: DIAL_TIMEOUT_MS }, signal),
     );
@@ -51,7 +54,7 @@ export class HttpExchange {
     for (let redirects = 0; ; redirects += 1) {
       const answer = await this.#once({ ...message, path }, signal);
       if (![301, 302, 307, 308].includes(answer.status)) return answer;
-      path = this.#redirectedPath(path, answer.headers.location, redirects);
+      path = this.#redirectedPath({ ...message, path }, answer.headers.location, redirects);
     }
   }
 
@@ -59,17 +62,20 @@ export class HttpExchange {
     this.#agent.destroy();
   }
 
-  /** RFC 7030 3.2.1: within the origin without asking; another origin would need checks and a consent nobody can give here. */
-  #redirectedPath(path: string, location: string | undefined, redirects: number): string {
+  /**
+   * RFC 7030 3.2.1: within the origin without asking; another origin would need checks and a consent nobody can give here,
+   * and a CSR that is bound to this connection another CSR.
+   */
+  #redirectedPath(message: HttpRequest, location: string | undefined, redirects: number): string {
     const { host, port } = this.#target.address;
     const origin = `https://${formatAddress({ host, port })}`;
     const next =
-      location !== undefined && URL.canParse(location, origin + path) ? new URL(location, origin + path) : undefined;
-    if (next?.origin !== new URL(origin).origin || redirects === MAX_REDIRECTS) {
-      throw new AgentError('ANSWER_UNFIT', 'the gateway redirects to another place', {
-        advice: 'use a join URL with the address of the gateway itself',
-      });
-    }
+      location !== undefined && URL.canParse(location, origin + message.path)
+        ? new URL(location, origin + message.path)
+        : undefined;
+    if (this.#isUnverified || next?.origin !== new URL(origin).origin) throw redirected('to another place');
+    if (message.boundTo) throw redirected('a request that is bound to its connection');
+    if (redirects === MAX_REDIRECTS) throw redirected('without end');
     return next.pathname + next.search;
   }
 
@@ -108,6 +114,12 @@ export class HttpExchange {
       outgoing.end(message.body);
     });
   }
+}
+
+function redirected(how: string): AgentError {
+  return new AgentError('ANSWER_UNFIT', `the gateway redirects ${how}`, {
+    advice: 'use a join URL with the address of the gateway itself',
+  });
 }
 
 class TlsAgent extends Agent {

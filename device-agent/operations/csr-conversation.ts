@@ -1,6 +1,7 @@
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import { isAttemptId } from '#device-agent/domain/attempt-id.ts';
 import { parseCsrAnswer } from '#device-agent/domain/csr-answer.ts';
+import { DEFAULT_PENDING_MS, LONGEST_PENDING_MS } from '#device-agent/domain/pending-wait.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { EnrollmentAnswer, EnrollmentSession } from '#device-agent/ports/enrollment-session.ts';
 import type { MqttSession } from '#device-agent/ports/mqtt-connector.ts';
@@ -8,9 +9,8 @@ import type { CsrAnswer, CsrMessage } from '#gateway/contract/csr-messages.ts';
 import { readTpmChallengeAnswer, toTpmChallengeRequest } from './tpm-challenge-messages.ts';
 
 const ANSWER_TIMEOUT_MS = 60_000;
-/** For a 202 that forgets to say how long. */
-const DEFAULT_PENDING_MS = 60_000;
-const LONGEST_PENDING_MS = 24 * 3600_000;
+/** Of an answer that is not 202: a slip of the gateway does not stop us for longer. */
+const LONGEST_RETRY_MS = 24 * 3600_000;
 
 /**
  * Requests for certificates over one MQTT session: asked on one topic, answered on another, matched by requestId, which
@@ -145,6 +145,7 @@ export class CsrConversation implements EnrollmentSession {
 
 function readRefusal(answer: CsrAnswer): EnrollmentAnswer & { kind: 'refused' } {
   const { status, code, detail, transient, retryAfter } = answer;
+  const longestMs = status === 202 ? LONGEST_PENDING_MS : LONGEST_RETRY_MS;
   return {
     kind: 'refused',
     attemptId: isAttemptId(answer.attemptId) ? answer.attemptId : answer.requestId,
@@ -152,7 +153,7 @@ function readRefusal(answer: CsrAnswer): EnrollmentAnswer & { kind: 'refused' } 
     detail: [code, detail].filter((part) => part !== '').join(': '),
     ...(code === '' ? {} : { code }),
     transient,
-    ...(retryAfter === undefined ? {} : { retryAfterMs: Math.min(LONGEST_PENDING_MS, Math.max(1, retryAfter) * 1000) }),
+    ...(retryAfter === undefined ? {} : { retryAfterMs: Math.min(longestMs, Math.max(1, retryAfter) * 1000) }),
   };
 }
 

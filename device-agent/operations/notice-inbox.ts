@@ -4,6 +4,7 @@ import { decideNotice } from '#device-agent/domain/notice-decision.ts';
 import {
   EMPTY_NOTICE_MEMORY,
   type NoticeMemory,
+  type PlannedWindow,
   parseNoticeMemory,
   type RenewalOrder,
   rememberAcknowledged,
@@ -36,6 +37,8 @@ export type NoticeInboxHooks = {
   /** Rejects when there is no session: the answer is then sent again in the next one. */
   sendAck(ack: NoticeAck): Promise<void>;
   onOrder(): void;
+  /** The gateway plans the renewal of the current certificate for another window. */
+  onWindow(window: PlannedWindow): void;
   onRevoked(body: RevokedBody): void;
   /** @param text the whole notice */
   obeyTrust(text: string, body: TrustBody): Promise<{ outcome: 'done' | 'failed'; detail: string }>;
@@ -72,6 +75,11 @@ export class NoticeInbox {
   /** A renewal asked for by the gateway and not yet ended. */
   get order(): RenewalOrder | undefined {
     return this.#memory.order;
+  }
+
+  /** The window that a notice told last, of whichever certificate. */
+  get window(): PlannedWindow | undefined {
+    return this.#memory.window;
   }
 
   /** Handles one message after those before it. Never rejects. */
@@ -154,6 +162,7 @@ export class NoticeInbox {
       case 'renew': {
         const { serial, suggestedWindow } = notice.body;
         if (serial !== this.#hooks.currentSerial()) return this.#end(notice, 'done', 'already replaced');
+        if (notice.body.planned === true) return this.#noteWindow(notice, { serial, ...suggestedWindow });
         const before = this.#memory.order;
         const order = before?.serial === serial ? before : undefined;
         const since = this.#deps.time.now();
@@ -198,6 +207,13 @@ export class NoticeInbox {
         // For those who check other devices; this agent trusts no device.
         return this.#end(notice, 'done', 'nothing to do');
     }
+  }
+
+  /** On the disk before it is acknowledged: the gateway does not say it again. */
+  async #noteWindow(notice: Notice, window: PlannedWindow): Promise<void> {
+    this.#hooks.onWindow(window);
+    await this.#keep({ ...this.#memory, window });
+    await this.#end(notice, 'done', 'noted');
   }
 
   /** Not waited for: a TPM takes its time, and the next notice may be that the device is revoked. */

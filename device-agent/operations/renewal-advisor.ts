@@ -1,6 +1,7 @@
 import type { AgentConfig } from '#device-agent/domain/agent-config.ts';
 import { asAgentError } from '#device-agent/domain/agent-error.ts';
-import { nextQuestion } from '#device-agent/domain/renewal-advice.ts';
+import type { PlannedWindow } from '#device-agent/domain/notice-memory.ts';
+import { nextQuestion, pauseUnanswered } from '#device-agent/domain/renewal-advice.ts';
 import type { Clock } from '#device-agent/ports/clock.ts';
 import type { EstClient, GatewayTrust } from '#device-agent/ports/est-client.ts';
 import type { Log } from '#device-agent/ports/log.ts';
@@ -15,6 +16,10 @@ export type RenewalAdvisorHooks = {
   target(): { config: AgentConfig; trust: GatewayTrust };
   /** The window has changed. */
   onAdvice(): void;
+  /** The window that a notice told last, of whichever certificate. */
+  told(): PlannedWindow | undefined;
+  /** Resolves when the gateway has had time to say something in a session, or there is none for a while. */
+  settled(signal: AbortSignal): Promise<void>;
 };
 
 /** A gateway that does not answer this within so long is not waited for: the renewal itself will tell. */
@@ -22,9 +27,9 @@ const PATIENCE_MS = 20_000;
 
 /**
  * When the gateway would like to see this certificate renewed. It says so with the certificate; it is asked again
- * (RFC 9773) as often as it wishes, and before each planned renewal, since it moves windows when it was down. Without
- * an answer the window told before stands, and without any the local rule. No credentials are needed to ask, and none
- * are shown.
+ * (RFC 9773) as often as it wishes, and before each planned renewal, since it moves windows when it was down. Where it
+ * cannot be asked it says so by a notice. Without either the window told before stands, and without any the local rule.
+ * No credentials are needed to ask, and none are shown.
  */
 export class RenewalAdvisor {
   readonly #deps: RenewalAdvisorDeps;
@@ -32,6 +37,8 @@ export class RenewalAdvisor {
   #heard: { serial: string; window: SuggestedWindow | undefined } | undefined;
   /** When to ask next, monotonic; of which certificate, and whether an answer stands until then. */
   #next: { serial: string; at: number; isAnswered: boolean } | undefined;
+  /** Questions in a row that nobody answered. */
+  #failures = 0;
   #asking: Promise<void> | undefined;
 
   constructor(deps: RenewalAdvisorDeps, hooks: RenewalAdvisorHooks) {
@@ -42,7 +49,19 @@ export class RenewalAdvisor {
   /** undefined: the gateway has suggested none. */
   get window(): SuggestedWindow | undefined {
     const { certificate, meta } = this.#hooks.identity();
-    return this.#heard?.serial === certificate.serial ? this.#heard.window : meta.suggestedWindow;
+    if (this.#heard?.serial === certificate.serial) return this.#heard.window;
+    const told = this.#hooks.told();
+    return told?.serial === certificate.serial ? told : meta.suggestedWindow;
+  }
+
+  /** What the gateway has said last, as an answer or by a notice. */
+  hear({ serial, start, end }: PlannedWindow): void {
+    const before = this.window;
+    this.#heard = { serial, window: { start, end } };
+    if (serial !== this.#hooks.identity().certificate.serial) return;
+    if (before?.start === start && before.end === end) return;
+    this.#deps.log.info('the gateway suggests when to renew', { serial, start, end });
+    this.#hooks.onAdvice();
   }
 
   /** Asks when it is time to. To be called now and then; never rejects and is not waited for. */
@@ -50,10 +69,14 @@ export class RenewalAdvisor {
     if (this.#schedule().at <= this.#deps.clock.monotonic()) void this.#ask(signal);
   }
 
-  /** Before a planned renewal: asks unless the gateway has said that its last answer still stands. Never rejects. */
+  /**
+   * Before a planned renewal: asks unless the gateway has said that its last answer still stands. When it cannot be asked,
+   * and has only just come back, it is given the time to tell another window by a notice. Never rejects.
+   */
   async askBefore(signal: AbortSignal): Promise<void> {
     const { at, isAnswered } = this.#schedule();
     if (!isAnswered || at <= this.#deps.clock.monotonic()) await this.#ask(signal);
+    if (!this.#schedule().isAnswered) await this.#hooks.settled(signal);
   }
 
   #schedule(): { serial: string; at: number; isAnswered: boolean } {
@@ -91,18 +114,16 @@ export class RenewalAdvisor {
     try {
       const asked = session.fetchRenewalInfo({ issuerKeyId: authorityKeyId, serial }, signal);
       const answer = await Promise.race([asked, patience.then(() => Promise.reject(new Error('no answer in time')))]);
+      this.#failures = 0;
       this.#askAgain(serial, answer.retryAfterMs, true);
-      const before = this.window;
-      if (answer.window === undefined) return;
-      this.#heard = { serial, window: answer.window };
-      if (before?.start === answer.window.start && before.end === answer.window.end) return;
-      log.info('the gateway suggests when to renew', { serial, ...answer.window });
-      this.#hooks.onAdvice();
+      if (answer.window !== undefined) this.hear({ serial, ...answer.window });
     } catch (thrown) {
       const error = asAgentError(thrown, 'GATEWAY_UNREACHABLE');
       log.debug('no renewal information', { serial, reason: error.message });
       // Who is to renew over MQTT may have no way there at all: it tries once a day, and before each renewal.
-      const pause = config.renewVia === 'mqtt' ? UNANSWERED_MS : UNREACHED_MS;
+      const isRare = config.renewVia === 'mqtt';
+      const pause = isRare ? UNANSWERED_MS : pauseUnanswered(this.#failures, this.#deps.randomness.fraction());
+      this.#failures += 1;
       this.#askAgain(serial, Math.max(error.retryAfterMs ?? 0, pause), false);
     } finally {
       over.abort();
@@ -117,5 +138,3 @@ export class RenewalAdvisor {
 }
 
 const UNANSWERED_MS = 24 * 3600_000;
-/** As long as RFC 9773 4.3.2 has a client wait at least. */
-const UNREACHED_MS = 60_000;

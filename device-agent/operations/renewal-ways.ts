@@ -11,11 +11,16 @@ import type { RenewalWay } from './renew-certificate.ts';
 /** A session that was just lost is usually back soon. */
 const SESSION_PATIENCE_MS = 20_000;
 
+/** From the first report of a session until the gateway has answered it with what it has to say. */
+const SETTLED_AFTER_MS = 5_000;
+
 /** The ways to the gateway for a renewal: EST with the current certificate, or the MQTT session that lives anyway. */
 export class RenewalWays {
   readonly #deps: { est: EstClient; clock: Clock };
   #attached = Promise.withResolvers<void>();
   #conversation: CsrConversation | undefined;
+  /** Monotonic. */
+  #attachedAt = 0;
 
   constructor(deps: { est: EstClient; clock: Clock }) {
     this.#deps = deps;
@@ -25,8 +30,17 @@ export class RenewalWays {
   attach(session: MqttSession, config: AgentConfig): void {
     const conversation = new CsrConversation(this.#deps, session, deviceTopics(config.deviceId).csr);
     this.#conversation = conversation;
+    this.#attachedAt = this.#deps.clock.monotonic();
     this.#attached.resolve();
     this.#attached = Promise.withResolvers();
+  }
+
+  /** Resolves when a session is old enough for notices that answer the device's report, or there is none for a while. */
+  async settled(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    await this.#attachment(signal);
+    const leftMs = this.#attachedAt + SETTLED_AFTER_MS - clock.monotonic();
+    if (this.#conversation !== undefined && leftMs > 0) await clock.wait(leftMs, signal);
   }
 
   detach(): void {
@@ -57,13 +71,17 @@ export class RenewalWays {
   }
 
   async #whenAttached(signal: AbortSignal): Promise<CsrConversation> {
-    if (!this.#conversation) {
-      const over = new AbortController();
-      const patience = this.#deps.clock.wait(SESSION_PATIENCE_MS, AbortSignal.any([signal, over.signal]));
-      await Promise.race([this.#attached.promise, patience]);
-      over.abort();
-    }
+    await this.#attachment(signal);
     if (this.#conversation) return this.#conversation;
     throw new AgentError('GATEWAY_UNREACHABLE', 'there is no MQTT session to renew over');
+  }
+
+  /** Waits for a session, but not for ever. */
+  async #attachment(signal: AbortSignal): Promise<void> {
+    if (this.#conversation) return;
+    const over = new AbortController();
+    const patience = this.#deps.clock.wait(SESSION_PATIENCE_MS, AbortSignal.any([signal, over.signal]));
+    await Promise.race([this.#attached.promise, patience]);
+    over.abort();
   }
 }

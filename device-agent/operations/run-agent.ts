@@ -77,6 +77,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
       currentSerial: () => sessions.identity.certificate.serial,
       sendAck: (ack) => publishOnSession(topics.ack, JSON.stringify(ack)),
       onOrder: () => renewals.reconsider(),
+      onWindow: (window) => advisor.hear(window),
       onRevoked: ({ reason, advice }) => {
         log.error('this device has been revoked', { reason, advice });
         emit({ kind: 'revoked' });
@@ -114,6 +115,8 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     identity: () => sessions.identity,
     target: () => ({ config, trust: time.trust(trust.anchors) }),
     onAdvice: () => renewals.adviceChanged(),
+    told: () => inbox.window,
+    settled: (signal) => ways.settled(signal),
   });
 
   const renewals = new RenewalKeeper(

@@ -41,7 +41,7 @@ export type NoticeBody =
 
 export type NoticeKind = NoticeBody['kind'];
 
-type RenewBody = {
+export type RenewBody = {
   /** The serial to replace; an agent that has another one already answers `done`. */
   serial: string;
   /** Milliseconds UTC; an end in the past means now (checklist F3). */
@@ -49,6 +49,11 @@ type RenewBody = {
   reason: string;
   /** True: a new key is required; false: a new key is still the agent's habit for software keys. */
   rekey: boolean;
+  /**
+   * Not an order but the gateway's plan: this window takes the place of the one that was told before, and `done` says that it
+   * was noted. An agent that does not know this field takes it for an order, and renews in the window all the same.
+   */
+  planned?: true;
 };
 
 /** Milliseconds UTC by the gateway's clock: sent at once or not at all, over a session that is verified. */
@@ -107,11 +112,12 @@ export function parseNotice(value: unknown): Notice | undefined {
   if (!isCount(seq) || !isCount(issuedAt) || !isCount(expiresAt) || !isRecord(body)) return undefined;
   const head = { version: 1 as const, id, deviceId, seq, issuedAt, expiresAt };
   if (kind === 'renew') {
-    const { serial, suggestedWindow, reason, rekey } = body;
+    const { serial, suggestedWindow, reason, rekey, planned } = body;
     if (typeof serial !== 'string' || !isRecord(suggestedWindow) || typeof reason !== 'string') return undefined;
     const { start, end } = suggestedWindow;
     if (!isCount(start) || !isCount(end)) return undefined;
-    return { ...head, kind, body: { serial, suggestedWindow: { start, end }, reason, rekey: rekey === true } };
+    const renew = { serial, suggestedWindow: { start, end }, reason, rekey: rekey === true };
+    return { ...head, kind, body: planned === true ? { ...renew, planned } : renew };
   }
   if (kind === 'revoked') {
     const { serials, reason, advice } = body;

@@ -28,6 +28,7 @@ export type AgentState = {
   proofLevel: string;
   /** The agent's clock, milliseconds UTC. */
   clock: number;
+  /** When it means to renew by itself, milliseconds UTC: the gateway tells it another time when that is not its own plan. */
   nextRenewalAt: number | null;
   /** How the owner's hook ended after the last renewal. */
   hook?: { exitCode: number | null; timedOut: boolean; at: number };
@@ -79,13 +80,11 @@ export function parseAgentState(
   value: unknown,
 ):
   | (Pick<AgentState, 'connected' | 'serial' | 'agentVersion' | 'run' | 'count' | 'anchors' | 'rolledBack'> &
-      Partial<Pick<AgentState, 'clock'>>)
+      Partial<Pick<AgentState, 'clock' | 'nextRenewalAt'>>)
   | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { version, connected, serial, agentVersion, run, count, anchors, clock, rolledBack } = value as Record<
-    string,
-    unknown
-  >;
+  const { version, connected, serial, agentVersion, run, count, anchors, clock, nextRenewalAt, rolledBack } =
+    value as Record<string, unknown>;
   const back = parseRolledBack(rolledBack);
   if (version !== 1 || typeof connected !== 'boolean' || typeof serial !== 'string' || serial.length > 40)
     return undefined;
@@ -97,7 +96,8 @@ export function parseAgentState(
     ...(typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? { count } : {}),
     ...(isAnchorList(anchors) ? { anchors } : {}),
     ...(back === undefined ? {} : { rolledBack: back }),
-    ...(typeof clock === 'number' && Number.isFinite(clock) ? { clock } : {}),
+    ...(isMoment(clock) ? { clock } : {}),
+    ...(nextRenewalAt === null || isMoment(nextRenewalAt) ? { nextRenewalAt } : {}),
   };
 }
 
@@ -108,6 +108,10 @@ export function parseRolledBack(value: unknown): RolledBack | undefined {
   if (typeof serial !== 'string' || serial.length > 40 || typeof reason !== 'string') return undefined;
   if (typeof at !== 'number' || !Number.isSafeInteger(at) || at < 0) return undefined;
   return { serial, reason: reason.slice(0, 300), at };
+}
+
+function isMoment(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
 }
 
 function isAnchorList(value: unknown): value is string[] {

@@ -53,6 +53,7 @@ type AuditAction =
   | 'certificate.lapsed'
   | 'certificate.rolled-back'
   | 'certificate.expired'
+  | 'certificate.expiry-taken-back'
   | 'certificate.revoked'
   | 'certificate.released'
   | 'certificate.recovered'

@@ -8,11 +8,13 @@ export function isHeld({ state, revocationReason }: Pick<Standing, 'state' | 're
   return state === 'revoked' && revocationReason === HOLD;
 }
 
-/** It may still be let in somewhere: revoking it says something new. */
+/**
+ * It may still be let in somewhere: revoking it says something new. That goes for what was found to have expired by a clock
+ * that was ahead, too.
+ */
 export function isRevocable(certificate: Standing, now: number): boolean {
   const { state, notAfter } = certificate;
-  const isStanding = state === 'pending' || state === 'active' || state === 'superseded';
-  return notAfter >= now && (isStanding || isHeld(certificate));
+  return notAfter >= now && (state !== 'revoked' || isHeld(certificate));
 }
 
 /**
@@ -36,8 +38,27 @@ export function isIssuerRevocable(
   return (state === 'active' || state === 'expired') && activatedAt !== null && supersedeAt === null;
 }
 
-/** What a certificate is again when its hold ends. What its dates say meanwhile, the sweep does. */
-export function stateAfterHold(
+/** When one that is replaced came to its end: at the end of its overlap, or before, when its device had switched. */
+export function supersededAt({ supersedeAt }: Pick<CertificateRecord, 'supersedeAt'>, now: number): number {
+  return Math.min(supersedeAt ?? now, now);
+}
+
+/**
+ * A device may come with it and go on from there, now or when its hold ends. What was replaced is revocable as well, and
+ * lets nobody in.
+ */
+export function letsIn(
+  certificate: Standing & Pick<CertificateRecord, 'activatedAt' | 'supersedeAt'>,
+  now: number,
+): boolean {
+  if (!isRevocable(certificate, now)) return false;
+  const isAsBefore = isHeld(certificate) || certificate.state === 'expired';
+  const state = isAsBefore ? stateByDates(certificate, now) : certificate.state;
+  return state === 'pending' || state === 'active';
+}
+
+/** What a certificate is again when its hold ends, or what it was before it was found to have expired. What its dates say meanwhile, the sweep does. */
+export function stateByDates(
   { notAfter, activatedAt, supersedeAt }: Pick<CertificateRecord, 'notAfter' | 'activatedAt' | 'supersedeAt'>,
   now: number,
 ): 'pending' | 'active' | 'superseded' | 'expired' {

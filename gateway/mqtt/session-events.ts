@@ -88,7 +88,7 @@ function deliverPending({ operations, log }: EventDeps, member: DeviceMember): v
   const deliver = async (): Promise<void> => {
     do {
       member.delivery = 'running';
-      await operations.deliverPendingNotices(deviceId);
+      await operations.deliverPendingNotices({ deviceId, serial });
     } while (again(member));
   };
   deliver()

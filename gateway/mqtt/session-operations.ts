@@ -26,5 +26,5 @@ export type SessionOperations = {
   /** Never rejects: a refusal is an answer too. */
   answerCsrMessage: (sender: CsrSender, request: CsrRequest) => Promise<CsrAnswer>;
   /** Called when the session listens on its notice topic. */
-  deliverPendingNotices: (deviceId: DeviceId) => Promise<unknown>;
+  deliverPendingNotices: (session: Pick<ReportingSession, 'deviceId' | 'serial'>) => Promise<unknown>;
 };

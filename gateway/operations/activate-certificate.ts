@@ -4,6 +4,7 @@ import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { supersededAt } from '#gateway/domain/revocable.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { noteRenewed } from './campaign-results.ts';
 import { endClaim } from './end-claim.ts';
@@ -38,11 +39,14 @@ export async function activateCertificate(
       (other) => other.state === 'active' && other.serial !== serial && other.notAfter >= now,
     );
     const enrollment = enrollmentId === null ? undefined : await tables.enrollments.find(enrollmentId);
-    await requireStanding(tables, certificate, enrollment, others);
-    // One issued before another that is in use already, or renewed with the same one, does not displace it: it is the
-    // one that ends. Who came first went on from there.
+    const isNewcomer = await requireStanding(tables, certificate, enrollment, others);
+    // One issued before another that is in use already does not displace it, nor a renewal one that was used since it
+    // was asked for: it is the one that ends. Who came first went on from there. A newcomer has the word of a person,
+    // which the device it was given against cannot outrun with a renewal.
     const hasSuccessor =
-      others.some((other) => other.issuedAt > certificate.issuedAt) || (await isOvertaken(tables, enrollment, others));
+      !isNewcomer &&
+      (others.some((other) => other.issuedAt > certificate.issuedAt) ||
+        (await isOvertaken(tables, { certificate, enrollment, others })));
     const endsAt = now + overlapSeconds * 1000;
     await tables.certificates.update(serial, {
       state: 'active',
@@ -60,7 +64,7 @@ export async function activateCertificate(
         await tables.devices.update(deviceId, { proofLevel, ...(isComing && { state: 'enrolled' }) });
     }
     for (const older of hasSuccessor ? [] : others) {
-      if (older.supersedeAt === null && older.issuedAt <= certificate.issuedAt) {
+      if (older.supersedeAt === null) {
         await tables.certificates.update(older.serial, { supersedeAt: endsAt, ...NOT_TO_BE_RENEWED });
         await noteRenewed(tables, { serial: older.serial, by: serial, now });
       }
@@ -90,14 +94,15 @@ function notPending(certificate: CertificateRecord | undefined): GatewayError {
 /**
  * What gave the right to this certificate must still stand, and a newcomer displaces a certificate in use for another
  * key only by a person's word.
+ * @returns whether it is such a newcomer
  */
 async function requireStanding(
   tables: Tables,
   { deviceId, serial, spkiSha256 }: CertificateRecord,
   enrollment: Enrollment | undefined,
   others: readonly CertificateRecord[],
-): Promise<void> {
-  if (enrollment?.kind !== 'enroll') return;
+): Promise<boolean> {
+  if (enrollment?.kind !== 'enroll') return false;
   const subject = { serial, ...(deviceId === null ? {} : { deviceId }) };
   if (!(await isGroundStanding(tables, enrollment))) {
     throw new GatewayError('CERTIFICATE_REVOKED', 'the right to this certificate was taken back before it was used', {
@@ -110,17 +115,23 @@ async function requireStanding(
       subject,
     });
   }
+  return hasOther;
 }
 
-/** Another certificate that was renewed with the same one is in use. */
+/** A renewal: another one that was renewed with the same certificate is in use, or a newcomer since it was asked for. */
 async function isOvertaken(
   tables: Tables,
-  enrollment: Enrollment | undefined,
-  others: readonly CertificateRecord[],
+  {
+    certificate,
+    enrollment,
+    others,
+  }: { certificate: CertificateRecord; enrollment: Enrollment | undefined; others: readonly CertificateRecord[] },
 ): Promise<boolean> {
   const replaced = enrollment?.replacesSerial ?? null;
   if (replaced === null) return false;
-  for (const { enrollmentId } of others) {
+  for (const { serial, enrollmentId, activatedAt, supersedeAt } of others) {
+    const usedSince = serial !== replaced && supersedeAt === null && (activatedAt ?? 0) >= certificate.issuedAt;
+    if (usedSince) return true;
     const sibling = enrollmentId === null ? undefined : await tables.enrollments.find(enrollmentId);
     if (sibling?.replacesSerial === replaced) return true;
   }
@@ -157,8 +168,9 @@ export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): 
   const now = deps.clock.now();
   const ended = await deps.store.write(async (tables) => {
     const older = (await tables.certificates.listByDevice(deviceId)).filter(isOlder);
-    for (const { serial: replaced } of older) {
-      await tables.certificates.update(replaced, { state: 'superseded' });
+    for (const { serial: replaced, supersedeAt } of older) {
+      const endedAt = supersededAt({ supersedeAt }, now);
+      await tables.certificates.update(replaced, { state: 'superseded', supersedeAt: endedAt });
       await tables.audit.append(
         auditEntry({
           at: now,

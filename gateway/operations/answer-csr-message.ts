@@ -1,3 +1,4 @@
+import { readSerialNumber } from '#ca/pkix/read-serial-number.ts';
 import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { type BoundSession, type CsrBinding, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
@@ -84,7 +85,7 @@ async function issue(
 /** Before the operation, which has no connection; a refusal is an attempt like any other. */
 async function verifyBinding(
   deps: AnswerDeps,
-  { kind, deviceId, tls }: CsrSender,
+  { kind, deviceId, peer, tls }: CsrSender,
   arrival: Arrival,
   csr: Buffer,
 ): Promise<CsrBinding> {
@@ -93,6 +94,7 @@ async function verifyBinding(
   } catch (error) {
     const refused = (facts: AttemptFacts): Promise<CsrBinding> => {
       facts.deviceId = deviceId;
+      facts.serial = readSerialNumber(peer);
       return facts.steps.run('binding', () => {
         throw error;
       });

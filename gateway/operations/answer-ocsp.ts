@@ -77,9 +77,10 @@ export class OcspResponder {
       if (error instanceof PkixError) return this.#refuse('malformedRequest');
       throw error;
     }
-    const issuer = request.certIds.map((certId) => this.#issuers.get(certId.issuer)).find((one) => one !== undefined);
-    // RFC 6960 2.3: not one that this responder can speak about.
-    if (issuer === undefined) return this.#refuse('unauthorized');
+    const [issuer, ...others] = new Set(request.certIds.map((certId) => this.#issuers.get(certId.issuer)));
+    // RFC 6960 2.3, 4.2.2.2: an answer has one responder, and counts for the issuer that has appointed it: whoever verifies
+    // one that is about another's certificates as well throws away the whole of it.
+    if (issuer === undefined || others.length > 0) return this.#refuse('unauthorized');
     const [only, second] = request.certIds;
     if (only !== undefined && second === undefined && request.nonce === undefined)
       return this.#answerKept(issuer, only);
@@ -125,8 +126,6 @@ export class OcspResponder {
   }
 
   async #judge(issuer: OcspIssuer, certId: CertId): Promise<CertStatus> {
-    // An answer has one responder: what another issuer appointed it has to be asked for on its own.
-    if (this.#issuers.get(certId.issuer) !== issuer) return { kind: 'unknown' };
     const row = await this.#deps.store.read.certificates.find(certId.serial);
     if (row === undefined || row.issuerKeyId !== issuer.keyId) return { kind: 'unknown' };
     if (row.state !== 'revoked') return { kind: 'good' };

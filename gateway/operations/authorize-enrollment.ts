@@ -17,7 +17,7 @@ import { type Applicant, isHeldOpen } from './enrollment-grounds.ts';
 import { requireNoLookAlike } from './find-look-alike.ts';
 import { identifyRequester } from './identify-requester.ts';
 
-export type AuthorizeDeps = { store: Pick<Store, 'read'>; clock: Clock };
+export type AuthorizeDeps = { store: Pick<Store, 'read' | 'write'>; clock: Clock };
 
 /** As they were shown; whose they are and what they allow is judged here. */
 export type EnrollmentCredentials =

@@ -10,10 +10,12 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { acceptProof } from './accept-proof.ts';
 import { discardServerKeys } from './discard-server-keys.ts';
-import { type Applicant, formatGrounds, type Grounds, requireGrounds } from './enrollment-grounds.ts';
+import { type Applicant, formatGrounds, requireGrounds } from './enrollment-grounds.ts';
 import { findBegun, findKeyInUse, requireFreeTicket, requireUncompromised } from './find-begun.ts';
 import { requireNoLookAlike } from './find-look-alike.ts';
+import { requireBudget } from './issuance-budget.ts';
 import { gatherFacts, type JudgedRequest, requireLocalRules } from './judge-enrollment.ts';
+import { ownDoubt } from './own-doubt.ts';
 import { decisionOf, enqueue, hasNewcomerSince, requireApprovedKey } from './queue-request.ts';
 import type { AcceptedCsr } from './read-csr.ts';
 import { recordIntent } from './record-intent.ts';
@@ -80,7 +82,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
     const current: JudgedRequest = { ...judged, device, isRegistered: registered !== undefined, group };
     const rule = requireLocalRules(group, await gatherFacts(tables, current, now));
     const said = verdict === 'approved' ? undefined : verdict.waits;
-    const why = rule ?? (await ownDoubt(tables, { grounds, device, csr, now })) ?? said;
+    const why = rule ?? (await ownDoubt(tables, { by: grounds.by, device, spkiSha256: csr.spkiSha256, now })) ?? said;
     const decided = standsAfter(ticket, known) ? undefined : decisionOf(known, now);
     const isOvertaken = decided === 'approved' && known !== undefined && (await hasNewcomerSince(tables, known));
     const decision = isOvertaken ? undefined : decided;
@@ -91,6 +93,10 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
       return { outcome: 'waits', request: await enqueue(tables, current, asked) };
     }
     if (decision === 'approved' && known !== undefined) requireApprovedKey(known, current, isMadeHere);
+    // What somebody else got with a key that was stolen is not counted against whom a person lets in since.
+    const since = Math.max(ticket?.createdAt ?? 0, (decision === 'approved' && known?.decidedAt) || 0);
+    const { lifetimeSeconds } = group.policy;
+    requireBudget(await tables.certificates.listByDevice(deviceId), { deviceId, lifetimeSeconds, since, now });
     if (madeHere === 'once granted') throw new KeyWanted();
 
     if (registered === undefined) await register(tables, device, { actor: formatGrounds(grounds), arrival, now });
@@ -141,31 +147,6 @@ async function findRegistered(tables: Tables, { device, isRegistered }: Applican
   }
   return stored;
 }
-
-/**
- * Rights that never end are held back where a ticket, which a person made for this, is not: after an operator revoked
- * the device, and while another key of it has a certificate on its way.
- */
-async function ownDoubt(
-  tables: Tables,
-  { grounds, device, csr, now }: { grounds: Grounds; device: Device; csr: AcceptedCsr; now: number },
-): Promise<string | undefined> {
-  if (grounds.by === 'ticket' || grounds.by === 'claim') return undefined;
-  if (device.state === 'revoked') return 'an operator revoked this device';
-  const { deviceId } = device;
-  const isOther = ({ spkiSha256, serverKeyFor }: Pick<Enrollment, 'spkiSha256' | 'serverKeyFor'>) =>
-    spkiSha256 !== csr.spkiSha256 && serverKeyFor !== csr.spkiSha256;
-  const underWay = await tables.enrollments.listUnfinishedByDevice(deviceId);
-  if (underWay.some(isOther)) return OTHER_KEY;
-  for (const { state, notAfter, enrollmentId } of await tables.certificates.listByDevice(deviceId)) {
-    if (state !== 'pending' || notAfter < now || enrollmentId === null) continue;
-    const enrollment = await tables.enrollments.find(enrollmentId);
-    if (enrollment?.kind === 'enroll' && isOther(enrollment)) return OTHER_KEY;
-  }
-  return undefined;
-}
-
-const OTHER_KEY = 'a certificate for another key of this device was issued and is not in use yet';
 
 /** A ticket made after the refusal is a person's later word. */
 function standsAfter(ticket: Ticket | undefined, known: EnrollmentRequest | undefined): boolean {

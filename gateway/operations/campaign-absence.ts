@@ -1,7 +1,7 @@
 import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
 import type { CampaignItem } from '#gateway/domain/renewal-campaign.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { unheardOf } from './campaign-results.ts';
+import { isRefusal, unheardOf } from './campaign-results.ts';
 
 /** In one transaction: a few milliseconds, so that the doors have their turn. */
 const PAGE = 100;
@@ -36,6 +36,8 @@ async function conclude(
   const { deviceId, serial, noticeId } = item;
   const device = await tables.devices.find(deviceId);
   if (device?.state !== 'enrolled') return { state: 'skipped', detail: `the device is ${device?.state ?? 'unknown'}` };
+  // It was there, and we refused it.
+  if (isRefusal(item.detail)) return { state: 'failed', detail: item.detail };
   const notice = noticeId === null ? undefined : await tables.notices.find(noticeId);
   const unheard = unheardOf(notice);
   if (unheard === undefined) return { state: 'failed', detail: 'it has begun, and nothing more was heard' };
@@ -69,8 +71,9 @@ export async function takeOverAbsent(
 
 async function isAway(
   { notices, sessions }: Pick<Tables, 'notices' | 'sessions'>,
-  { deviceId, noticeId }: Pick<CampaignItem, 'deviceId' | 'noticeId'>,
+  { deviceId, noticeId, detail }: Pick<CampaignItem, 'deviceId' | 'noticeId' | 'detail'>,
 ): Promise<boolean> {
+  if (isRefusal(detail)) return false;
   const notice: NoticeRecord | undefined = noticeId === null ? undefined : await notices.find(noticeId);
   return unheardOf(notice) !== undefined && (await sessions.find(deviceId))?.current == null;
 }

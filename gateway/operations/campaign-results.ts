@@ -1,11 +1,21 @@
 import type { CampaignResult, RenewalCampaignDevice } from '#gateway/contract/renewal-api.ts';
 import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
 import type { CampaignItem } from '#gateway/domain/renewal-campaign.ts';
-import type { Tables } from '#gateway/ports/store.ts';
-import { serialToRenew } from './order-renewal.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
+import { readRenewNotice } from './order-renewal.ts';
 
 /** What stands before the detail of a renewal that the gateway itself refused. */
 const REFUSED = 'refused: ';
+
+/** Whether this is why the gateway refused a renewal, as noteRefused has kept it. */
+export function isRefusal(detail: string | null): detail is string {
+  return detail?.startsWith(REFUSED) === true;
+}
+
+/** Told, and without a result. */
+function isOpen(state: CampaignItem['state']): boolean {
+  return state === 'ordered' || state === 'unreached';
+}
 
 /** A successor of this certificate is in use: for every campaign that waited for it the device is done. */
 export async function noteRenewed(
@@ -19,29 +29,44 @@ export async function noteRenewed(
   }
 }
 
-/** The device has said that it could not renew; whether we refused it stands with its attempts. */
+/**
+ * We refuse a renewal of this certificate: where a campaign waits for it, the reason is kept, for when the device says
+ * that it could not renew. To be awaited before the device is answered, or its word could come first. The same reason
+ * again writes nothing, so a device that asks in a loop does not either.
+ * @returns true when a campaign did not know it yet
+ */
+export async function noteRefused(
+  store: Pick<Store, 'read' | 'write'>,
+  refusal: { serial: string; code: string; attemptId: string },
+): Promise<boolean> {
+  const { serial, code, attemptId } = refusal;
+  const isNews = ({ state, detail }: CampaignItem) =>
+    isOpen(state) && detail?.startsWith(`${REFUSED}${code} `) !== true;
+  if (!(await store.read.renewalCampaigns.listBySerial(serial)).some(isNews)) return false;
+  return store.write(async ({ renewalCampaigns }) => {
+    const items = (await renewalCampaigns.listBySerial(serial)).filter(isNews);
+    const detail = `${REFUSED}${code} in attempt ${attemptId}`;
+    for (const { campaignId, deviceId } of items) await renewalCampaigns.updateItem(campaignId, deviceId, { detail });
+    return items.length > 0;
+  });
+}
+
+/** The device has said that it could not renew; when we refused it, that is the reason. */
 export async function noteFailed(
-  tables: Pick<Tables, 'renewalCampaigns' | 'attempts'>,
-  notice: Pick<NoticeRecord, 'id' | 'deviceId' | 'token'>,
+  tables: Pick<Tables, 'renewalCampaigns'>,
+  notice: Pick<NoticeRecord, 'id' | 'deviceId' | 'kind' | 'token'>,
   told: { detail: string | null; now: number },
 ): Promise<void> {
   const { id, deviceId } = notice;
-  const serial = serialToRenew(notice);
+  const serial = readRenewNotice(notice)?.serial;
   if (serial === undefined) return;
   const items = await tables.renewalCampaigns.listBySerial(serial);
-  const isWaitedFor = ({ noticeId, state }: CampaignItem) =>
-    noticeId === id && (state === 'ordered' || state === 'unreached');
+  const isWaitedFor = ({ noticeId, state }: CampaignItem) => noticeId === id && isOpen(state);
   for (const item of items.filter(isWaitedFor)) {
-    const [refused] = await tables.attempts.list({ deviceId, outcome: 'refused', limit: 1 });
-    const isOurs = refused !== undefined && refused.at >= item.updatedAt;
-    const detail = isOurs
-      ? `${REFUSED}${refused.code ?? ''} in attempt ${refused.id}`
-      : (told.detail ?? 'the device does not say why');
-    await tables.renewalCampaigns.updateItem(item.campaignId, deviceId, {
-      state: 'failed',
-      detail,
-      updatedAt: told.now,
-    });
+    const refusal = isRefusal(item.detail) ? item.detail : undefined;
+    const detail = refusal ?? told.detail ?? 'the device does not say why';
+    const change = { state: 'failed', detail, updatedAt: told.now } as const;
+    await tables.renewalCampaigns.updateItem(item.campaignId, deviceId, change);
   }
 }
 
@@ -66,7 +91,7 @@ async function resultOf(
     case 'skipped':
       return 'skipped';
     case 'failed':
-      return detail?.startsWith(REFUSED) === true ? 'refused' : givenUp(detail);
+      return isRefusal(detail) ? 'refused' : givenUp(detail);
     case 'ordered':
     case 'unreached':
       return unheardOf(noticeId === null ? undefined : await tables.notices.find(noticeId)) ?? 'under way';

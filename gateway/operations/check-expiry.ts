@@ -1,6 +1,6 @@
-import type { Certificate } from '#ca/pkix/certificate.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
+import type { Store } from '#gateway/ports/store.ts';
 import type { CaTrustBook } from './ca-trust-book.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 
@@ -8,6 +8,7 @@ import type { RevocationPublisher } from './publish-revocations.ts';
 export type OwnCertificate = { name: string; notBefore: number; notAfter: number };
 
 export type ExpiryDeps = {
+  store: Pick<Store, 'read'>;
   clock: Pick<Clock, 'now'>;
   trustBook: Pick<CaTrustBook, 'trust'>;
   revocations: Pick<RevocationPublisher, 'lists'>;
@@ -19,7 +20,7 @@ export type ExpiryDeps = {
 const DAY = 24 * 3_600_000;
 /** The root key has to be brought back for it, from wherever it is kept. */
 const ROOT_CRL_WARNING = 60 * DAY;
-/** The whole fleet has to hear of the next one and renew. */
+/** The whole fleet has to hear of the next one and renew; before that, what is certified begins to end with its CA. */
 const CA_WARNING = 90 * DAY;
 /** What replaces itself at half of its life has failed often when so little is left of it. */
 const LEAST_LEFT = 1 / 4;
@@ -32,6 +33,7 @@ export async function checkExpiry(deps: ExpiryDeps): Promise<HealthCheck[]> {
   const { trustBook, revocations, clock } = deps;
   const now = clock.now();
   const { active, issuers } = trustBook.trust;
+  const longest = await longestLife(deps.store);
   const checks: HealthCheck[] = [];
   const rootCrl = await deps.readRootCrl();
   if (rootCrl !== undefined) {
@@ -39,15 +41,13 @@ export async function checkExpiry(deps: ExpiryDeps): Promise<HealthCheck[]> {
       'bring the root key back and sign a new one: gatehouse ca crl --root-key-file FILE --root-passphrase-file FILE';
     checks.push(judge('root CRL', rootCrl.nextUpdate, ROOT_CRL_WARNING, { advice, now }));
   }
-  checks.push(
-    caCheck('root certificate in use', active.root, 'prepare the next root: gatehouse ca rollover prepare --root', now),
-    caCheck(
-      'issuing certificate in use',
-      active.certificate,
-      'prepare the next CA: gatehouse ca rollover prepare',
-      now,
-    ),
-  );
+  for (const [name, { notAfter }, command] of [
+    ['root certificate in use', active.root, 'prepare the next root: gatehouse ca rollover prepare --root'],
+    ['issuing certificate in use', active.certificate, 'prepare the next CA: gatehouse ca rollover prepare'],
+  ] as const) {
+    const advice = `${command}; what is certified from ${formatDay(notAfter - longest)} on lives shorter than its group says`;
+    checks.push(judge(name, notAfter, CA_WARNING + longest, { advice, now }));
+  }
   // The list of the one in use is a matter of readiness.
   for (const { keyId, certificate } of issuers) {
     const list = keyId === active.keyId ? undefined : revocations.lists.findNamed('full', keyId);
@@ -63,8 +63,14 @@ export async function checkExpiry(deps: ExpiryDeps): Promise<HealthCheck[]> {
   return checks;
 }
 
-function caCheck(name: string, { notAfter }: Certificate, advice: string, now: number): HealthCheck {
-  return judge(name, notAfter, CA_WARNING, { advice, now });
+/** Milliseconds that a certificate of some group lives. */
+async function longestLife({ read }: ExpiryDeps['store']): Promise<number> {
+  const groups = await read.groups.list();
+  return 1000 * Math.max(0, ...groups.map(({ policy }) => policy.lifetimeSeconds));
+}
+
+function formatDay(at: number): string {
+  return new Date(at).toISOString().slice(0, 10);
 }
 
 function judge(

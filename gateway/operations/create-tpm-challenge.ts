@@ -67,9 +67,9 @@ export type ChallengeMade = {
 export async function createTpmChallenge(deps: ChallengeDeps, order: ChallengeOrder): Promise<ChallengeMade> {
   const made = async (facts: AttemptFacts): Promise<ChallengeMade> => {
     const { steps } = facts;
-    const { device, proof, askedBy } = await steps.run('credentials', () => identifyAsker(deps, order));
-    const { deviceId } = device;
-    facts.deviceId = deviceId;
+    const { device, proof, askedBy, serial } = await steps.run('credentials', () => identifyAsker(deps, order));
+    facts.deviceId = device.deviceId;
+    facts.serial = serial;
     return steps.run('challenge', () => makeChallenge(deps, order, { device, proof, askedBy }));
   };
   return recordAttempt(deps, { ...order, kind: 'challenge' }, made, () => 'challenged');
@@ -117,7 +117,8 @@ async function makeChallenge(
   return { challengeId: challenge.id, ...credential, expiresIn: CHALLENGE_LIFE_MS / 1000 };
 }
 
-type Asker = { device: Device; proof: ProofLevel; askedBy: string };
+/** serial: of the certificate to be renewed. */
+type Asker = { device: Device; proof: ProofLevel; askedBy: string; serial?: string };
 
 /**
  * As the enrollment or renewal that follows will authenticate. A maker's certificate may stand for a device that is not
@@ -129,7 +130,8 @@ async function identifyAsker(deps: ChallengeDeps, { credentials, label, door }: 
     if (certificate?.profile === 'device') {
       const identity = await identifyPeer(deps, credentials.peer, { admitsExpired: door === 'est' });
       const { device, policy } = identity;
-      return { device, proof: policy.proof, askedBy: `certificate:${certificate.serial}` };
+      const { serial } = certificate;
+      return { device, proof: policy.proof, askedBy: `certificate:${serial}`, serial };
     }
   }
   const application = { credentials, ...(label !== undefined && { label }) };

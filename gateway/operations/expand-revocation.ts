@@ -5,7 +5,7 @@ import type { Device } from '#gateway/domain/device.ts';
 import { isRevocable } from '#gateway/domain/revocable.ts';
 import type { RevocationJob } from '#gateway/domain/revocation-job.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
-import type { Store } from '#gateway/ports/store.ts';
+import type { Store, Tables } from '#gateway/ports/store.ts';
 import { devicesOf, revocableCertificates } from './revocation-targets.ts';
 
 /**
@@ -33,17 +33,32 @@ function newItem({ id }: RevocationJob, { serial, deviceId }: CertificateRecord)
   return { jobId: id, serial, deviceId, state: 'waiting' as const, closedAfterMs: null, detail: null };
 }
 
-/** Devices meant by the job that have nothing to revoke, page by page: only a ticket, or a request under way. */
+/**
+ * Without a certificate that is good: by a ticket, a person's word, or what is under way. One that was revoked before may
+ * have got another ticket since.
+ */
+export async function mayComeBack(
+  { tickets, enrollments, enrollmentRequests }: Pick<Tables, 'tickets' | 'enrollments' | 'enrollmentRequests'>,
+  { deviceId, state }: Pick<Device, 'deviceId' | 'state'>,
+): Promise<boolean> {
+  if (state === 'retired') return false;
+  if (state !== 'revoked') return true;
+  const open = await tickets.listByDevice(deviceId);
+  if (open.some(({ spentAt, revokedAt }) => spentAt === null && revokedAt === null)) return true;
+  if ((await enrollmentRequests.listOpenByDevice(deviceId)).length > 0) return true;
+  return (await enrollments.listUnfinishedByDevice(deviceId)).length > 0;
+}
+
+/** Devices meant by the job that have no certificate to revoke, page by page: only a ticket, or a request under way. */
 export async function* bareDevices(
   deps: { store: Store; clock: Clock },
   { scope, target }: RevocationJob,
 ): AsyncGenerator<DeviceId[]> {
   const { read } = deps.store;
   const now = deps.clock.now();
-  const isBare = async ({ deviceId, state }: Device): Promise<boolean> => {
-    if (state === 'revoked' || state === 'retired') return false;
-    return !(await read.certificates.listByDevice(deviceId)).some((one) => isRevocable(one, now));
-  };
+  const isBare = async (device: Device): Promise<boolean> =>
+    (await mayComeBack(read, device)) &&
+    !(await read.certificates.listByDevice(device.deviceId)).some((one) => isRevocable(one, now));
   const bareOf = async (devices: readonly Device[]): Promise<DeviceId[]> => {
     const bare: DeviceId[] = [];
     for (const device of devices) if (await isBare(device)) bare.push(device.deviceId);

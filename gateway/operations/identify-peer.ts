@@ -13,8 +13,9 @@ import { judgeExpired, requireLaneOf } from '#gateway/domain/expired-lane.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import { takeBackExpiry } from './take-back-expiry.ts';
 
-export type IdentifyDeps = { store: Pick<Store, 'read'>; clock: Clock };
+export type IdentifyDeps = { store: Pick<Store, 'read' | 'write'>; clock: Clock };
 
 export type PeerIdentity = {
   deviceId: DeviceId;
@@ -54,7 +55,8 @@ export async function identifyPeer(
   der: Buffer,
   { admitsQuarantined = false, admitsExpired = false }: IdentifyOptions = {},
 ): Promise<PeerIdentity> {
-  const { certificate, serial } = await findOwnCertificate(deps.store, der);
+  const { certificate: known, serial } = await findOwnCertificate(deps.store, der);
+  const certificate = known && (await takeBackExpiry(deps, known));
   if (certificate === undefined) {
     throw new GatewayError('CERTIFICATE_UNKNOWN', REFUSALS.CERTIFICATE_UNKNOWN, {
       subject: serial === undefined ? {} : { serial },

@@ -24,10 +24,18 @@ export type JudgedRequest = {
 
 const HOUR_MS = 3_600_000;
 
+/** What of a request the rules look at. */
+export type JudgedFacts = Pick<JudgedRequest, 'kind' | 'binding' | 'isRegistered' | 'group'> & {
+  arrival: Pick<Arrival, 'address'>;
+  device: Pick<Device, 'deviceId' | 'owner'>;
+  csr: Pick<AcceptedCsr, 'keyKind' | 'spkiSha256'>;
+  proof: Pick<KeyProof, 'level'>;
+};
+
 /** What the rules of a group look at. Counts cost something, so they are made only where a rule wants them. */
 export async function gatherFacts(
   read: Pick<Tables, 'devices' | 'enrollments' | 'certificates'>,
-  request: JudgedRequest,
+  request: JudgedFacts,
   now: number,
 ): Promise<PolicyFacts> {
   const { kind, arrival, binding, device, isRegistered, group, csr, proof } = request;
@@ -50,7 +58,7 @@ export async function gatherFacts(
     ),
     devicesEnrolled: isFirst && maxDevices !== null ? await read.devices.countEnrolled(group.name, deviceId) : 0,
     enrolledLastHour:
-      isFirst && maxPerHour !== null ? await read.enrollments.countFirstSince(group.name, now - HOUR_MS) : 0,
+      isFirst && maxPerHour !== null ? await read.enrollments.countFirstSince(group.name, now - HOUR_MS, deviceId) : 0,
   };
 }
 

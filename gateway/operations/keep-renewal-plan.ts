@@ -6,6 +6,7 @@ import type { Missed } from '#gateway/domain/renewal/replan-missed.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import { noteMovedWindows } from './moved-windows.ts';
 import { lastAbleAt, noteAble, OUTAGE_MS } from './renewal-outage.ts';
 import type { RenewalPlanner } from './renewal-planner.ts';
 
@@ -26,8 +27,8 @@ const PAGE = 500;
 /**
  * Looks whether devices could renew since the last look. When not (the gateway was down, or its authority), windows
  * that passed meanwhile are planned anew, those that end first in front, so that no minute gets more than its share.
- * Nobody is told: an agent asks for its window again before each planned attempt, and so finds the new one. A notice
- * for each would be a row for each. For one process at a time.
+ * An agent asks for its window again before each planned attempt, and so finds the new one; where that does not get
+ * through, and to those who are connected, it is told (see WindowTeller). For one process at a time.
  * @returns how many were planned anew
  */
 export async function keepRenewalPlan(deps: KeepPlanDeps): Promise<number> {
@@ -76,11 +77,14 @@ async function replanAfter(
   }
   if (planned.length > 0) {
     const detail = `${planned.length} windows passed in ${Math.round(outageMs / 1000)} s in which nobody could renew`;
-    await store.write((tables) =>
-      tables.audit.append(
+    const from = planned.reduce((least, { renewFrom }) => Math.min(least, renewFrom), Number.POSITIVE_INFINITY);
+    const last = planned.reduce((most, { renewFrom }) => Math.max(most, renewFrom), from);
+    await store.write(async (tables) => {
+      await noteMovedWindows(tables, { at: now, from, until: last + 1 });
+      await tables.audit.append(
         auditEntry({ at: now, actor: 'gateway', action: 'renewal.replanned', subject: 'gateway', detail }),
-      ),
-    );
+      );
+    });
     log.warn('renewals planned anew after an outage', { certificates: planned.length, outageMs });
   }
   return planned.length;

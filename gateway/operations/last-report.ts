@@ -19,6 +19,12 @@ export function readReportTrail({
   return trail === undefined ? undefined : { trail, count: reportCount };
 }
 
+/** When the device said last that it means to renew this certificate, milliseconds UTC; undefined when it has not. */
+export function readPlannedRenewal({ lastReport }: Pick<Device, 'lastReport'>, serial: string): number | undefined {
+  const { serial: reported, nextRenewalAt } = readObject(lastReport) ?? {};
+  return reported === serial && typeof nextRenewalAt === 'number' ? nextRenewalAt : undefined;
+}
+
 /** The report without its trail: the next one begins a new trail. */
 export function withoutTrail(lastReport: string | null): string | null {
   const value = readObject(lastReport);

@@ -1,12 +1,12 @@
 import { hasNoRevAvail } from '#ca/pkix/no-rev-avail.ts';
 import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import { HOLD, isHeld, stateAfterHold } from '#gateway/domain/revocable.ts';
+import { HOLD, isHeld, stateByDates, supersededAt } from '#gateway/domain/revocable.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 
 type Marked = Pick<
   CertificateRecord,
-  'serial' | 'deviceId' | 'notAfter' | 'issuerKeyId' | 'state' | 'revocationReason' | 'der'
+  'serial' | 'deviceId' | 'notAfter' | 'issuerKeyId' | 'state' | 'supersedeAt' | 'revocationReason' | 'der'
 >;
 
 /**
@@ -20,7 +20,8 @@ export async function markRevoked(
 ): Promise<void> {
   const { serial, deviceId, notAfter, issuerKeyId, der } = certificate;
   const { reason, now, requestedBy } = order;
-  await tables.certificates.update(serial, { state: 'revoked', revokedAt: now, revocationReason: reason });
+  const revoked = { state: 'revoked', revokedAt: now, revocationReason: reason } as const;
+  await tables.certificates.update(serial, { ...revoked, ...keptForTheEndOfAHold(certificate, order) });
   // Of two revocations the first stands, except that a hold is only until something better is known.
   if (isHeld(certificate)) await tables.revocations.remove(serial);
   await tables.revocations.insert({
@@ -36,11 +37,19 @@ export async function markRevoked(
   await tables.statusChanges.append({ serial, issuerKeyId, change, reason, at: now, notAfter });
 }
 
+/** What was replaced before the hold is so after it, also one whose overlap was not over when its device had switched. */
+function keptForTheEndOfAHold(
+  { state, supersedeAt }: Marked,
+  { reason, now }: { reason: RevocationReason; now: number },
+): { supersedeAt?: number } {
+  return reason === HOLD && state === 'superseded' ? { supersedeAt: supersededAt({ supersedeAt }, now) } : {};
+}
+
 /** One certificate on hold good again on the record, inside the caller's transaction; the deny set is told afterwards. */
 export async function markReleased(tables: Tables, certificate: CertificateRecord, now: number): Promise<void> {
   const { serial, issuerKeyId, notAfter } = certificate;
   await tables.certificates.update(serial, {
-    state: stateAfterHold(certificate, now),
+    state: stateByDates(certificate, now),
     revokedAt: null,
     revocationReason: null,
   });

@@ -1,6 +1,6 @@
 import { parseCompactJws } from '#ca/pkix/compact-jws.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
-import { parseNotice } from '#gateway/contract/notice.ts';
+import { parseNotice, type RenewBody } from '#gateway/contract/notice.ts';
 import type { RenewOrdered } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
@@ -29,7 +29,10 @@ export async function queueRenewal(
 ): Promise<{ noticeId: string; isNew: boolean }> {
   const { deviceId, active, now, actor, reason } = order;
   const unfinished = await tables.notices.listUnfinished(deviceId, now);
-  const open = unfinished.find((notice) => notice.kind === 'renew' && serialToRenew(notice) === active.serial);
+  const open = unfinished.find((notice) => {
+    const renew = readRenewNotice(notice);
+    return renew?.serial === active.serial && renew.planned !== true;
+  });
   if (open !== undefined) return { noticeId: open.id, isNew: false };
   const notice = await queueNotice(tables, deps, {
     deviceId,
@@ -50,10 +53,11 @@ export async function queueRenewal(
   return { noticeId: notice.id, isNew: true };
 }
 
-/** The certificate that a `renew` notice is about. */
-export function serialToRenew({ token }: Pick<NoticeRecord, 'token'>): string | undefined {
+/** What a `renew` notice says. @returns undefined when it is of another kind */
+export function readRenewNotice({ kind, token }: Pick<NoticeRecord, 'kind' | 'token'>): RenewBody | undefined {
+  if (kind !== 'renew') return undefined;
   const notice = parseNotice(parseCompactJws(token).payload);
-  return notice?.kind === 'renew' ? notice.body.serial : undefined;
+  return notice?.kind === 'renew' ? notice.body : undefined;
 }
 
 /**

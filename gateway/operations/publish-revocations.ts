@@ -7,6 +7,7 @@ import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
 import type { StatusListArchive } from '#gateway/ports/status-list-archive.ts';
 import type { Store } from '#gateway/ports/store.ts';
+import { listAgain } from './list-again.ts';
 import { type ListIssuer, listIssuers } from './list-issuers.ts';
 import { PublishedLists } from './published-lists.ts';
 import { recordLists, restoreLists } from './record-lists.ts';
@@ -187,6 +188,7 @@ export class RevocationPublisher {
     const started = clock.monotonic();
     // Another process may have made the last ones a moment ago.
     await this.#pause(SECOND);
+    await this.#listAgain(issuers);
     const round = await this.#beginRound(description);
     const signed: PublishedList[] = [];
     try {
@@ -203,6 +205,17 @@ export class RevocationPublisher {
       lists: signed.length,
       nextUpdate: new Date(full.nextUpdate).toISOString(),
     });
+  }
+
+  /** As long as a complete list from the future is in force. */
+  async #listAgain(issuers: readonly ListIssuer[]): Promise<void> {
+    const { store, clock, log } = this.#deps;
+    const now = clock.now();
+    const ahead = Math.max(0, ...issuers.map(({ keyId }) => this.lists.findNamed('full', keyId)?.thisUpdate ?? 0));
+    if (ahead <= now + CLOCK_TOLERANCE_MS) return;
+    const entries = await listAgain(store, { now, ahead });
+    log.warn('a list was made by a clock that was ahead', { aheadMs: ahead - now, entries });
+    await this.onChanged(await this.#index.catchUp());
   }
 
   /** Until the last lists are `ms` old, by a clock that was not set back. */

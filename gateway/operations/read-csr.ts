@@ -1,6 +1,7 @@
 import { readCommonNames } from '#ca/pkix/common-names.ts';
 import { type CertificateRequest, parseCsr, verifyCsrSignature } from '#ca/pkix/csr.ts';
 import { readDer } from '#ca/pkix/der.ts';
+import { OID } from '#ca/pkix/oids.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { type KeyKind, spkiSha256 } from '#ca/pkix/public-key.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
@@ -12,7 +13,7 @@ export type AcceptedCsr = { request: CertificateRequest; keyKind: KeyKind; spkiS
 /**
  * A CSR whose sender has shown possession of the key, of a kind the group allows, and that asks for nothing a device
  * may not have (RFC 7030 4.2: the signature is always checked). What it asks for beyond the key is never copied.
- * @throws GatewayError CSR_MALFORMED, CSR_SIGNATURE_INVALID, CSR_ASKS_FOR_CA or KEY_NOT_ALLOWED
+ * @throws GatewayError CSR_MALFORMED, CSR_SIGNATURE_INVALID, CSR_ASKS_FOR_CA, CSR_NAMES_ANOTHER or KEY_NOT_ALLOWED
  */
 export function readCsr(der: Buffer, policy: Pick<GroupPolicy, 'keys'>): AcceptedCsr {
   const request = parseRequest(der);
@@ -30,26 +31,36 @@ export function readCsr(der: Buffer, policy: Pick<GroupPolicy, 'keys'>): Accepte
       'the CSR is not signed by the key it carries; make a new CSR with the private key',
     );
   }
-  requireNoCa(request);
+  requireModest(request);
   return { request, keyKind, spkiSha256: spkiSha256(request.publicKey) };
 }
 
 /**
- * A CSR whose key and signature mean nothing (RFC 7030 4.4.1). @throws GatewayError CSR_MALFORMED, CSR_ASKS_FOR_CA
+ * A CSR whose key and signature mean nothing (RFC 7030 4.4.1).
+ * @throws GatewayError CSR_MALFORMED, CSR_ASKS_FOR_CA, CSR_NAMES_ANOTHER
  * @returns the kind of its key, when it is one that is certified here
  */
 export function readUnsignedCsr(der: Buffer): { request: CertificateRequest; keyKind: KeyKind | undefined } {
   const request = parseRequest(der);
-  requireNoCa(request);
+  requireModest(request);
   return { request, keyKind: request.keyKind };
 }
 
-function requireNoCa({ asksForCa }: CertificateRequest): void {
-  if (!asksForCa) return;
-  throw new GatewayError(
-    'CSR_ASKS_FOR_CA',
-    'the CSR asks for CA rights, which no device gets; leave basicConstraints and keyCertSign out',
-  );
+/** Most of what is asked for beyond the key is passed over; what would make the certificate another one is refused. */
+function requireModest({ asksForCa, attributes }: CertificateRequest): void {
+  if (asksForCa) {
+    throw new GatewayError(
+      'CSR_ASKS_FOR_CA',
+      'the CSR asks for CA rights, which no device gets; leave basicConstraints and keyCertSign out',
+    );
+  }
+  // Names come from the record of the device: whoever asks for another one here would get the old one without a word.
+  if (attributes.has(OID.changeSubjectName)) {
+    throw new GatewayError(
+      'CSR_NAMES_ANOTHER',
+      'the CSR asks for a change of its name (ChangeSubjectName), which only an operator makes; leave that attribute out',
+    );
+  }
 }
 
 function parseRequest(der: Buffer): CertificateRequest {

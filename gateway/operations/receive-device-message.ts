@@ -13,11 +13,18 @@ import { noteRolledBack, type RolledBackDeps } from './note-rolled-back.ts';
 import type { NoticeAcks } from './notice-acks.ts';
 import { type SendTimeDeps, sendTime } from './send-time.ts';
 import type { TrustReports } from './tell-trust.ts';
+import type { WindowTeller } from './tell-window.ts';
 
 export type ReceiveDeps = ActivateDeps &
   DetectDeps &
   SendTimeDeps &
-  RolledBackDeps & { log: Log; metrics: Metrics; acks: NoticeAcks; trustReports?: Pick<TrustReports, 'note'> };
+  RolledBackDeps & {
+    log: Log;
+    metrics: Metrics;
+    acks: NoticeAcks;
+    trustReports?: Pick<TrustReports, 'note'>;
+    windows?: Pick<WindowTeller, 'note'>;
+  };
 
 export type DeviceMessageKind = 'ack' | 'state';
 
@@ -51,6 +58,7 @@ export async function receiveDeviceMessage(
       // Only the certificate it is connected with: a report cannot supersede on behalf of another one.
       if (state.connected && state.serial === serial) await supersedeOlder(deps, serial);
       if (state.connected && state.clock !== undefined) await sendTime(deps, deviceId, state.clock);
+      if (state.connected && state.serial === serial) await deps.windows?.note(session, state.nextRenewalAt);
       return;
     }
   }

@@ -11,6 +11,7 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 import { type Store, StoreError } from '#gateway/ports/store.ts';
 import { AttemptSteps } from './attempt-steps.ts';
 import type { BackgroundWrites } from './background-writes.ts';
+import { noteRefused } from './campaign-results.ts';
 
 export type AttemptDeps = {
   store: Store;
@@ -30,6 +31,8 @@ export type AttemptFacts = {
   kind: Attempt['kind'];
   door: Attempt['door'];
   deviceId: string | undefined;
+  /** Of the certificate it asked with. */
+  serial: string | undefined;
   steps: AttemptSteps;
 };
 
@@ -65,6 +68,7 @@ export async function recordAttempt<T>(
     door,
     kind,
     deviceId: undefined,
+    serial: undefined,
     steps: new AttemptSteps(deps.clock),
   };
   try {
@@ -94,6 +98,7 @@ async function recordFailure(deps: AttemptDeps, facts: AttemptFacts, error: unkn
   const code: GatewayErrorCode = refusal?.code ?? 'INTERNAL';
   deps.metrics.enrollment(facts.kind, code, facts.steps.milliseconds() / 1000);
   facts.deviceId ??= refusal?.subject.deviceId;
+  facts.serial ??= refusal?.subject.serial;
   const { attemptId, kind, door, address, deviceId } = facts;
   const told = { attemptId, kind, door, deviceId, address, code, detail: refusal?.message };
   const isPending = code === 'APPROVAL_PENDING';
@@ -106,9 +111,11 @@ async function recordFailure(deps: AttemptDeps, facts: AttemptFacts, error: unkn
   else if (isPending) deps.log.info('enrollment waits for a person', told);
   else if (deviceId !== undefined || isKept) deps.log.warn('enrollment refused', told);
   else deps.log.debug('enrollment refused', told);
-  if (!isKept) return;
-  const detail = refusal?.message ?? 'internal error, see the log';
   const outcome = isPending ? 'pending' : isOurs ? 'failed' : 'refused';
+  // Once a device: all of a fleet may come from one address, and each is to be found with its reason.
+  const isAwaited = outcome === 'refused' && (await tellCampaigns(deps, facts, code));
+  if (!isKept && !isAwaited) return;
+  const detail = refusal?.message ?? 'internal error, see the log';
   keepAttempt(deps, facts, { outcome, code, detail, nextAction: nextActionFor(code) });
   // That it waits was audited with the request, once.
   if (deviceId !== undefined && !isPending) await auditRefusal(deps, { ...facts, deviceId }, code, detail);
@@ -120,6 +127,23 @@ const OUR_SIDE: ReadonlySet<GatewayErrorCode> = new Set<GatewayErrorCode>([
   'OVERLOADED',
   'INTERNAL',
 ]);
+
+/** @returns true when somebody waited for this renewal and did not know yet that it is refused */
+async function tellCampaigns(
+  { store, log }: AttemptDeps,
+  { serial, deviceId, attemptId }: AttemptFacts,
+  code: GatewayErrorCode,
+): Promise<boolean> {
+  // A stranger can show a copied serial, but is no device.
+  if (serial === undefined || deviceId === undefined) return false;
+  try {
+    return await noteRefused(store, { serial, code, attemptId });
+  } catch (error) {
+    // The campaign then has the device's own words.
+    log.error('refusal not noted with the campaign', { attemptId, code, error: String(error) });
+    return false;
+  }
+}
 
 /** Behind the answer's back: the record is not what gives the certificate. */
 function keepAttempt(

@@ -2,9 +2,10 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import { isNamedRevocable, isRevocable } from '#gateway/domain/revocable.ts';
+import { isNamedRevocable, isRevocable, letsIn } from '#gateway/domain/revocable.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { markRevoked } from './mark-revoked.ts';
+import { endQuarantineNotices } from './end-quarantine-notices.ts';
 import type { QueueNoticeDeps } from './queue-notice.ts';
 import { queueRevokedNotice, type RecordedRevocation } from './record-device-revocation.ts';
 import { resolveOpenAlarms } from './resolve-alarms.ts';
@@ -44,6 +45,7 @@ export async function recordCertificateRevocation(
       await tables.devices.update(deviceId, { state: 'revoked' });
       const decision = `its last certificate was revoked: ${reason}`;
       await resolveOpenAlarms(tables, { deviceId, decision, actor, now });
+      await endQuarantineNotices(tables, { deviceId, now, why: 'the device was revoked' });
       await tables.audit.append(
         auditEntry({
           at: now,
@@ -114,5 +116,5 @@ export async function listUnused(
 
 async function isWithoutCertificate(tables: Tables, { deviceId, serial }: OfDevice, now: number): Promise<boolean> {
   const others = await tables.certificates.listByDevice(deviceId);
-  return !others.some((other) => other.serial !== serial && isRevocable(other, now));
+  return !others.some((other) => other.serial !== serial && letsIn(other, now));
 }

@@ -9,6 +9,7 @@ import { isRevocable } from '#gateway/domain/revocable.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { refuseRequest } from './decide-requests.ts';
 import { endClaim } from './end-claim.ts';
+import { endQuarantineNotices } from './end-quarantine-notices.ts';
 import { markRevoked } from './mark-revoked.ts';
 import { type QueueNoticeDeps, queueNotice } from './queue-notice.ts';
 import { resolveOpenAlarms } from './resolve-alarms.ts';
@@ -78,6 +79,7 @@ export async function recordDeviceRevocation(
   // Nobody is left in two places.
   const decision = `the device was ${order.becomes}: ${reason}`;
   await resolveOpenAlarms(tables, { deviceId, decision, actor, now });
+  await endQuarantineNotices(tables, { deviceId, now, why: 'the device was revoked' });
   // Retired for good, it gives its hardware back: the TPM may become another device with another ticket.
   if (order.becomes === 'retired') await tables.endorsements.remove(deviceId);
   if (device.state !== 'retired') await tables.devices.update(deviceId, { state: order.becomes });

@@ -63,7 +63,7 @@ export async function recoverIssued(
     const record = recordOf(certificate, serial, deviceId, at);
     if (all.some(({ issuedAt }) => issuedAt > at)) {
       // Not forgotten by a restore, or it would be the newest: it is on record and lets nobody in.
-      await tables.certificates.insert({ ...record, state: 'superseded' });
+      await tables.certificates.insert({ ...record, state: 'superseded', supersedeAt: at });
     } else {
       const before = await supersedeBefore(tables, all, at);
       const lineageId = before?.lineageId ?? before?.serial ?? null;
@@ -87,9 +87,8 @@ async function supersedeBefore(
   const [newest, ...others] = all.filter(({ state }) => state === 'active' || state === 'pending');
   if (newest?.state === 'pending')
     await tables.certificates.update(newest.serial, { state: 'active', activatedAt: at, lapseAt: null });
-  for (const { serial } of others) {
-    await tables.certificates.update(serial, { state: 'superseded', lapseAt: null, renewFrom: null, renewUntil: null });
-  }
+  const replaced = { state: 'superseded', supersedeAt: at, lapseAt: null, renewFrom: null, renewUntil: null } as const;
+  for (const { serial } of others) await tables.certificates.update(serial, replaced);
   return newest;
 }
 

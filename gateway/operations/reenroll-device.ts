@@ -1,6 +1,5 @@
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { CertificateRequest } from '#ca/pkix/csr.ts';
-import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
@@ -12,6 +11,7 @@ import { applyPolicy } from './apply-policy.ts';
 import { type EnrollDeps, type Enrolled } from './enroll-device.ts';
 import { requireUncompromised } from './find-begun.ts';
 import { identifyPeer, type PeerIdentity, refuseCertificate } from './identify-peer.ts';
+import { requireBudget } from './issuance-budget.ts';
 import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
 import { gatherFacts, type JudgedRequest, questionOf } from './judge-enrollment.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
@@ -36,10 +36,6 @@ export type ReenrollRequest = Arrival & {
 /** Unused certificates a device may hold at once; past it the device is asking in a loop with new keys. */
 const MAX_PENDING = 5;
 
-/** Certificates a device may get within an hour, or within one lifetime when that is shorter. */
-const MAX_ISSUED = 20;
-const HOUR_MS = 3_600_000;
-
 /**
  * Renewal (RFC 7030 4.2.2) with the current certificate: the same name, usually a new key. Policy is evaluated again.
  * The same key asked again while its certificate is unused gets the same certificate. Within the grace of its group a
@@ -52,6 +48,7 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
     const identity = await steps.run('credentials', () => identifyRenewal(deps, request), describeIdentity);
     const { device, deviceId, policy, certificate } = identity;
     facts.deviceId = deviceId;
+    facts.serial = certificate.serial;
     const csr = await steps.run('csr', () => {
       const accepted = readCsr(request.csr, policy);
       requireSameName(accepted.request, certificate);
@@ -210,7 +207,7 @@ async function beginRenewal(
       identity.expiredFor === undefined
         ? await requireCurrent(tables, identity)
         : await requireLane(tables, identity, now);
-    requireBudget(held, policy.lifetimeSeconds, deviceId, now);
+    requireBudget(held, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
     if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
       throw new GatewayError(
         'RATE_LIMITED',
@@ -266,21 +263,4 @@ async function requireCurrent(
     );
   }
   return { device, held };
-}
-
-/** A device that renews in a loop fills database, journal and CRL at its own pace; one that works needs far less. */
-function requireBudget(
-  held: readonly CertificateRecord[],
-  lifetimeSeconds: number,
-  deviceId: DeviceId,
-  now: number,
-): void {
-  const window = Math.min(HOUR_MS, lifetimeSeconds * 1000);
-  const recent = held.filter(({ issuedAt }) => issuedAt > now - window);
-  if (recent.length < MAX_ISSUED) return;
-  const oldest = Math.min(...recent.map(({ issuedAt }) => issuedAt));
-  throw new GatewayError('RATE_LIMITED', 'this device has renewed too often; look at its clock and its renewal rule', {
-    retryAfter: Math.max(1, Math.ceil((oldest + window - now) / 1000)),
-    subject: { deviceId },
-  });
 }

@@ -3,8 +3,8 @@ import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { LONGEST_LIFE_MS } from '#gateway/domain/deny-set.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import type { Tables } from '#gateway/ports/store.ts';
 import { deliverPendingNotices } from './deliver-notices.ts';
+import { endQuarantineNotices } from './end-quarantine-notices.ts';
 import { withoutTrail } from './last-report.ts';
 import type { QuarantineDeps } from './quarantine-device.ts';
 import { queueNotice } from './queue-notice.ts';
@@ -31,7 +31,7 @@ export async function releaseQuarantine(deps: QuarantineDeps, order: ReleaseOrde
     await tables.audit.append(
       auditEntry({ at: now, actor, action: 'device.quarantine-released', subject: deviceId, detail: decision }),
     );
-    await endNotices(tables, deviceId, now);
+    await endQuarantineNotices(tables, { deviceId, now, why: 'the quarantine was ended' });
     // Until it hears this, the device believes that it is in quarantine, however long it is away.
     const notice = { kind: 'quarantine', body: { active: false, reason: decision } } as const;
     await queueNotice(tables, deps, { deviceId, now, life: LONGEST_LIFE_MS, actor, notice });
@@ -43,13 +43,4 @@ export async function releaseQuarantine(deps: QuarantineDeps, order: ReleaseOrde
   await deliverPendingNotices(deps, deviceId);
   deps.log.warn('device released from quarantine', { deviceId, decision, actor, alarms });
   return { deviceId, alarms };
-}
-
-/** A device that was away need not be told of what is over. */
-async function endNotices(tables: Tables, deviceId: DeviceId, now: number): Promise<void> {
-  for (const { id, kind } of await tables.notices.listUnfinished(deviceId, now)) {
-    if (kind === 'quarantine' || kind === 'attest') {
-      await tables.notices.update(id, { state: 'expired', detail: 'the quarantine was ended' });
-    }
-  }
 }

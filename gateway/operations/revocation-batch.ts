@@ -4,6 +4,7 @@ import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { isRevocable } from '#gateway/domain/revocable.ts';
 import type { RevocationJob, RevocationJobItem } from '#gateway/domain/revocation-job.ts';
 import type { Tables } from '#gateway/ports/store.ts';
+import { mayComeBack } from './expand-revocation.ts';
 import type { QueueNoticeDeps } from './queue-notice.ts';
 import { recordCertificateRevocation } from './record-certificate-revocation.ts';
 import { type RecordedRevocation, recordDeviceRevocation } from './record-device-revocation.ts';
@@ -63,25 +64,27 @@ async function recordItem(
   const certificate = await tables.certificates.find(serial);
   const isStanding = certificate !== undefined && isRevocable(certificate, now);
   // It may have ended since the job began: the device could still come back with a ticket, or within the grace.
-  if (!isStanding && !(await couldComeBack(tables, deviceId))) return undefined;
+  if (!isStanding) {
+    const device = await tables.devices.find(deviceId);
+    if (device === undefined || !(await mayComeBack(tables, device))) return undefined;
+  }
   return recordDeviceRevocation(tables, deps, { deviceId, reason, actor, becomes: 'revoked' }, now);
-}
-
-async function couldComeBack({ devices }: Pick<Tables, 'devices'>, deviceId: DeviceId): Promise<boolean> {
-  const state = (await devices.find(deviceId))?.state;
-  return state !== undefined && state !== 'revoked' && state !== 'retired';
 }
 
 function isOfWholeDevices({ scope }: Pick<RevocationJob, 'scope'>): boolean {
   return scope === 'device' || scope === 'group';
 }
 
-/** Devices of the job without a certificate: they could still come with a ticket. One transaction. */
+/**
+ * Devices of the job without a certificate: they could still come with a ticket. One transaction.
+ * @returns undefined when the job is not running any more, and nothing was done
+ */
 export async function recordBareDevices(
   tables: Tables,
   deps: QueueNoticeDeps,
   { job, deviceIds, now }: { job: RevocationJob; deviceIds: readonly DeviceId[]; now: number },
-): Promise<RecordedRevocation[]> {
+): Promise<RecordedRevocation[] | undefined> {
+  if ((await tables.revocationJobs.find(job.id))?.state !== 'running') return undefined;
   const order = { reason: job.reason as RevocationReason, actor: job.createdBy, becomes: 'revoked' as const };
   const revoked: RecordedRevocation[] = [];
   for (const deviceId of deviceIds) {

@@ -15,9 +15,10 @@ export class RevocationJobs {
   readonly #running = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
 
-  constructor(deps: RevokeDeps) {
+  /** @param holder this process among those on the same database: whoever comes after it on its folder need not wait */
+  constructor(deps: RevokeDeps, holder = deps.random.id('w')) {
     this.#deps = deps;
-    this.#holder = deps.random.id('w');
+    this.#holder = holder;
   }
 
   /** Works on every running job that nobody else works on. Does not wait for their end. */

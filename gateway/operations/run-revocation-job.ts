@@ -26,7 +26,7 @@ export async function runRevocationJob(deps: RevokeDeps, run: Run): Promise<void
   const jobRun = new JobRun(deps, run);
   if (!(await jobRun.keepLease())) return;
   try {
-    await jobRun.revokeBareDevices();
+    if (!(await jobRun.revokeBareDevices())) return;
     while (await jobRun.step());
   } finally {
     await jobRun.end();
@@ -54,21 +54,30 @@ class JobRun {
     );
   }
 
-  /** What could still come with a ticket is no item, since it has no certificate. Doing it twice changes nothing. */
-  async revokeBareDevices(): Promise<void> {
+  /**
+   * What could still come with a ticket is no item, since it has no certificate. Doing it twice changes nothing.
+   * @returns false when there is nothing more to do here
+   */
+  async revokeBareDevices(): Promise<boolean> {
     const job = await this.#findRunning();
-    if (job === undefined) return;
+    if (job === undefined) return false;
+    const limit = batchOf(job.rate);
     for await (const deviceIds of bareDevices(this.#deps, job)) {
-      for (let at = 0; at < deviceIds.length && !this.#run.stopping.aborted; at += BATCH) {
+      for (let at = 0; at < deviceIds.length; at += limit) {
+        const part = deviceIds.slice(at, at + limit);
+        await this.#turn(job.rate, part.length);
+        if (this.#run.stopping.aborted || !(await this.keepLease())) return false;
         const now = this.#deps.clock.now();
         const decidedAt = this.#deps.clock.monotonic();
-        const part = deviceIds.slice(at, at + BATCH);
         const order = { job, deviceIds: part, now };
         const revoked = await this.#deps.store.write((tables) => recordBareDevices(tables, this.#deps, order));
+        if (revoked === undefined) return false;
         this.#land(job, revoked, decidedAt);
+        if (this.#landings.size >= MOST_LANDING) await Promise.race(this.#landings);
         this.#deps.log.info('devices without a certificate revoked', { job: job.id, devices: part.length });
       }
     }
+    return true;
   }
 
   /** One batch. @returns false when there is nothing more to do here. */

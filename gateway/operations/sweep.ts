@@ -1,6 +1,7 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { supersededAt } from '#gateway/domain/revocable.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { expireRequests } from './decide-requests.ts';
 import { reopenRequest } from './issue-recorded.ts';
@@ -61,10 +62,16 @@ async function advance(tables: Tables, serial: SerialNumber, now: number): Promi
       }),
     );
   if (notAfter <= now && state !== 'revoked' && state !== 'expired') {
-    await tables.certificates.update(serial, { state: 'expired' });
+    // Should the clock have been ahead: then it was superseded before.
+    const ended = state === 'superseded' ? { supersedeAt: supersededAt(certificate, now) } : {};
+    await tables.certificates.update(serial, { state: 'expired', ...ended });
+    // Of a short life, or after a long stop of the gateway: it ended before it could lapse.
+    if (state === 'pending') await giveBackRight(tables, certificate, now);
     await say('certificate.expired');
   } else if (state === 'pending' && lapseAt !== null && lapseAt <= now) {
-    await lapse(tables, certificate, now);
+    // Nobody proved to have it, so nobody may have it.
+    await markRevoked(tables, certificate, { reason: 'cessationOfOperation', now, requestedBy: 'gateway' });
+    await giveBackRight(tables, certificate, now);
     await say('certificate.lapsed');
     return 'lapsed';
   } else if (state === 'active' && supersedeAt !== null && supersedeAt <= now) {
@@ -75,10 +82,12 @@ async function advance(tables: Tables, serial: SerialNumber, now: number): Promi
   return 'other';
 }
 
-/** Issued and never used: nobody proved to have it, so nobody may have it. The ticket is free for another try. */
-async function lapse(tables: Tables, certificate: CertificateRecord, now: number): Promise<void> {
-  const { serial, enrollmentId } = certificate;
-  await markRevoked(tables, certificate, { reason: 'cessationOfOperation', now, requestedBy: 'gateway' });
+/** Issued and never used: its ticket is free for another try, and a person's word stands again. */
+async function giveBackRight(
+  tables: Tables,
+  { serial, enrollmentId }: Pick<CertificateRecord, 'serial' | 'enrollmentId'>,
+  now: number,
+): Promise<void> {
   if (enrollmentId === null) return;
   const enrollment = await tables.enrollments.find(enrollmentId);
   await tables.enrollments.update(enrollmentId, { state: 'abandoned', updatedAt: now });

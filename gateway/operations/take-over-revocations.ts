@@ -6,12 +6,14 @@ import { type Crl, parseCrl, verifyCrlSignature } from '#ca/revocation/parse-crl
 import type { RevokedEntry } from '#ca/revocation/revoked-entries.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
-import { HOLD, isHeld, isRevocable } from '#gateway/domain/revocable.ts';
+import { HOLD, isHeld, letsIn } from '#gateway/domain/revocable.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { closeTickets } from './close-tickets.ts';
+import { endQuarantineNotices } from './end-quarantine-notices.ts';
 import type { ListIssuer } from './list-issuers.ts';
 import { markRevoked } from './mark-revoked.ts';
 import { listName } from './published-lists.ts';
+import { resolveOpenAlarms } from './resolve-alarms.ts';
 
 export type TakeOverDeps = { store: Store; authority: CertificateAuthority & JournaledAuthority };
 
@@ -88,6 +90,7 @@ async function takeOver(
     notAfter,
     issuerKeyId: list.authorityKeyId,
     state: 'active',
+    supersedeAt: null,
     revocationReason: null,
     der,
   } as const;
@@ -112,12 +115,15 @@ async function settleDevice(tables: Tables, deviceId: DeviceId, reason: string, 
   if (device === undefined || device.state === 'retired' || device.state === 'revoked') return;
   await closeTickets(tables, { deviceId, createdBefore: now, now, why: 'it was revoked since the backup' });
   if (reason === HOLD) {
-    if (device.state !== 'quarantined') await tables.devices.update(deviceId, { state: 'held' });
+    // One that was in quarantine at the time of the backup was released before it could be put on hold.
+    await tables.devices.update(deviceId, { state: 'held' });
+    await endQuarantine(tables, deviceId, 'it was put on hold since the backup', now);
     return;
   }
   const others = await tables.certificates.listByDevice(deviceId);
-  if (others.some((other) => isRevocable(other, now))) return;
+  if (others.some((other) => letsIn(other, now))) return;
   await tables.devices.update(deviceId, { state: 'revoked' });
+  await endQuarantine(tables, deviceId, 'it was revoked since the backup', now);
   await tables.audit.append(
     auditEntry({
       at: now,
@@ -127,6 +133,11 @@ async function settleDevice(tables: Tables, deviceId: DeviceId, reason: string, 
       detail: `none of its certificates is left: ${reason}`,
     }),
   );
+}
+
+async function endQuarantine(tables: Tables, deviceId: DeviceId, why: string, now: number): Promise<void> {
+  await resolveOpenAlarms(tables, { deviceId, decision: why, actor: ACTOR, now });
+  await endQuarantineNotices(tables, { deviceId, now, why });
 }
 
 function readList(der: Buffer): Crl | undefined {

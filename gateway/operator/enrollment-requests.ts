@@ -71,6 +71,7 @@ export const ENROLLMENT_REQUEST = {
       .exactOptional(),
     at: z.int().min(0).max(253_402_300_799_999).exactOptional().describe('milliseconds UTC'),
     grounds: z.enum(ENROLLMENT_GROUNDS).exactOptional(),
+    bound: z.boolean().exactOptional().describe('whether the CSR is bound to its TLS session'),
     askWebhook: z.boolean().exactOptional(),
   }),
 } as const;

@@ -63,6 +63,7 @@ type GroupTest = {
   address?: string;
   at?: number;
   grounds?: EnrollmentGrounds;
+  bound?: boolean;
   askWebhook?: boolean;
 };
 

@@ -70,8 +70,8 @@ export interface EnrollmentTable {
   find(id: string): Promise<Enrollment | undefined>;
   /** Newest first, at most ten. */
   listByKey(deviceId: DeviceId, spkiSha256: string): Promise<Enrollment[]>;
-  /** First enrollments of devices of the group, begun at or after `since`. */
-  countFirstSince(group: string, since: number): Promise<number>;
+  /** Devices of the group, without this one, that have begun a first enrollment at or after `since`. */
+  countFirstSince(group: string, since: number, exception?: DeviceId): Promise<number>;
   /** Whether one was ever begun for this serial, however it ended. */
   hasSerial(serial: SerialNumber): Promise<boolean>;
   /** As listUnfinished, of one device. */
@@ -279,7 +279,10 @@ export interface AuditTable {
 }
 
 export interface LeaseTable {
-  /** @returns true when `holder` has the lease until `until`: it was free, run out, or already its own. */
+  /**
+   * @returns true when `holder` has the lease until `until`: it was free, run out, already its own, or lasts more than twice
+   * as long as is asked for here, which only a clock that was set back can have made of it
+   */
   acquire(name: string, holder: string, now: number, until: number): Promise<boolean>;
   release(name: string, holder: string): Promise<void>;
   /** All that this holder has: it is known to have ended. */

@@ -71,13 +71,14 @@ const LIST_UNFINISHED_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceI
     .orderBy('id'),
 );
 
-const COUNT_FIRST_SINCE = prepared((db, p: Parameter<{ group: string; since: number }>) =>
+const COUNT_FIRST_SINCE = prepared((db, p: Parameter<{ group: string; since: number; except: DeviceId }>) =>
   db
     .selectFrom('enrollments')
-    .select(({ fn }) => fn.countAll<number | bigint | string>().as('begun'))
+    .select(({ fn }) => fn.count<number | bigint | string>('device_id').distinct().as('begun'))
     .where('kind', '=', sql.lit<Enrollment['kind']>('enroll'))
     .where('group_name', '=', p('group'))
-    .where('created_at', '>=', p('since')),
+    .where('created_at', '>=', p('since'))
+    .where('device_id', '<>', p('except')),
 );
 
 export function enrollmentTable(scope: QueryScope): EnrollmentTable {
@@ -89,8 +90,11 @@ export function enrollmentTable(scope: QueryScope): EnrollmentTable {
     listByKey: (deviceId: DeviceId, spkiSha256: string) => scope.all(LIST_BY_KEY, { deviceId, spkiSha256 }),
     hasSerial: async (serial: SerialNumber) => (await scope.first(FIND_SERIAL, { serial })) !== undefined,
     listUnfinishedByDevice: (deviceId: DeviceId) => scope.all(LIST_UNFINISHED_BY_DEVICE, { deviceId }),
-    countFirstSince: async (group: string, since: number) =>
-      Number((await scope.first(COUNT_FIRST_SINCE, { group, since }))?.begun ?? 0),
+    async countFirstSince(group: string, since: number, exception?: DeviceId): Promise<number> {
+      // No device has an empty id.
+      const except = exception ?? ('' as DeviceId);
+      return Number((await scope.first(COUNT_FIRST_SINCE, { group, since, except }))?.begun ?? 0);
+    },
     listUnfinished: (limit: number) => scope.all(LIST_UNFINISHED, { limit }),
     update: (id, change) =>
       scope.change('enrollments', { key: 'id', is: id }, changed<Partial<Enrollment>>(COLUMNS, change)),

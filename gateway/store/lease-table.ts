@@ -1,7 +1,10 @@
 import type { LeaseTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 
-const ACQUIRE = prepared((db, p: Parameter<{ name: string; holder: string; now: number; until: number }>) =>
+/** A lease that ends after `sane` was taken by a clock that has been set back since: its holder may be long dead. */
+type Acquisition = { name: string; holder: string; now: number; until: number; sane: number };
+
+const ACQUIRE = prepared((db, p: Parameter<Acquisition>) =>
   db
     .insertInto('leases')
     .values({ name: p('name'), holder: p('holder'), expires_at: p('until') })
@@ -10,7 +13,11 @@ const ACQUIRE = prepared((db, p: Parameter<{ name: string; holder: string; now: 
         .column('name')
         .doUpdateSet((eb) => ({ holder: eb.ref('excluded.holder'), expires_at: eb.ref('excluded.expires_at') }))
         .where((eb) =>
-          eb.or([eb('leases.holder', '=', eb.ref('excluded.holder')), eb('leases.expires_at', '<=', p('now'))]),
+          eb.or([
+            eb('leases.holder', '=', eb.ref('excluded.holder')),
+            eb('leases.expires_at', '<=', p('now')),
+            eb('leases.expires_at', '>', p('sane')),
+          ]),
         ),
     ),
 );
@@ -26,7 +33,10 @@ const RELEASE_ALL = prepared((db, p: Parameter<{ holder: string }>) =>
 
 export function leaseTable(scope: QueryScope): LeaseTable {
   return {
-    acquire: async (name, holder, now, until) => (await scope.run(ACQUIRE, { name, holder, now, until })) > 0,
+    async acquire(name, holder, now, until): Promise<boolean> {
+      const life = until - now;
+      return (await scope.run(ACQUIRE, { name, holder, now, until, sane: until + life })) > 0;
+    },
     async release(name: string, holder: string): Promise<void> {
       await scope.run(RELEASE, { name, holder });
     },

@@ -23,6 +23,7 @@ type TestOptions = GlobalOptions & {
   from?: string;
   at?: number;
   grounds?: EnrollmentGrounds;
+  bound?: boolean;
   askWebhook?: boolean;
 };
 
@@ -45,21 +46,22 @@ export function testGroupCommand(): Command {
         `proof of the key: ${PROOF_LEVELS.join(', ')} (default: software)`,
         oneOf(PROOF_LEVELS, 'a proof level'),
       )
-      .option('--from <address>', 'IP address it asks from')
+      .option('--from <address>', 'IP address it asks from (left out: networks are not looked at)')
       .option('--at <time>', 'when, such as 2026-03-01T09:00:00Z (default: now)', momentOption)
       .option(
         '--grounds <what>',
-        `by what it may ask: ${ENROLLMENT_GROUNDS.join(', ')}`,
+        `by what it asks: ${ENROLLMENT_GROUNDS.join(', ')} (default: a registered device by ticket)`,
         oneOf(ENROLLMENT_GROUNDS, 'a ground'),
       )
+      .option('--bound', 'its CSR is bound to its TLS session')
       .option('--ask-webhook', 'really ask the webhook of the group, too'),
     'gatehouse group test line-3 --device press-07 --from 10.1.2.3 --at 2026-03-01T03:00:00Z',
     'gatehouse group test line-3 --grounds manufacturer --proof tpm-endorsed',
   ).action(async (name: string, _: unknown, command: Command) => {
     const { data, json, device, proof, from, ...rest } = command.optsWithGlobals<TestOptions>();
-    const { keyKind, at, grounds, askWebhook } = rest;
+    const { keyKind, at, grounds, bound, askWebhook } = rest;
     const operator = await connectOperator(dataFolder(data));
-    const body = { deviceId: device, keyKind, proofLevel: proof, address: from, at, grounds, askWebhook };
+    const body = { deviceId: device, keyKind, proofLevel: proof, address: from, at, grounds, bound, askWebhook };
     const tested = await operator.call<GroupTested>('testGroup', { params: [name], body });
     process.exitCode = exitCodeOf(tested);
     if (json) printJson(tested);

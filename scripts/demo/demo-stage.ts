@@ -52,7 +52,7 @@ export class DemoStage {
     const gateway = await this.#start('gateway', [GATEHOUSE, 'serve', ...where, ...ports]);
     const read = () => readFile(readyFile, 'utf8').catch(() => '');
     const text = await Promise.race([
-      expectSoon('the ready file', read, (content) => content !== '', { timeoutMs: 60_000 }),
+      expectSoon('the ready file', read, (content) => content !== ''),
       gateway.failure(),
     ]);
     this.#ready = JSON.parse(text) as ReadyFile;
@@ -98,7 +98,7 @@ export class DemoStage {
     expected: string,
     holds: (device: DeviceDetail) => boolean,
   ): Promise<DeviceDetail> {
-    return expectSoon(expected, () => this.device(deviceId), holds, { timeoutMs: 30_000 });
+    return expectSoon(expected, () => this.device(deviceId), holds);
   }
 
   operator(): OperatorClient {

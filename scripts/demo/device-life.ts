@@ -140,7 +140,6 @@ export async function liveOneLife(stage: DemoStage, timeline: Timeline, tpm: Tpm
       'a refused session in the audit',
       () => stage.operator().list<AuditEvent>('listAudit', query, 1),
       (events) => events.length > 0,
-      { timeoutMs: 30_000 },
     );
     const readStatus = async () => JSON.parse((await stage.agent(PRESS, 'status', '--json')).stdout) as AgentStatus;
     const status = await expectSoon('the agent to know it', readStatus, ({ state }) => state === 'revoked');

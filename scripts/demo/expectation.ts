@@ -26,7 +26,7 @@ export async function expectSoon<T>(
   expected: string,
   look: () => Promise<T>,
   holds: (view: T) => boolean,
-  { timeoutMs = 15_000, everyMs = 50 } = {},
+  { timeoutMs = 60_000, everyMs = 50 } = {},
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

@@ -11,7 +11,7 @@ export async function readTelemetry(
   const { from, by, subtopic, payload } = telemetry;
   const topic = `v1/d/${from}/out/data/#`;
   let hasEnded = false;
-  const listening = stage.agentOk(by, 'listen', topic, '--count', '1', '--timeout', '20').finally(() => {
+  const listening = stage.agentOk(by, 'listen', topic, '--count', '1', '--timeout', '60').finally(() => {
     hasEnded = true;
   });
   const publishing = expectSoon(
@@ -21,7 +21,7 @@ export async function readTelemetry(
       return hasEnded;
     },
     (ended) => ended,
-    { timeoutMs: 30_000, everyMs: 100 },
+    { everyMs: 100 },
   );
   const [output] = await Promise.all([listening, publishing]);
   const line: unknown = JSON.parse(output.trim().split('\n')[0] ?? '');

@@ -9,7 +9,7 @@ export type CommandOptions = { timeoutMs?: number; signal?: AbortSignal; cwd?: s
 export async function runCommand(
   file: string,
   args: readonly string[],
-  { timeoutMs = 30_000, signal, cwd, env = process.env }: CommandOptions = {},
+  { timeoutMs = 60_000, signal, cwd, env = process.env }: CommandOptions = {},
 ): Promise<CommandResult> {
   // Nothing new begins once the demo is to end.
   signal?.throwIfAborted();

@@ -232,18 +232,20 @@ export function describeEnrollmentTables(name: string, open: OpenStore): void {
       expect(await devices.countEnrolled('other')).toBe(0);
     });
 
-    it('counts first enrollments of a group, and lists what of one device is under way', async () => {
-      const [a, b] = await addDevices(store, 'a', 'b');
+    it('counts the devices of a group that enrolled first, and lists what of one device is under way', async () => {
+      const [a, b, c] = await addDevices(store, 'a', 'b', 'c');
       await store.write(async ({ enrollments }) => {
         await enrollments.insert(enrollmentOf(a!, 1));
         await enrollments.insert(enrollmentOf(a!, 2, { state: 'issued' }));
         await enrollments.insert(enrollmentOf(b!, 3, { kind: 'reenroll' }));
         await enrollments.insert(enrollmentOf(b!, 4, { group: 'other', grounds: 'registrar:x', requestId: 'r-1' }));
         await enrollments.insert(enrollmentOf(b!, 5, { group: null }));
+        await enrollments.insert(enrollmentOf(c!, 6));
       });
       const { enrollments } = store.read;
       expect(await enrollments.countFirstSince('default', T0)).toBe(2);
-      expect(await enrollments.countFirstSince('default', T0 + 2)).toBe(1);
+      expect(await enrollments.countFirstSince('default', T0 + 3)).toBe(1);
+      expect(await enrollments.countFirstSince('default', T0, a)).toBe(1);
       expect((await enrollments.listUnfinishedByDevice(a!)).map(({ id }) => id)).toEqual(['a-1']);
       expect(await enrollments.find('a-4')).toMatchObject({ grounds: 'registrar:x', requestId: 'r-1' });
     });

@@ -66,18 +66,22 @@ export function describeHouseTables(name: string, open: OpenStore): void {
     });
 
     it('gives a lease to one holder at a time, until it runs out or is given back', async () => {
-      const acquire = (holder: string, now: number, until: number) =>
-        store.write(({ leases }) => leases.acquire('sweep', holder, now, until));
-      expect(await acquire('one', T0, T0 + 100)).toBe(true);
-      expect(await acquire('two', T0 + 99, T0 + 200)).toBe(false);
-      expect(await acquire('one', T0 + 99, T0 + 150)).toBe(true);
-      expect(await acquire('two', T0 + 149, T0 + 300)).toBe(false);
-      expect(await acquire('two', T0 + 150, T0 + 300)).toBe(true);
+      expect(await acquire(store, 'one', T0, T0 + 100)).toBe(true);
+      expect(await acquire(store, 'two', T0 + 99, T0 + 200)).toBe(false);
+      expect(await acquire(store, 'one', T0 + 99, T0 + 150)).toBe(true);
+      expect(await acquire(store, 'two', T0 + 149, T0 + 300)).toBe(false);
+      expect(await acquire(store, 'two', T0 + 150, T0 + 300)).toBe(true);
       await store.write(({ leases }) => leases.release('sweep', 'one'));
-      expect(await acquire('one', T0 + 151, T0 + 300)).toBe(false);
+      expect(await acquire(store, 'one', T0 + 151, T0 + 300)).toBe(false);
       await store.write(({ leases }) => leases.release('sweep', 'two'));
-      expect(await acquire('one', T0 + 151, T0 + 300)).toBe(true);
+      expect(await acquire(store, 'one', T0 + 151, T0 + 300)).toBe(true);
       expect(await store.write(({ leases }) => leases.acquire('other', 'two', T0, T0 + 1))).toBe(true);
+    });
+
+    it('gives away a lease that a clock which was set back would make last for hours', async () => {
+      expect(await acquire(store, 'dead', T0 + 5000, T0 + 5100)).toBe(true);
+      expect(await acquire(store, 'two', T0 + 4950, T0 + 5050)).toBe(false);
+      expect(await acquire(store, 'two', T0, T0 + 100)).toBe(true);
     });
 
     it('keeps settings', async () => {
@@ -89,4 +93,8 @@ export function describeHouseTables(name: string, open: OpenStore): void {
       expect(await store.read.settings.get('__proto__')).toBe('x');
     });
   });
+}
+
+function acquire(store: Store, holder: string, now: number, until: number): Promise<boolean> {
+  return store.write(({ leases }) => leases.acquire('sweep', holder, now, until));
 }

@@ -52,7 +52,7 @@ describe('the SQLite store of a process that was killed', () => {
         await store.close();
       }
     }
-  }, 20_000);
+  });
 
   it('is not in the way of another process that has the same file open', async () => {
     await using opened = await openTemporaryStore();
@@ -68,7 +68,7 @@ describe('the SQLite store of a process that was killed', () => {
       const audited = await auditedNumbers(opened.store, name);
       expect(acknowledged.filter((n) => !audited.has(n))).toEqual([]);
     }
-  }, 20_000);
+  });
 
   it('is made once when several processes start on no file at the same moment', async () => {
     await using opened = await openTemporaryStore();
@@ -80,5 +80,5 @@ describe('the SQLite store of a process that was killed', () => {
     } finally {
       await store.close();
     }
-  }, 20_000);
+  });
 });

@@ -2,11 +2,14 @@ import { once } from 'node:events';
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
+import { PATIENCE_MS as OWED_MS } from '#test/fixtures/processes/eventually.ts';
 
-/** Longer than a door takes to answer and close; what is still open then is cut from here. */
+/** Longer than a door mostly takes to answer and close; what is still open then is cut from here. */
 const PATIENCE_MS = 1_500;
 /** A door that has said nothing for so long waits for more, which never comes: time to end. */
 const QUIET_MS = 80;
+/** The same where the handshake has shown that everything takes longer now, in handshakes. */
+const QUIET_HANDSHAKES = 4;
 /** A handshake that went wrong may leave both sides waiting. */
 const HANDSHAKE_MS = 400;
 
@@ -20,8 +23,8 @@ export async function sayPlainly(port: number, octets: Buffer): Promise<Buffer> 
 export type Listening = {
   /** Nothing more is waited for; left out: the door has the last word. */
   isEnough?: (heard: Buffer) => boolean;
-  /** Milliseconds of silence that end the connection. */
-  quietMs?: number;
+  /** An answer must come, however busy the machine is: silence counts from its first octet. */
+  isOwed?: boolean;
 };
 
 /** Says these parts inside TLS, listens, and ends. @returns what came back until it was closed */
@@ -29,23 +32,27 @@ export async function sayInTls(
   port: number,
   parts: readonly Buffer[],
   options: ConnectionOptions,
-  { isEnough = () => false, quietMs = QUIET_MS }: Listening = {},
+  { isEnough = () => false, isOwed = false }: Listening = {},
 ): Promise<Buffer> {
   const socket = connectTls({ host: '127.0.0.1', port, servername: 'localhost', ...options });
   socket.setNoDelay(true);
   const end = () => void socket.end();
   let heard = Buffer.alloc(0);
   let quiet: NodeJS.Timeout | undefined;
+  const began = performance.now();
+  let quietMs = QUIET_MS;
   socket.once('secureConnect', () => {
     for (const part of parts) socket.write(part);
-    quiet = setTimeout(end, quietMs);
+    quietMs = Math.max(QUIET_MS, QUIET_HANDSHAKES * (performance.now() - began));
+    if (!isOwed) quiet = setTimeout(end, quietMs);
   });
   socket.on('data', (chunk: Buffer) => {
     heard = Buffer.concat([heard, chunk]);
+    clearTimeout(quiet);
     if (isEnough(heard)) end();
-    else quiet?.refresh();
+    else quiet = setTimeout(end, quietMs);
   });
-  await untilClosed(socket, PATIENCE_MS);
+  await untilClosed(socket, isOwed ? OWED_MS : PATIENCE_MS);
   clearTimeout(quiet);
   return heard;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ReadyFile } from '#gateway/contract/data-folder.ts';
 import { eventually } from '#test/fixtures/processes/eventually.ts';
-import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
+import { type GatewayProcess, isAlive, startGateway } from '#test/fixtures/processes/gateway-process.ts';
 import { PROGRAMS, run } from '#test/fixtures/processes/program.ts';
 
 describe('the first start of `gatehouse serve`', () => {
@@ -139,12 +139,3 @@ describe('the first start of `gatehouse serve`', () => {
     expect(await gateway.device('remembered-1')).toMatchObject({ state: 'registered' });
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

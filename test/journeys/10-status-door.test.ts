@@ -119,7 +119,7 @@ describe('the status door', () => {
     const key = makeKey();
     const ask = async () =>
       postCsr(gateway, 'simpleenroll', await makeCsr(key), { headers: basic('patient-1', ticket) });
-    process.kill(gateway.authorityPid, 'SIGKILL');
+    await gateway.killAuthority();
     const first = await ask();
     expect([200, 503]).toContain(first.status);
     if (first.status === 503) {

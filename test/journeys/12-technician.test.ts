@@ -86,5 +86,5 @@ describe('a technician brings a device in', () => {
 });
 
 function said(tool: RunningProcess, pattern: RegExp): Promise<string> {
-  return tool.until(String(pattern), () => tool.stdout.find((line) => pattern.test(line)), { patienceMs: 20_000 });
+  return tool.until(String(pattern), () => tool.stdout.find((line) => pattern.test(line)));
 }

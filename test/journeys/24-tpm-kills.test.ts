@@ -18,9 +18,7 @@ describe.skipIf(lacksTpmTls())('a device whose key lives in its TPM', () => {
   afterEach(() => plant?.stopAgents());
   afterAll(() => plant?.dispose());
 
-  test('completes an enrollment that was killed at every step, with the same ticket and one attestation key', {
-    timeout: 120_000,
-  }, async () => {
+  test('completes an enrollment that was killed at every step, with the same ticket and one attestation key', async () => {
     const tpm = await plant.maker.makeTpm();
     const before = await tpm.handles('persistent');
     const added = await plant.gateway.addDevice('killed', 'endorsed');
@@ -37,11 +35,15 @@ describe.skipIf(lacksTpmTls())('a device whose key lives in its TPM', () => {
     expect(made.filter((handle) => handle !== '0x81000001')).toHaveLength(1);
   });
 
-  test('has a working identity after a renewal that was killed at any moment', { timeout: 120_000 }, async () => {
+  test('has a working identity after a renewal that was killed at any moment', async () => {
     const { agent, tpm } = await plant.enroll('renewals');
-    for (let ms = 600; ms <= 1500; ms += 150) {
+    const began = performance.now();
+    await agent.ok('renew');
+    // However fast this machine is now: from when the program has begun to after it should have ended.
+    const whole = performance.now() - began;
+    for (const share of [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) {
       const renewal = agentProgram(agent, ['renew']);
-      const ended = await Promise.race([renewal.ended, delay(ms)]);
+      const ended = await Promise.race([renewal.ended, delay(share * whole)]);
       if (ended === undefined) await renewal.kill9();
     }
     await agent.connect();

@@ -11,7 +11,7 @@ import { RunningProcess } from '#test/fixtures/processes/running-process.ts';
 const SIMULATE = `${PROJECT_ROOT}simulators/main.ts`;
 
 async function simulate(...args: string[]): Promise<{ code: number; report: SimulationReport; stderr: string }> {
-  const { code, stdout, stderr } = await run(process.execPath, [SIMULATE, '--json', ...args], { patienceMs: 40_000 });
+  const { code, stdout, stderr } = await run(process.execPath, [SIMULATE, '--json', ...args]);
   if (stdout === '') throw new Error(`no report: ${stderr}`);
   return { code, stderr, report: JSON.parse(stdout) as SimulationReport };
 }
@@ -82,7 +82,7 @@ describe('the simulator', () => {
   test('ended by Ctrl-C shows the results so far and leaves neither its gateway nor its folder behind', async () => {
     const simulator = new RunningProcess('simulator', [SIMULATE, '--devices', '5', '--hold', '10m']);
     const said = (word: string) => simulator.log.some(({ text }) => text.startsWith(word)) || undefined;
-    await simulator.until('the hold phase', () => said('hold:'), { patienceMs: 20_000 });
+    await simulator.until('the hold phase', () => said('hold:'));
     const gatewayPid = await childOf(simulator.pid);
     const folder = await folderOf(gatewayPid);
     expect(existsSync(folder)).toBe(true);

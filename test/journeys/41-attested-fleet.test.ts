@@ -21,7 +21,7 @@ describe('a simulated fleet whose keys live in TPMs', () => {
 
   const simulate = (...more: string[]) => {
     const fixed = ['--json', '--gateway', gateway.dataDir, '--group', 'endorsed', '--hold', '200ms'];
-    return run(process.execPath, [SIMULATE, ...fixed, ...more], { patienceMs: 40_000 });
+    return run(process.execPath, [SIMULATE, ...fixed, ...more]);
   };
   const inTpm = () => ['--key', 'tpm', '--maker', maker];
   const devices = () => gateway.operator.list<DeviceSummary>('listDevices');
@@ -71,7 +71,7 @@ describe('a simulated fleet whose keys live in TPMs', () => {
 describe('the simulator with a gateway of its own', () => {
   test('has it trust the maker, and tells attested enrollments per second', async () => {
     const args = [SIMULATE, '--key', 'tpm', '--devices', '6', '--scenario', 'enroll'];
-    const { code, stdout } = await run(process.execPath, args, { patienceMs: 40_000 });
+    const { code, stdout } = await run(process.execPath, args);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^equip +6 +0 /m);
     expect(stdout).toMatch(/^attested enrollments \(TPMs in memory, EK ec-p256\): \d+\.\d\/s/m);

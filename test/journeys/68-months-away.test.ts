@@ -86,7 +86,7 @@ describe.skipIf(!canFakeClocks)('a device that was away for months', () => {
     its.set('2019-06-01T00:00:00Z');
     expect(await pump.status()).toMatchObject({ connected: false });
     await pump.connect();
-    await pump.logged('trust anchors changed', {}, 0, 30_000);
+    await pump.logged('trust anchors changed');
     const after = await pump.certificate();
     expect(after.serial).not.toBe(before.serial);
     const { generations } = await status();
@@ -99,7 +99,6 @@ describe.skipIf(!canFakeClocks)('a device that was away for months', () => {
       ({ notices }) =>
         notices.some(({ kind, state }) => kind === 'time' && state === 'done') &&
         notices.every(({ state }) => state === 'done' || state === 'expired'),
-      30_000,
     );
     // The order ended with the certificate it was about.
     expect(device.notices.find(({ id }) => id === noticeId)).toMatchObject({ state: 'expired' });
@@ -108,7 +107,7 @@ describe.skipIf(!canFakeClocks)('a device that was away for months', () => {
     const anchors = parsePem(await readFile(pump.path('trust.pem'), 'utf8'), 'CERTIFICATE');
     expect(anchors).toHaveLength(2);
     await eventually('it to count as ready', status, ({ ready, devices }) => ready === devices);
-  }, 150_000);
+  });
 
   test('lets the old CAs be retired after that, and drops the old root', async () => {
     for (const keyId of await replaced()) await rollOver('retire', '--issuer', keyId);
@@ -117,9 +116,8 @@ describe.skipIf(!canFakeClocks)('a device that was away for months', () => {
       async () => parsePem(await readFile(pump.path('trust.pem'), 'utf8'), 'CERTIFICATE'),
       (anchors) => anchors.length === 1 && !anchors.some((der) => oldRoot.some((old) => old.equals(der))),
       // A session that ends just then comes back after its back-off, and hears of it there.
-      { patienceMs: 60_000 },
     );
     await gateway.deviceSoon('pump-1', 'its session', ({ session }) => session !== null);
     expect(await pump.status()).toMatchObject({ state: 'enrolled' });
-  }, 100_000);
+  });
 });

@@ -22,6 +22,7 @@ export type PolicyFacts = {
   isEnrolledWithOtherKey: boolean;
   /** In the group, without this one. */
   devicesEnrolled: number;
+  /** Devices that have begun their first enrollment, likewise. */
   enrolledLastHour: number;
 };
 
@@ -119,9 +120,9 @@ function maxDevices(policy: GroupPolicy, { devicesEnrolled }: PolicyFacts): Poli
 function maxPerHour(policy: GroupPolicy, { enrolledLastHour }: PolicyFacts): PolicyFinding {
   const rule = 'per hour';
   if (policy.maxPerHour === null) return { rule, outcome: 'passed', detail: 'no limit' };
-  const detail = `${enrolledLastHour} of ${policy.maxPerHour} enrollments within the last hour`;
+  const detail = `${enrolledLastHour} of ${policy.maxPerHour} devices have enrolled within the last hour`;
   if (enrolledLastHour < policy.maxPerHour) return { rule, outcome: 'passed', detail };
-  return { rule, outcome: 'refused', code: 'RATE_LIMITED', detail: `the group has had ${detail}`, retryAfter: 600 };
+  return { rule, outcome: 'refused', code: 'RATE_LIMITED', detail: `of the group ${detail}`, retryAfter: 600 };
 }
 
 const APPROVAL: Record<ApprovalRule, string> = {

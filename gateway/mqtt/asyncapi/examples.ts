@@ -134,6 +134,16 @@ export const NOTICE_EXAMPLES = {
       rekey: true,
     },
   }),
+  planned: notice({
+    kind: 'renew',
+    body: {
+      serial: SERIAL,
+      suggestedWindow: { start: NOW + DAY, end: NOW + DAY + 604_000 },
+      reason: 'its window passed while nobody could renew',
+      rekey: true,
+      planned: true,
+    },
+  }),
   revoked: notice({
     kind: 'revoked',
     body: { serials: [SERIAL], reason: 'superseded', advice: 'ask for a new ticket' },

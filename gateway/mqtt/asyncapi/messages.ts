@@ -21,16 +21,19 @@ export type MessageDefinition = {
   examples: Readonly<Record<string, unknown>>;
 };
 
-const signed = (example: keyof typeof NOTICE_EXAMPLES, notice: SchemaName, summary: string): MessageDefinition => {
-  const payload = NOTICE_EXAMPLES[example];
-  return {
-    title: `Notice: ${payload.kind}`,
-    summary,
-    payload: 'SignedNotice',
-    notice,
-    examples: { [example]: signedExample(payload) },
-  };
-};
+type NoticeExample = keyof typeof NOTICE_EXAMPLES;
+
+const signed = (
+  [first, ...more]: readonly [NoticeExample, ...NoticeExample[]],
+  notice: SchemaName,
+  summary: string,
+): MessageDefinition => ({
+  title: `Notice: ${NOTICE_EXAMPLES[first].kind}`,
+  summary,
+  payload: 'SignedNotice',
+  notice,
+  examples: Object.fromEntries([first, ...more].map((name) => [name, signedExample(NOTICE_EXAMPLES[name])])),
+});
 
 /** Everything that goes over the wire. */
 export const MESSAGES = {
@@ -67,14 +70,18 @@ export const MESSAGES = {
     payload: 'AgentState',
     examples: STATE_EXAMPLES,
   },
-  renewNotice: signed('renew', 'RenewNotice', 'Renew this certificate'),
-  revokedNotice: signed('revoked', 'RevokedNotice', 'These certificates are revoked; the session ends'),
-  attestNotice: signed('attest', 'AttestNotice', 'Prove with the TPM that the key in use lives there'),
-  quarantineNotice: signed('quarantine', 'QuarantineNotice', 'Data is dropped, or is not any more'),
-  trustNotice: signed('trust', 'TrustNotice', 'The anchors to trust from now on'),
-  timeNotice: signed('time', 'TimeNotice', "The gateway's time, for a clock that is far off"),
-  fleetTrustNotice: signed('fleetTrust', 'TrustNotice', 'The anchors to trust from now on, for the whole fleet'),
-  revocationsNotice: signed('revocations', 'RevocationsNotice', 'What was revoked and released, and where the CRL is'),
+  renewNotice: signed(['renew', 'planned'], 'RenewNotice', 'Renew this certificate, or know when to'),
+  revokedNotice: signed(['revoked'], 'RevokedNotice', 'These certificates are revoked; the session ends'),
+  attestNotice: signed(['attest'], 'AttestNotice', 'Prove with the TPM that the key in use lives there'),
+  quarantineNotice: signed(['quarantine'], 'QuarantineNotice', 'Data is dropped, or is not any more'),
+  trustNotice: signed(['trust'], 'TrustNotice', 'The anchors to trust from now on'),
+  timeNotice: signed(['time'], 'TimeNotice', "The gateway's time, for a clock that is far off"),
+  fleetTrustNotice: signed(['fleetTrust'], 'TrustNotice', 'The anchors to trust from now on, for the whole fleet'),
+  revocationsNotice: signed(
+    ['revocations'],
+    'RevocationsNotice',
+    'What was revoked and released, and where the CRL is',
+  ),
   data: { title: 'Telemetry or a command', summary: "The application's own bytes", examples: {} },
 } as const satisfies Record<string, MessageDefinition>;
 

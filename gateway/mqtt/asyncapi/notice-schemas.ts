@@ -44,6 +44,10 @@ const BODIES = {
     suggestedWindow,
     reason,
     rekey: z.boolean().describe('a new key is required'),
+    planned: z
+      .literal(true)
+      .exactOptional()
+      .describe('no order: this window takes the place of the one told before, and done says that it was noted'),
   } satisfies Shape<BodyOf<'renew'>>),
   revoked: z.object({
     serials: z.array(z.string()).describe('the certificates that are revoked'),

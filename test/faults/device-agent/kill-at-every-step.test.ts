@@ -73,7 +73,7 @@ async function killEverywhere(
 }
 
 describe('a real agent, killed with -9 in the middle of every change that it makes', () => {
-  test('of keys and certificates in a renewal, finishes that with one key', { timeout: 240_000 }, async () => {
+  test('of keys and certificates in a renewal, finishes that with one key', async () => {
     const serial = await currentSerial();
     const steps = await killEverywhere(
       /generations|current/,
@@ -94,9 +94,7 @@ describe('a real agent, killed with -9 in the middle of every change that it mak
     expect(await readlink(join(state, 'current'))).toBe('generations/2');
   });
 
-  test('of anchors, has those of before or of after, and obeys the notice in the end', {
-    timeout: 120_000,
-  }, async () => {
+  test('of anchors, has those of before or of after, and obeys the notice in the end', async () => {
     const other = await TestAuthority.create();
     const anchors = [gateway.authority.rootDer, other.rootDer];
     const body = { version: 7, anchors: anchors.map((der) => der.toString('base64')), intermediates: [] };

@@ -59,7 +59,7 @@ describe('when the CONNACK for a new certificate is lost again and again', () =>
     expect(gateway.calls).toHaveLength(2);
   });
 
-  test('a restart in between changes nothing', { timeout: 30_000 }, async () => {
+  test('a restart in between changes nothing', async () => {
     expect(await agents.run(['enroll', gateway.joinUrl, '--no-confirm'])).toMatchObject({ code: 0 });
     const { child } = await agents.daemon([]);
     await gateway.until(() => gateway.states().length > 0);

@@ -102,7 +102,7 @@ async function pinnedRootDropped(): Promise<Begun> {
 }
 
 describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) => {
-  test('a new certificate that does not work is rolled back, reported and replaced', { timeout: 60_000 }, async () => {
+  test('a new certificate that does not work is rolled back, reported and replaced', async () => {
     const cuts = await cutEverywhere(remains, newCertificateRefused, async ({ gateway }, next, where) => {
       const { identity } = await openAgentState(bootOn(next, gateway));
       expect(identity.certificate.serial, where).toBe(gateway.reported);
@@ -111,7 +111,7 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
     expect(cuts).toBeGreaterThan(60);
   });
 
-  test('a device that stepped back to the certificate before gets another', { timeout: 60_000 }, async () => {
+  test('a device that stepped back to the certificate before gets another', async () => {
     const cuts = await cutEverywhere(remains, oldCertificateBack, async ({ gateway }, next, where) => {
       const { identity } = await openAgentState(bootOn(next, gateway));
       expect(identity.certificate.serial, where).toBe(gateway.reported);
@@ -120,9 +120,7 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
     expect(cuts).toBeGreaterThan(60);
   });
 
-  test('the anchors are those of before or of after, and the pinned root is one of them', {
-    timeout: 60_000,
-  }, async () => {
+  test('the anchors are those of before or of after, and the pinned root is one of them', async () => {
     const cuts = await cutEverywhere(remains, pinnedRootDropped, async ({ gateway }, next, where) => {
       const { store } = bootOn(next, gateway);
       const anchors = await store.readTrust();

@@ -34,9 +34,7 @@ async function renewByNotice(disk: PowerCutDisk, gateway: InMemoryGateway, notic
 }
 
 describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) => {
-  test('an enrollment can be started again and gets the one certificate made for its key', {
-    timeout: 20_000,
-  }, async () => {
+  test('an enrollment can be started again and gets the one certificate made for its key', async () => {
     const cuts = await everyCut(async (cutAt) => {
       const gateway = newGateway();
       const disk = new PowerCutDisk();
@@ -52,7 +50,7 @@ describe.each(REMAINS)('after a power cut at any step (%s)', (remains: Remains) 
     expect(cuts).toBeGreaterThan(25);
   });
 
-  test('a renewal starts again with a working identity and is done once', { timeout: 20_000 }, async () => {
+  test('a renewal starts again with a working identity and is done once', async () => {
     const cuts = await everyCut(async (cutAt) => {
       const where = `cut at ${cutAt}`;
       const gateway = newGateway();

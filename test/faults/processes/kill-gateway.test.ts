@@ -8,7 +8,7 @@ import { RawClient } from '#test/fixtures/mqtt/raw-client.ts';
 import { enrollByHand, makeCsr, makeRenewalCsr } from '#test/fixtures/processes/device-credential.ts';
 import { basic, postCsr } from '#test/fixtures/processes/est-exchange.ts';
 import { eventually } from '#test/fixtures/processes/eventually.ts';
-import { type GatewayProcess, startGateway } from '#test/fixtures/processes/gateway-process.ts';
+import { type GatewayProcess, isAlive, startGateway } from '#test/fixtures/processes/gateway-process.ts';
 import { mqttDoorOf } from '#test/fixtures/processes/mqtt-door.ts';
 import { askUntilGranted, useOnce } from '#test/fixtures/processes/persistent-device.ts';
 import { signedButUnknown } from '#test/fixtures/processes/signed-and-recorded.ts';
@@ -65,7 +65,6 @@ describe('the gateway is killed while devices enroll and renew', () => {
       enrolled.push(...granted);
       attempts.push(...granted.map((device) => device.attempts));
     },
-    60_000,
   );
 
   test.each(MOMENTS)(
@@ -89,7 +88,6 @@ describe('the gateway is killed while devices enroll and renew', () => {
       }
       attempts.push(...renewed.map((device) => device.attempts));
     },
-    60_000,
   );
 
   test('some of them had to ask more than once, otherwise nothing was shown', () => {
@@ -149,13 +147,4 @@ function written(path: string): Promise<void> {
       resolve();
     });
   });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

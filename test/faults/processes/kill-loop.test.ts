@@ -91,14 +91,14 @@ describe('the gateway is killed again and again while devices enroll at both doo
       expect(own, deviceId).toEqual([expect.objectContaining({ serial: credential.serial, state: 'active' })]);
     }
     expect(await signedButUnknown(gateway)).toEqual([]);
-  }, 120_000);
+  });
 });
 
 /** Asks the same until it has been granted, and then goes on asking, as one does whose answers get lost. */
 async function askThrough({ deviceId, ask }: Asker, goesOn: () => boolean) {
   const seen = new Set<string>();
   let unanswered = 0;
-  const deadline = performance.now() + 70_000;
+  const deadline = performance.now() + 240_000;
   while (seen.size === 0 || goesOn()) {
     const certificate = await ask();
     if (certificate === undefined) unanswered += 1;

@@ -8,6 +8,7 @@ import { parseRevocationReason, REVOCATION_REASONS } from '#ca/revocation/reason
 import { lintRevokedEntries, readRevokedEntries } from '#ca/revocation/revoked-entries.ts';
 import { newSerial, openTestAuthority } from '#test/fixtures/ca/authority.ts';
 import { DAY, NOW } from '#test/fixtures/ca/certificates.ts';
+import { computingTime } from '#test/fixtures/processes/computing-time.ts';
 
 const times = { thisUpdate: NOW, nextUpdate: NOW + DAY };
 
@@ -80,21 +81,21 @@ describe('CRL', () => {
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
   });
 
-  it('of 100 000 entries is signed and read in well under a second', async () => {
+  it('of 100 000 entries is signed and read with work that grows with their number alone', async () => {
     const { authority } = await openTestAuthority();
     const entry = { revokedAt: NOW, reason: 'superseded' } as const;
     const entries = Buffer.concat(
       Array.from({ length: 100_000 }, () => formatRevokedEntry({ serial: newSerial(), ...entry })),
     );
-    const started = performance.now();
+    const started = computingTime();
     const der = await authority.signCrl({ number: 1, ...times, entries });
-    const signed = performance.now();
+    const signed = computingTime();
     const { revoked } = parseCrl(der);
-    const read = performance.now();
+    const read = computingTime();
     expect(revoked.size).toBe(100_000);
-    // Some ten times what a quiet machine takes.
-    expect(signed - started).toBeLessThan(500);
-    expect(read - signed).toBeLessThan(1000);
+    // Some fifty times what it takes; if each entry were compared with all others, it would be minutes.
+    expect(signed - started).toBeLessThan(2_500);
+    expect(read - signed).toBeLessThan(5_000);
   });
 });
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
-import { bitString, boolean, nullValue, sequence } from '#ca/pkix/der.ts';
+import { bitString, boolean, implicit, nullValue, oid, sequence } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
+import { NO_REV_AVAIL } from '#ca/pkix/no-rev-avail.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { validatePath } from '#ca/pkix/path.ts';
 import type { PkixErrorCode } from '#ca/pkix/pkix-error.ts';
@@ -14,6 +15,7 @@ import {
   makeRoot,
   NOW,
 } from '#test/fixtures/ca/certificates.ts';
+import { computingTime } from '#test/fixtures/processes/computing-time.ts';
 
 const root = makeRoot();
 const intermediate = makeIntermediate(root);
@@ -76,6 +78,15 @@ describe('validatePath', () => {
   });
   const constrainedRoot = makeRoot({ moreExtensions: [formatExtension(OID.nameConstraints, false, sequence())] });
 
+  const statusless = makeIntermediate(root, { moreExtensions: [NO_REV_AVAIL] });
+  const url = implicit(6, Buffer.from('http://status.example/'));
+
+  it('takes a leaf without status (RFC 9608) that names its issuer and nothing else', () => {
+    const access = sequence(sequence(oid(OID.caIssuers), url));
+    const moreExtensions = [NO_REV_AVAIL, formatExtension(OID.authorityInfoAccess, false, access)];
+    expect(validatePath(from(intermediate, { moreExtensions }), usual)).toHaveLength(3);
+  });
+
   it.each([
     ['without the intermediate', leaf.certificate, { ...usual, intermediates: [] }, 'CHAIN_INVALID'],
     [
@@ -121,6 +132,27 @@ describe('validatePath', () => {
       { ...usual, anchors: [constrainedRoot.certificate] },
       'CHAIN_INVALID',
     ],
+    ...(
+      [
+        ['a place for CRLs', OID.crlDistributionPoints, sequence()],
+        ['a place for delta CRLs', OID.freshestCrl, sequence()],
+        ['a place for OCSP', OID.authorityInfoAccess, sequence(sequence(oid(OID.ocsp), url))],
+      ] as const
+    ).map(
+      ([what, type, value]) =>
+        [
+          `of a leaf without status (RFC 9608) that names ${what}`,
+          from(intermediate, { moreExtensions: [NO_REV_AVAIL, formatExtension(type, false, value)] }),
+          usual,
+          'CHAIN_INVALID',
+        ] as const,
+    ),
+    [
+      'through an intermediate that says that it has no status (RFC 9608 2)',
+      from(statusless),
+      { ...usual, intermediates: [statusless.certificate] },
+      'CHAIN_INVALID',
+    ],
     ['for another purpose', leaf.certificate, { ...usual, extendedKeyUsage: OID.serverAuth }, 'CHAIN_INVALID'],
     ['of a leaf past its end', from(intermediate, { notAfter: NOW - 1000 }), usual, 'OUT_OF_VALIDITY'],
     ['of a leaf before its start', from(intermediate, { notBefore: NOW + 1000 }), usual, 'OUT_OF_VALIDITY'],
@@ -160,11 +192,12 @@ describe('validatePath', () => {
     expect(refusal(() => validatePath(parseCertificate(der), usual))).toBe('CHAIN_INVALID');
   });
 
-  it('gives up soon on a crowd of issuers with one name', () => {
+  it('gives up on a crowd of issuers with one name', () => {
     const crowd = Array.from({ length: 60 }, () => makeIntermediate(root, { extensions: leafLess }).certificate);
-    const started = performance.now();
+    const started = computingTime();
     expect(refusal(() => validatePath(leaf.certificate, { ...usual, intermediates: crowd }))).toBe('CHAIN_INVALID');
-    expect(performance.now() - started).toBeLessThan(1000);
+    // To try them all in every order would never end.
+    expect(computingTime() - started).toBeLessThan(5_000);
   });
 });
 

@@ -22,6 +22,7 @@ import {
 } from '#test/fixtures/ca/authority.ts';
 import { DAY, NOW } from '#test/fixtures/ca/certificates.ts';
 import { tempFolder } from '#test/fixtures/ca/temp-folder.ts';
+import { computingTime } from '#test/fixtures/processes/computing-time.ts';
 
 const log = pino({ enabled: false });
 
@@ -105,9 +106,10 @@ describe('the authority over its socket', () => {
         formatRevokedEntry({ serial: newSerial(), revokedAt: NOW, reason: 'superseded' }),
       ),
     );
-    const started = performance.now();
+    const started = computingTime();
     const crl = await remote.signCrl({ number: 1, thisUpdate: NOW, nextUpdate: NOW + DAY, entries });
-    expect(performance.now() - started).toBeLessThan(1000);
+    // Both ends in one: the octets are carried and framed once, not gathered anew with each piece that comes.
+    expect(computingTime() - started).toBeLessThan(5_000);
     expect(parseCrl(crl).revoked.size).toBe(100_000);
   });
 });

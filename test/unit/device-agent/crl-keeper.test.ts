@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formatCompactJws } from '#ca/pkix/compact-jws.ts';
-import { oid, sequence } from '#ca/pkix/der.ts';
+import { bitString, boolean, octetString, oid, sequence } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { formatPem } from '#ca/pkix/pem.ts';
@@ -28,6 +28,16 @@ const mayNotify = [formatExtension(OID.extendedKeyUsage, false, sequence(oid(OID
 const signer = makeCertificate({ issuer: intermediate, extensions: mayNotify });
 
 type Kept = { message: string; facts: unknown };
+
+/** The same key and name, in a certificate that lets it certify and no more. */
+function withoutCrlSign({ key, certificate }: Made): Made {
+  const extensions = [
+    formatExtension(OID.basicConstraints, true, sequence(boolean(true))),
+    formatExtension(OID.keyUsage, true, bitString(Buffer.of(0x04), 2)),
+    formatExtension(OID.subjectKeyIdentifier, false, octetString(Buffer.alloc(20, 3))),
+  ];
+  return makeCertificate({ key, subject: certificate.subject, issuer: root, extensions, notAfter: NOW + DAY });
+}
 
 let folder: string;
 let server: Server;
@@ -189,6 +199,7 @@ it.each<[string, () => Buffer]>([
   ['signed by another key', () => makeCrl({ number: 2, by: { ...intermediate, key: makeIntermediate(root).key } })],
   ['of an issuer that nobody vouches for', () => makeCrl({ number: 2, by: makeIntermediate(makeRoot()) })],
   ['of a certificate that is no CA', () => makeCrl({ number: 2, by: makeCertificate({ issuer: intermediate }) })],
+  ['of a CA that may not sign lists', () => makeCrl({ number: 2, by: withoutCrlSign(intermediate) })],
   ['older than announced', () => makeCrl({ number: 1 })],
   ['from the future', () => makeCrl({ number: 2, thisUpdate: NOW + DAY, nextUpdate: NOW + 2 * DAY })],
   ['that holds only a part', () => makeCrl({ number: 2, shard: 'http://gate/crl/1.crl' })],
@@ -208,6 +219,24 @@ it.each<[string, () => Buffer]>([
   serveCrl(makeCrl({ number: 2 }), '"2"');
   await logged('CRL fetched', 2);
   expect(facts.facts.crl).not.toHaveProperty('error');
+});
+
+it('is told by a CRL what time it surely is', async () => {
+  const thisUpdate = NOW - 30 * MINUTE;
+  serveCrl(makeCrl({ number: 1, thisUpdate }));
+  const { keeper, store } = await open();
+  // The notice that announces it is much older.
+  await keeper.receive(makeNotice({}, { issuedAt: NOW - 40 * DAY }));
+  await logged('CRL fetched');
+  expect(await store.readRecord('time-floor')).toMatchObject({ floor: thisUpdate });
+});
+
+it('takes no CRL older than announced, though it has none', async () => {
+  serveCrl(makeCrl({ number: 6 }));
+  const { keeper } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 7 }));
+  await logged('CRL not fetched, the one before stays');
+  expect(await onDisk('current.crl')).toBeUndefined();
 });
 
 it('gives up on a list larger than its disk should bear, and on a server that breaks off', async () => {

@@ -140,6 +140,23 @@ describe('enroll', () => {
     expect(gateway.connects).toEqual([serial]);
   });
 
+  test('takes the certificate for its key, wherever it stands in the answer', async () => {
+    const { der } = await gateway.authority.issueClaim('pump-17');
+    gateway.alongside.push(gateway.authority.rootDer, der, gateway.authority.intermediateDer);
+    const deps = memoryAgent();
+    const { serial } = await enroll(deps, gateway);
+    expect(gateway.connects).toEqual([serial]);
+    const stored = await deps.store.readGeneration((await deps.store.currentGeneration()) ?? 0);
+    expect(stored?.certificates.map((one) => parseCertificate(one).isCa)).toEqual([false, true]);
+  });
+
+  test('answers no 401: it asks once, and says what it was told', async () => {
+    const headers = { 'WWW-Authenticate': 'Digest realm="x", nonce="y"' };
+    gateway.decide = () => ({ status: 401, body: 'TICKET_UNKNOWN: no such ticket', headers });
+    expect((await refusalOf(enroll(memoryAgent(), gateway))).code).toBe('GATEWAY_REFUSED');
+    expect(gateway.calls).toHaveLength(1);
+  });
+
   test('does not take a certificate for another name', async () => {
     const deps = memoryAgent();
     const issue = gateway.authority.issueDevice.bind(gateway.authority);

@@ -186,4 +186,53 @@ describe('a running agent and its notices', () => {
       await devices.stopAll();
     }
   });
+
+  test('notes a window that it is told, keeps it over a restart, and renews later than it meant to', async () => {
+    const devices = new RunningDevices();
+    try {
+      const { serial, deps, agent } = await devices.enrolled(gateway);
+      const calls = gateway.calls.length;
+      const { certificate, nextRenewalAt } = agent.status();
+      const start = ((nextRenewalAt ?? 0) + 2 * (certificate?.notAfter ?? 0)) / 3;
+      const window = { start: Math.round(start), end: Math.round(start) + 1000 };
+      const id = gateway.windowNotice(serial, window);
+      await gateway.until(() => gateway.acks(id).includes('done'));
+      const isPlanned = (at: unknown) => typeof at === 'number' && at >= window.start && at <= window.end;
+      await gateway.until(() => isPlanned(gateway.states().at(-1)?.['nextRenewalAt']));
+      expect(agent.status().nextRenewalAt).toSatisfy(isPlanned);
+      await agent.stop();
+      const again = await devices.start(deps);
+      expect(again.agent.status().nextRenewalAt).toSatisfy(isPlanned);
+      expect(gateway.calls).toHaveLength(calls);
+    } finally {
+      await devices.stopAll();
+    }
+  });
+
+  test('renews at once when it is ordered to, whatever window it was told', async () => {
+    const devices = new RunningDevices();
+    try {
+      const { serial } = await devices.enrolled(gateway);
+      const start = Date.now() + 5 * 24 * 3600_000;
+      const window = gateway.windowNotice(serial, { start, end: start + 60_000 });
+      await gateway.until(() => gateway.acks(window).includes('done'));
+      const order = gateway.renewNotice(serial);
+      await gateway.until(() => gateway.acks(order).includes('done'));
+    } finally {
+      await devices.stopAll();
+    }
+  });
+
+  test('answers a window for a certificate that it has replaced, and does nothing', async () => {
+    const devices = new RunningDevices();
+    try {
+      const { agent } = await devices.enrolled(gateway);
+      const { nextRenewalAt } = agent.status();
+      const id = gateway.windowNotice('00', { start: Date.now(), end: Date.now() + 1 });
+      await gateway.until(() => gateway.acks(id).includes('done'));
+      expect(agent.status().nextRenewalAt).toBe(nextRenewalAt);
+    } finally {
+      await devices.stopAll();
+    }
+  });
 });

@@ -1,6 +1,6 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parseGenerationMeta } from '#device-agent/domain/generation-meta.ts';
-import { clampStanding, nextQuestion } from '#device-agent/domain/renewal-advice.ts';
+import { clampStanding, nextQuestion, pauseUnanswered } from '#device-agent/domain/renewal-advice.ts';
 import { plannedRenewal } from '#device-agent/domain/renewal-schedule.ts';
 import { type Advice, startKeeper } from '#test/fixtures/device-agent/started-keeper.ts';
 
@@ -58,6 +58,47 @@ describe('asking the gateway for a window', () => {
   });
 });
 
+const unreachable = () => Promise.reject(new Error('unreachable'));
+
+describe('a gateway that does not answer (RFC 9773 4.3.3)', () => {
+  test('is asked slower and slower, and every six hours in the end', () => {
+    const pauses = Array.from({ length: 12 }, (_, failures) => pauseUnanswered(failures, 0));
+    expect(pauses.slice(0, 4)).toEqual([60_000, 120_000, 240_000, 480_000]);
+    expect(pauses.at(-1)).toBe(6 * HOUR);
+    expect(pauseUnanswered(5000, 0.999)).toBeLessThan(8 * HOUR);
+    expect(pauseUnanswered(0, 0.5)).toBe(67_500);
+  });
+
+  test('costs a device whose HTTPS is closed for good a few questions a day', async () => {
+    const { clock, keeper, questions } = await startKeeper(90 * 86_400, { advise: unreachable });
+    for (let minute = 0; minute < 2 * 24 * 60; minute += 1) await clock.run(60_000);
+    const gaps = questions.slice(1).map((at, index) => at - (questions[index] ?? 0));
+    expect(gaps[0]).toBeLessThanOrEqual(2 * 60_000);
+    expect(gaps.at(-1)).toBeGreaterThanOrEqual(6 * HOUR);
+    expect(questions.length).toBeLessThan(20);
+    await keeper.stop();
+  });
+
+  test('is asked as often as it wishes again once it has answered', async () => {
+    let isThere = false;
+    const window = { start: Date.now() + 40 * DAY, end: Date.now() + 41 * DAY };
+    const advise = async () => {
+      if (!isThere) throw new Error('unreachable');
+      return { window, retryAfterMs: HOUR };
+    };
+    const { clock, keeper, questions } = await startKeeper(90 * 86_400, { advise });
+    for (let hour = 0; hour < 24 * 60; hour += 1) await clock.run(60_000);
+    isThere = true;
+    for (let minute = 0; minute < 8 * 60; minute += 1) await clock.run(60_000);
+    isThere = false;
+    const asked = questions.length;
+    for (let minute = 0; minute < 66; minute += 1) await clock.run(60_000);
+    // An hour after the answer, and, though it failed then, a minute or two later.
+    expect(questions.length - asked).toBeGreaterThanOrEqual(2);
+    await keeper.stop();
+  });
+});
+
 /** The keeper of an hour's certificate at half of its life, where the local rule would renew. */
 async function atItsMoment(advise: () => Promise<Advice>, renewVia: 'auto' | 'mqtt' = 'auto') {
   const suggestedWindow = { start: Date.now() + 1700_000, end: Date.now() + 1800_000 };
@@ -76,13 +117,13 @@ describe('before a planned renewal', () => {
       });
       const { clock, keeper, renewals, questions, certificate } = await atItsMoment(advise, renewVia);
       await clock.run(30_000);
-      await vi.waitFor(() => expect(questions).toHaveLength(1));
+      await expect.poll(() => questions).toHaveLength(1);
       for (let round = 0; round < 10; round += 1) await clock.run(30_000);
       expect(renewals).toEqual([]);
       expect(questions).toHaveLength(1);
       clock.wall = certificate.notBefore + 2501_000;
       await clock.run(30_000);
-      await vi.waitFor(() => expect(renewals).toHaveLength(1));
+      await expect.poll(() => renewals).toHaveLength(1);
       // Its last answer still stood.
       expect(questions).toHaveLength(1);
       await keeper.stop();
@@ -92,9 +133,44 @@ describe('before a planned renewal', () => {
   test('no answer is no reason to wait', async () => {
     const { clock, keeper, renewals, questions } = await atItsMoment(() => Promise.reject(new Error('unreachable')));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     expect(questions.length).toBeGreaterThan(0);
     await keeper.stop();
+  });
+
+  test('a gateway that can be asked by nothing is given the time to tell another window in the session', async () => {
+    const suggestedWindow = { start: Date.now() + 1700_000, end: Date.now() + 1800_000 };
+    const settled = Promise.withResolvers<void>();
+    const { clock, keeper, advisor, renewals, certificate } = await startKeeper(3600, {
+      advise: () => Promise.reject(new Error('unreachable')),
+      meta: { suggestedWindow },
+      renewVia: 'mqtt',
+      settled: () => settled.promise,
+    });
+    await clock.run(30_000);
+    const { serial, notBefore } = certificate;
+    clock.wall = suggestedWindow.end + 60_000;
+    void clock.run(30_000);
+    await expect.poll(() => clock.waits).toContain(20_000);
+    advisor.hear({ serial, start: notBefore + 2500_000, end: notBefore + 2500_001 });
+    settled.resolve();
+    for (let round = 0; round < 10; round += 1) await clock.run(30_000);
+    expect(renewals).toEqual([]);
+    clock.wall = notBefore + 2501_000;
+    void clock.run(30_000);
+    await expect.poll(() => renewals).toHaveLength(1);
+    await keeper.stop();
+  });
+
+  test('a window that was told by a notice stands after a restart, unless it is about another certificate', async () => {
+    const serials: string[] = [];
+    const window = { start: Date.now() + 2500_000, end: Date.now() + 2500_001 };
+    const started = await startKeeper(3600, { told: () => ({ serial: serials[0] ?? '', ...window }) });
+    expect(started.keeper.nextRenewalAt()).toBeLessThan(window.start);
+    serials.push(started.certificate.serial);
+    expect(started.keeper.nextRenewalAt()).toBeGreaterThanOrEqual(window.start);
+    expect(started.keeper.nextRenewalAt()).toBeLessThanOrEqual(window.end);
+    await started.keeper.stop();
   });
 
   test('where only MQTT gets through nobody is asked every minute', async () => {
@@ -110,17 +186,17 @@ describe('before a planned renewal', () => {
   test('a gateway that hangs is waited for twenty seconds and no longer', async () => {
     const { clock, keeper, renewals } = await atItsMoment(() => new Promise(() => {}));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(clock.waits).toContain(20_000));
+    await expect.poll(() => clock.waits).toContain(20_000);
     expect(renewals).toEqual([]);
     void clock.run(20_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 
   test('an end that is not after the start is no answer', async () => {
     const { clock, keeper, renewals } = await atItsMoment(async () => ({ window: undefined, retryAfterMs: HOUR }));
     await clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 });
@@ -135,6 +211,6 @@ test('a window moved forward is heard of within a day, and kept', async () => {
   expect(questions).toEqual([]);
   expect(renewals).toEqual([]);
   await clock.run(DAY / 2 + 60_000);
-  await vi.waitFor(() => expect(renewals).toHaveLength(1));
+  await expect.poll(() => renewals).toHaveLength(1);
   await keeper.stop();
 });

@@ -1,5 +1,5 @@
 import { assert, double, nat, property } from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { fullJitter, reconnectDelay, renewalRetryDelay, spreadRetryAfter } from '#device-agent/domain/backoff.ts';
 import { planGenerations } from '#device-agent/domain/generation-plan.ts';
 import {
@@ -127,6 +127,24 @@ describe('Retry-After (RFC 9110 10.2.3)', () => {
   });
   test('is absent when absent', () => {
     expect(parseRetryAfter(undefined, date, 0)).toBeUndefined();
+  });
+  test('may be longer than a day for who has to wait for a person', () => {
+    expect(parseRetryAfter('172800', date, 0, 30 * DAY)).toBe(2 * DAY);
+    expect(parseRetryAfter('99999999', date, 0, 30 * DAY)).toBe(30 * DAY);
+  });
+
+  describe('wherever the device stands', () => {
+    afterEach(() => vi.unstubAllEnvs());
+    test.each(['Asia/Tokyo', 'America/Los_Angeles', 'UTC'])('is read in each form of a date (%s)', (zone) => {
+      vi.stubEnv('TZ', zone);
+      expect(new Date(Date.UTC(2026, 2, 2)).getTimezoneOffset() === 0).toBe(zone === 'UTC');
+      for (const form of [
+        'Mon, 02 Mar 2026 10:00:30 GMT',
+        'Monday, 02-Mar-26 10:00:30 GMT',
+        'Mon Mar  2 10:00:30 2026',
+      ])
+        expect([form, parseRetryAfter(form, date, 0)]).toEqual([form, 30_000]);
+    });
   });
 });
 

@@ -14,6 +14,8 @@ import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
 type Signer = Awaited<ReturnType<TestAuthority['issueNoticeSigner']>>;
 
 const DAY_MS = 24 * 3600_000;
+/** What a test may take between two looks at the clock. */
+const MINUTE_MS = 60_000;
 const YEAR_MS = 365 * DAY_MS;
 const NONCE = 'abcdefghijklmnopqrstuv';
 let authority: TestAuthority;
@@ -82,9 +84,9 @@ describe('the clock of the agent', () => {
     const time = await TimeKeeper.open(deps);
     const now = Date.now();
     expect(await time.set(now, now + DAY_MS)).toBe(true);
-    expect(Math.abs(time.now() - now)).toBeLessThan(1000);
+    expect(Math.abs(time.now() - now)).toBeLessThan(MINUTE_MS);
     hands.uptime += DAY_MS;
-    expect(Math.abs(time.now() - now - DAY_MS)).toBeLessThan(1000);
+    expect(Math.abs(time.now() - now - DAY_MS)).toBeLessThan(MINUTE_MS);
     expect(time.trust([]).floor).toBeDefined();
   });
 
@@ -95,11 +97,11 @@ describe('the clock of the agent', () => {
     await time.set(now, now + DAY_MS);
     expect(time.trust([]).floor).toBeUndefined();
     hands.aheadMs = 20 * YEAR_MS;
-    expect(Math.abs(time.now() - now)).toBeLessThan(1000);
+    expect(Math.abs(time.now() - now)).toBeLessThan(MINUTE_MS);
     expect(time.isInDoubt()).toBe(true);
     expect(time.trustedNow()).toBeUndefined();
     hands.aheadMs = 0;
-    expect(Math.abs(time.now() - now)).toBeLessThan(1000);
+    expect(Math.abs(time.now() - now)).toBeLessThan(MINUTE_MS);
   });
 
   test('is the wall clock again when the gateway has said that a sleep explains the jump', async () => {
@@ -111,7 +113,7 @@ describe('the clock of the agent', () => {
     const now = Date.now() + 3 * DAY_MS;
     await time.set(now, now + DAY_MS);
     expect(time.isInDoubt()).toBe(false);
-    expect(Math.abs(time.now() - now)).toBeLessThan(1000);
+    expect(Math.abs(time.now() - now)).toBeLessThan(MINUTE_MS);
     expect(time.isClockBelievable()).toBe(true);
   });
 
@@ -150,7 +152,7 @@ describe('asking the gateway', () => {
     const time = await TimeKeeper.open(deps);
     const { session } = await openDirectory({ ...deps, time }, target(address));
     session.close();
-    expect(Math.abs(time.now() - Date.now())).toBeLessThan(5000);
+    expect(Math.abs(time.now() - Date.now())).toBeLessThan(MINUTE_MS);
   });
 
   test.each([
@@ -174,9 +176,9 @@ describe('asking the gateway', () => {
     const right = deviceWith();
     const rightTime = await TimeKeeper.open(right.deps);
     (await openDirectory({ ...right.deps, time: rightTime }, target(address))).session.close();
-    expect(Math.abs(rightTime.now() - Date.now())).toBeLessThan(5000);
+    expect(Math.abs(rightTime.now() - Date.now())).toBeLessThan(MINUTE_MS);
     await right.deps.est.fetchUnverifiedCaCertificates(address).catch(() => {});
-    expect(Math.abs(rightTime.now() - Date.now())).toBeLessThan(5000);
+    expect(Math.abs(rightTime.now() - Date.now())).toBeLessThan(MINUTE_MS);
     expect(time.now()).toBeGreaterThan(Date.now() + 23 * YEAR_MS);
   });
 });

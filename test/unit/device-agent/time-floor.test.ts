@@ -40,6 +40,16 @@ describe('the time floor', () => {
     expect(await floorOf(deps)).toBe(now);
   });
 
+  test('rises by a signed notice', async () => {
+    const { deps, serial } = await devices.enrolled(gateway, bootedIn1970());
+    const issuedAt = Date.now() + 300_000;
+    const window = { start: issuedAt + 600_000, end: issuedAt + 900_000 };
+    const body = { serial, suggestedWindow: window, reason: 'planned', rekey: false, planned: true } as const;
+    const id = gateway.sendNotice({ kind: 'renew', body }, { issuedAt, expiresAt: issuedAt + 600_000 });
+    await gateway.until(() => gateway.acks(id).includes('done'));
+    expect(await floorOf(deps)).toBe(issuedAt);
+  });
+
   test('is not spoilt by one signed notice with a wrong time', async () => {
     const { deps, serial, agent } = await devices.enrolled(gateway);
     const wrong = Date.now() + TEN_YEARS;

@@ -12,6 +12,8 @@ import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
 
 type Signer = Awaited<ReturnType<TestAuthority['issueNoticeSigner']>>;
 
+/** What a test may take between two looks at the clock. */
+const MINUTE_MS = 60_000;
 const HOUR_MS = 3600_000;
 const DAY_MS = 24 * HOUR_MS;
 const deviceId = parseDeviceId('pump-17');
@@ -68,6 +70,7 @@ async function device() {
     currentSerial: () => '',
     sendAck: async (ack: NoticeAck) => void acks.push(ack),
     onOrder: () => {},
+    onWindow: () => {},
     onRevoked: () => {},
     obeyTrust: no,
     attest: no,
@@ -81,7 +84,7 @@ describe('a time notice', () => {
   test('of the gateway sets the clock of the agent right', async () => {
     const { receive, aheadMs, acks } = await device();
     await receive(timeNotice());
-    expect(Math.abs(aheadMs())).toBeLessThan(5000);
+    expect(Math.abs(aheadMs())).toBeLessThan(MINUTE_MS);
     expect(acks.map(({ outcome }) => outcome)).toContain('done');
   });
 
@@ -101,21 +104,21 @@ describe('a time notice', () => {
   ])('%s does not move it', async (_, make) => {
     const { receive, aheadMs } = await device();
     await receive(make());
-    expect(Math.abs(aheadMs() - 2 * HOUR_MS)).toBeLessThan(5000);
+    expect(Math.abs(aheadMs() - 2 * HOUR_MS)).toBeLessThan(MINUTE_MS);
     // It was the notice, and not the agent, which then takes a good one.
     await receive(timeNotice({ id: 'n-2', seq: 11 }));
-    expect(Math.abs(aheadMs())).toBeLessThan(5000);
+    expect(Math.abs(aheadMs())).toBeLessThan(MINUTE_MS);
   });
 
   test('sent again does not move it back to then', async () => {
     const { receive, aheadMs } = await device();
     // As long ago as its signer has a certificate.
-    const then = Date.now() - 4 * 60_000;
+    const then = Date.now() - 4 * MINUTE_MS;
     const before = timeNotice({ time: then, issuedAt: then });
     await receive(before);
-    expect(Math.abs(aheadMs() + 4 * 60_000)).toBeLessThan(5000);
+    expect(Math.abs(aheadMs() + 4 * MINUTE_MS)).toBeLessThan(MINUTE_MS);
     await receive(timeNotice({ id: 'n-2', seq: 11 }));
     await receive(before);
-    expect(Math.abs(aheadMs())).toBeLessThan(5000);
+    expect(Math.abs(aheadMs())).toBeLessThan(MINUTE_MS);
   });
 });

@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { createServer, type Server } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { OID } from '#ca/pkix/oids.ts';
 import type { AgentError } from '#device-agent/domain/agent-error.ts';
@@ -38,10 +38,10 @@ async function dial(
   port: number,
   trust: GatewayTrust | 'unverified',
   host = '127.0.0.1',
-  signal?: AbortSignal,
+  { signal, timeoutMs = 60_000 }: { signal?: AbortSignal; timeoutMs?: number } = {},
 ): Promise<'trusted' | AgentError> {
   try {
-    const socket = await dialTls({ address: { host, port }, trust, protocol: 'mqtt', timeoutMs: 2000 }, signal);
+    const socket = await dialTls({ address: { host, port }, trust, protocol: 'mqtt', timeoutMs }, signal);
     socket.destroy();
     return 'trusted';
   } catch (error) {
@@ -80,6 +80,20 @@ describe.each([
   });
 });
 
+test('no certificate authority of the system is believed in (RFC 7030 3.3.1)', async () => {
+  const other = await TestAuthority.create();
+  const port = await serve(await other.issueServer());
+  const before = getCACertificates('default');
+  try {
+    setDefaultCACertificates([...before, other.root.certificate.toString('pem')]);
+    expect(await dial(port, anchors())).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
+    expect(await dial(port, noClock())).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
+    expect(await dial(port, { anchors: [] })).toMatchObject({ code: 'GATEWAY_UNTRUSTED' });
+  } finally {
+    setDefaultCACertificates(before);
+  }
+});
+
 describe('dates of the gateway', () => {
   test('count when the clock can be right', async () => {
     const expired = await authority.issueServer(-60, 3600);
@@ -111,11 +125,13 @@ describe('a connection that does not come about', () => {
       message: expect.stringContaining('during the TLS handshake'),
     });
     const silent = await listen(createServer());
-    expect(await dial(silent, anchors())).toMatchObject({
+    expect(await dial(silent, anchors(), '127.0.0.1', { timeoutMs: 500 })).toMatchObject({
       code: 'GATEWAY_UNREACHABLE',
       message: expect.stringContaining('does not answer'),
     });
-    expect(await dial(silent, anchors(), '127.0.0.1', AbortSignal.abort())).toMatchObject({ code: 'STOPPED' });
+    expect(await dial(silent, anchors(), '127.0.0.1', { signal: AbortSignal.abort() })).toMatchObject({
+      code: 'STOPPED',
+    });
   });
   test('to an unknown name says so', async () => {
     expect(await dial(1, anchors(), 'no-such-host.invalid')).toMatchObject({ code: 'GATEWAY_UNREACHABLE' });

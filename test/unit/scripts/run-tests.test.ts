@@ -16,7 +16,7 @@ describe('`npm test`', () => {
     await writeFile(join(folder, 'sample.test.js'), content);
     const { VITEST: _, VITEST_POOL_ID: __, VITEST_WORKER_ID: ___, ...env } = process.env;
     const args = [join(PROJECT_ROOT, 'scripts/run-tests.ts'), '--root', folder, '--globals'];
-    const { code, stdout } = await run(process.execPath, args, { env, patienceMs: 30_000 });
+    const { code, stdout } = await run(process.execPath, args, { env });
     return { code, last: stdout.trimEnd().split('\n').at(-1) };
   }
 

@@ -97,14 +97,15 @@ describe('set-up', () => {
   test('waits for the lock of a living set-up', async () => {
     checkout = await SmallCheckout.make();
     await checkout.write('.setup.lock', String(process.pid));
-    const running = checkout.run(['setup']);
-    // It must not begin; that it waits is all there is to see.
-    const begun = await Promise.race([running.then(() => 'done'), new Promise((resolve) => setTimeout(resolve, 600))]);
-    expect(begun).toBeUndefined();
+    const running = checkout.start('setup');
+    const said = (words: string) => running.log.find(({ text }) => text.includes(words));
+    const waiting = `waiting for another set-up of this checkout (pid ${process.pid})`;
+    await running.until('that it waits', () => said(waiting));
+    expect(said('installing dependencies')).toBeUndefined();
+    expect(running.hasEnded).toBe(false);
     await rm(checkout.path('.setup.lock'));
-    const { code, stderr } = await running;
-    expect(stderr).toContain(`waiting for another set-up of this checkout (pid ${process.pid})`);
-    expect(code).toBe(0);
+    expect((await running.ended).code).toBe(0);
+    expect(said('installing dependencies')).toBeDefined();
   });
 });
 

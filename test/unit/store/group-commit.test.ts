@@ -159,7 +159,7 @@ describe('group commit', () => {
 
   it('gives up a work that does not end, and lets the next one through', async () => {
     const connection = new ScriptedConnection();
-    const commits = groupCommit(connection, { workLimitMs: 20 });
+    const commits = groupCommit(connection, { workLimitMs: 200 });
     const [endless, next] = await Promise.allSettled([
       commits.write(() => new Promise(() => undefined)),
       commits.write(work(connection, 'next')),

@@ -133,6 +133,14 @@ describe('trust', () => {
   });
 
   it('shows no way to a root that is retired', () => {
+    for (const over of [
+      trustOf('retired', 'retired', 'active'),
+      trustOf('retired', 'retired', 'superseded', 'active'),
+    ]) {
+      const links = of(linksOf(over));
+      for (const link of made[2].crossCertificates) expect(links).not.toContain(link.sha256);
+      for (const given of rolloverCertificates(over)) expect(given.publicKey).not.toEqual(made[0].root.publicKey);
+    }
     const trust = trustOf('retired', 'retired', 'superseded', 'active');
     expect(chainAbove(trust, made[3].keyId)).toHaveLength(2);
   });

@@ -2,9 +2,11 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
 import { listAlarms } from '#gateway/operations/manage-alarms.ts';
+import { orderRevocation } from '#gateway/operations/order-revocation.ts';
 import { raiseAlarm } from '#gateway/operations/quarantine-device.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { connectDevice, enroll, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
+import { revoker } from '#test/fixtures/gateway/revocation-world.ts';
 
 const press = parseDeviceId('press-07');
 const evidence = { kind: 'two places', detail: 'seen', address: '192.0.2.1', serial: null } as const;
@@ -44,3 +46,25 @@ it('a device that was enrolled anew and is copied again has an alarm of its own'
   expect(said()).toHaveLength(2);
   expect((await alarms()).filter(({ state }) => state === 'open')).toEqual([{ state: 'open', times: 1 }]);
 });
+
+it.each([
+  ['the device', () => revokeDevice(world, order)],
+  ['its last certificate', revokeCertificate],
+] as const)('whoever enrolls anew after a revocation of %s is not told of the quarantine before', async (_, revoke) => {
+  const { der } = await enroll(world, press, await register(world, press));
+  await connectDevice(world, der);
+  await raise('quarantine');
+  await revoke();
+  const { ticket } = await addTicket(world, { deviceId: press, actor: 'ann' });
+  await connectDevice(world, (await enroll(world, press, ticket)).der);
+  const unfinished = await world.store.read.notices.listUnfinished(press, world.clock.at);
+  expect(unfinished.map(({ kind }) => kind).filter((kind) => kind !== 'revoked')).toEqual([]);
+});
+
+async function revokeCertificate() {
+  const deps = revoker(world);
+  const [certificate] = await world.store.read.certificates.listByDevice(press);
+  const target = { scope: 'certificate', target: certificate?.serial ?? '' } as const;
+  await orderRevocation(deps, { ...target, reason: 'superseded', actor: 'ann' });
+  await deps.revocationJobs.stop();
+}

@@ -41,7 +41,7 @@ afterAll(async () => {
 /** A command line without quotes, run in the temporary folder. @returns what it printed */
 async function command(line: string): Promise<Buffer> {
   const [program = '', ...args] = line.split(' ');
-  const { stdout } = await run(program, args, { cwd: folder, encoding: 'buffer', timeout: 15_000 });
+  const { stdout } = await run(program, args, { cwd: folder, encoding: 'buffer' });
   return stdout;
 }
 
@@ -152,10 +152,10 @@ describe.skipIf(lacks('pki'))("strongSwan's pki", () => {
     gateway.fail.with = new GatewayError('APPROVAL_PENDING', 'a person decides', { retryAfter: 1 });
     gateway.asked.length = 0;
     const waiting = enrollWithPki('swan3', `--userpass device-1:${TICKET}`);
-    await expect.poll(() => gateway.asked.length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => gateway.asked.length).toBeGreaterThanOrEqual(2);
     delete gateway.fail.with;
     expect((await waiting).subject).toBe('CN=device-1');
-  }, 20_000);
+  });
 
   test('enrolls with a ticket and renews with the certificate', async () => {
     const first = await enrollWithPki('swan1', `--userpass device-1:${TICKET}`);

@@ -229,11 +229,14 @@ test('lets a foreign certificate finish the handshake and refuses it with 403', 
 });
 
 test('tells an agent where the broker is and what time it is', async () => {
+  const before = Date.now();
   const response = await callEst(gateway, '/.well-known/gatehouse');
+  const after = Date.now();
   expect(response.headers['content-type']).toBe('application/json');
   const directory: unknown = JSON.parse(response.body);
   expect(directory).toMatchObject({ version: 1, trustDomain: 'test', mqtt: { port: 8883 } });
-  expect(Math.abs(Date.now() - (directory as { time: number }).time)).toBeLessThan(5_000);
+  expect((directory as { time: number }).time).toBeGreaterThanOrEqual(before);
+  expect((directory as { time: number }).time).toBeLessThanOrEqual(after);
 });
 
 test.each([

@@ -14,6 +14,7 @@ import {
   openEstGateway,
   tlsOf,
 } from '#test/fixtures/doors/est-gateway.ts';
+import { agreeOn, NULL_AND_ANONYMOUS, renegotiate } from '#test/fixtures/doors/weak-tls.ts';
 
 const ENROLL = '/.well-known/est/simpleenroll';
 const REENROLL = '/.well-known/est/simplereenroll';
@@ -32,7 +33,7 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((gateway) => gateway.close()));
 });
 
-test('turns away what is more than it works on, at once and with different delays, and serves on', async () => {
+test('turns away what is more than it works on, before that is done and with different delays, and serves on', async () => {
   const gateway = await open({ inFlight: 2 });
   const body = (await createCsr('device-1')).toString('base64');
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -40,12 +41,11 @@ test('turns away what is more than it works on, at once and with different delay
   const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
   const calls = Array.from({ length: 6 }, enroll);
   const refused: { status: number; retryAfter: number }[] = [];
-  const started = performance.now();
   for (const call of calls) {
     void call.then(({ status, headers }) => refused.push({ status, retryAfter: Number(headers['retry-after']) }));
   }
-  await expect.poll(() => refused.length, { timeout: 5_000, interval: 5 }).toBe(4);
-  expect(performance.now() - started).toBeLessThan(1_000);
+  // What it works on is held: they were not kept until there is room.
+  await expect.poll(() => refused.length, { interval: 5 }).toBe(4);
   expect(refused.map(({ status }) => status)).toEqual([503, 503, 503, 503]);
   expect(new Set(refused.map(({ retryAfter }) => retryAfter)).size).toBe(4);
   resolve();
@@ -176,7 +176,7 @@ test('gives an address that asks more than its share what the others leave, and 
   const refused: number[] = [];
   for (const call of calls) void call.then(({ status }) => refused.push(status));
   // Half of the places are kept free.
-  await expect.poll(() => refused, { timeout: 3_000, interval: 5 }).toEqual([503, 503]);
+  await expect.poll(() => refused, { interval: 5 }).toEqual([503, 503]);
   resolve();
   expect((await Promise.all(calls)).filter(({ status }) => status === 200)).toHaveLength(2);
 });
@@ -213,15 +213,15 @@ async function holdSilent(gateway: EstGateway, count: number): Promise<{ sockets
 }
 
 test('lets go of connections that say nothing as soon as somebody waits for their place', async () => {
-  const gateway = await open({ handshakes: 4, silentHandshake: 50, handshakeTimeout: 20_000 });
+  const gateway = await open({ handshakes: 4, silentHandshake: 50 });
   const { closed } = await holdSilent(gateway, 4);
   expect(closed()).toBe(0);
   expect((await callEst(gateway, CACERTS)).status).toBe(200);
-  expect(closed()).toBeGreaterThan(0);
+  await expect.poll(closed).toBeGreaterThan(0);
 });
 
 test('has a newcomer wait while others shake hands, and counts none that has ended', async () => {
-  const gateway = await open({ handshakes: 2, silentHandshake: 60_000 });
+  const gateway = await open({ handshakes: 2 });
   for (let turn = 0; turn < 5; turn += 1) expect((await callEst(gateway, CACERTS)).status).toBe(200);
   const agent = new Agent({ keepAlive: true });
   expect((await callEst(gateway, CACERTS, { agent })).status).toBe(200);
@@ -240,42 +240,40 @@ test('has a newcomer wait while others shake hands, and counts none that has end
 });
 
 test('has nobody wait for ever', async () => {
-  const gateway = await open({ handshakes: 2, silentHandshake: 60_000, handshakeWait: 100 });
+  const gateway = await open({ handshakes: 2, handshakeWait: 100 });
   await holdSilent(gateway, 2);
   await expect(callEst(gateway, CACERTS)).rejects.toThrow();
 });
 
 test('keeps places for handshakes free for other addresses', async () => {
-  const gateway = await open({ handshakes: 4, handshakesPerAddress: 2, silentHandshake: 60_000 });
+  const gateway = await open({ handshakes: 4, handshakesPerAddress: 2 });
   const { sockets } = await holdSilent(gateway, 30);
   expect((await callEst(gateway, CACERTS, { localAddress: '127.0.0.2' })).status).toBe(200);
   for (const socket of sockets) socket.destroy();
   expect((await callEst(gateway, CACERTS)).status).toBe(200);
 });
 
-test('says 503 to a client of a new connection while it is busy, at once', async () => {
+test('says 503 to a client of a new connection while it is busy', async () => {
   const gateway = await open({ inFlight: 2 });
   const body = (await createCsr('device-1')).toString('base64');
   const { promise, resolve } = Promise.withResolvers<void>();
   gateway.fail.hold = promise;
   const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
   const held = [enroll(), enroll()];
-  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(2);
-  const started = performance.now();
+  await expect.poll(() => gateway.asked.length, { interval: 5 }).toBe(2);
   expect((await enroll()).status).toBe(503);
-  expect(performance.now() - started).toBeLessThan(500);
   resolve();
   await Promise.all(held);
 });
 
 test('says 503 to all of a crowd that comes while it works on all it can, though some say nothing', async () => {
-  const gateway = await open({ inFlight: 4, silentHandshake: 60_000, handshakeTimeout: 60_000 });
+  const gateway = await open({ inFlight: 4 });
   const body = (await createCsr('device-1')).toString('base64');
   const { promise, resolve } = Promise.withResolvers<void>();
   gateway.fail.hold = promise;
   const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
   const held = Array.from({ length: 4 }, enroll);
-  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(4);
+  await expect.poll(() => gateway.asked.length, { interval: 5 }).toBe(4);
   // As many as shake hands while nothing else is possible.
   await holdSilent(gateway, 8);
   const refused = await Promise.all(Array.from({ length: 8 }, enroll));
@@ -287,7 +285,7 @@ test('says 503 to all of a crowd that comes while it works on all it can, though
 });
 
 test('answers each of a crowd that comes in the same moment, with a certificate or with 503', async () => {
-  const gateway = await open({ inFlight: 4, handshakeWait: 30_000 });
+  const gateway = await open({ inFlight: 4 });
   const body = (await createCsr('device-1')).toString('base64');
   const tickets = Array.from({ length: 120 }, (_, index) => `${String(index).padStart(4, '0')}zzzzzzzzzzzzzzzzzzzzzz`);
   for (const ticket of tickets) gateway.tickets.set(ticket, { deviceId: 'device-1' });
@@ -311,7 +309,7 @@ test.each([
   const agent = new Agent({ keepAlive: true });
   const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body, agent });
   const held = enroll();
-  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(1);
+  await expect.poll(() => gateway.asked.length, { interval: 5 }).toBe(1);
   const refused = await enroll();
   expect([refused.status, refused.headers.connection]).toEqual([503, connection]);
   resolve();
@@ -327,7 +325,7 @@ test('turns away for lack of room without having looked at the CSR', async () =>
   const send = (text: string) =>
     callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body: text });
   const held = send(body);
-  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(1);
+  await expect.poll(() => gateway.asked.length, { interval: 5 }).toBe(1);
   expect((await send('not a CSR')).status).toBe(503);
   resolve();
   expect((await held).status).toBe(200);
@@ -341,7 +339,7 @@ test('counts what it turned away for lack of room against nobody', async () => {
   gateway.fail.hold = promise;
   const enroll = () => callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', TICKET) }, body });
   const held = enroll();
-  await expect.poll(() => gateway.asked.length, { timeout: 3_000, interval: 5 }).toBe(1);
+  await expect.poll(() => gateway.asked.length, { interval: 5 }).toBe(1);
   for (let turn = 0; turn < 5; turn += 1) expect((await enroll()).status).toBe(503);
   // What is no enrollment is served all the same, and a wrong method is still one.
   expect((await callEst(gateway, CACERTS)).status).toBe(200);
@@ -351,15 +349,26 @@ test('counts what it turned away for lack of room against nobody', async () => {
   expect((await enroll()).status).toBe(200);
 });
 
+/** So many wrong tickets in one breath, before anything is forgiven. */
+async function failAtOnce(gateway: EstGateway, count: number): Promise<number[]> {
+  const { Authorization } = basic('device-1', 'wrong');
+  const head = `POST ${ENROLL} HTTP/1.1\r\nHost: x\r\nContent-Type: application/pkcs10\r\nAuthorization: ${Authorization}\r\n`;
+  const asked = Array.from({ length: count }, (_, place) => {
+    const last = place === count - 1 ? 'Connection: close\r\n' : '';
+    return `${head}${last}Content-Length: 4\r\n\r\nAAAA`;
+  });
+  const answers = (await exchangeBytes(gateway, asked.join(''))).toString();
+  return [...answers.matchAll(/^HTTP\/1\.1 (\d{3}) /gm)].map(([, status]) => Number(status));
+}
+
 test('writes one line for all that it slowed down at an address, with their number', async () => {
-  const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 60_000, refusalLogInterval: 300 });
-  const failing = () =>
-    callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', 'wrong') }, body: 'AAAA' });
-  for (let i = 0; i < 6; i += 1) await failing();
+  const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 60_000, refusalLogInterval: 1_000 });
+  expect(await failAtOnce(gateway, 1)).toEqual([401]);
+  expect(await failAtOnce(gateway, 5)).toEqual([429, 429, 429, 429, 429]);
   const linesOf = (text: string) => gateway.log.filter(({ message }) => message === text);
   const slowed = () =>
     linesOf('est requests refused').reduce((sum, { facts }) => sum + (facts as { count: number }).count, 0);
-  await expect.poll(slowed, { timeout: 3_000, interval: 10 }).toBe(5);
+  await expect.poll(slowed, { interval: 10 }).toBe(5);
   expect(linesOf('est requests refused').length).toBeLessThanOrEqual(2);
   expect(linesOf('est requests refused')[0]).toMatchObject({ level: 'info', facts: { address: '127.0.0.1' } });
   expect(linesOf('est request refused').map(({ facts }) => facts['code'])).toEqual(['TICKET_UNKNOWN']);
@@ -378,19 +387,20 @@ test('sums up the log of a flood without credentials, and writes the sum at the 
 });
 
 test('forgives with time', async () => {
-  const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 200 });
+  const gateway = await open({ failuresPerIdentity: 1, identityForgivenAfter: 1_000 });
   const failing = () =>
     callEst(gateway, ENROLL, { headers: { ...PKCS10, ...basic('device-1', 'wrong') }, body: 'AAAA' });
-  expect((await failing()).status).toBe(401);
-  expect((await failing()).status).toBe(429);
-  await expect.poll(async () => (await failing()).status, { timeout: 5_000, interval: 50 }).toBe(401);
+  // Those of one connection are worked on side by side: the second may be judged before the first has failed.
+  const statuses = await failAtOnce(gateway, 6);
+  expect([statuses[0], statuses.at(-1)]).toEqual([401, 429]);
+  await expect.poll(async () => (await failing()).status, { interval: 50 }).toBe(401);
 });
 
 test('does not wait, when it closes, for those who have not shaken hands', async () => {
-  const gateway = await openEstGateway({ handshakes: 2, silentHandshake: 60_000, handshakeTimeout: 60_000 });
+  const gateway = await openEstGateway({ handshakes: 2 });
   const { closed } = await holdSilent(gateway, 4);
   await gateway.close();
-  await expect.poll(closed, { timeout: 3_000, interval: 5 }).toBe(4);
+  await expect.poll(closed, { interval: 5 }).toBe(4);
 });
 
 test('cuts a connection that never begins its handshake, and one that stops within it', async () => {
@@ -398,10 +408,8 @@ test('cuts a connection that never begins its handshake, and one that stops with
   const silent = connectTcp(gateway.port, '127.0.0.1');
   const halfway = connectTcp(gateway.port, '127.0.0.1', () => halfway.write(Buffer.from('160301020001', 'hex')));
   for (const socket of [silent, halfway]) socket.on('error', () => {});
-  const started = performance.now();
   await Promise.all([once(silent, 'close'), once(halfway, 'close')]);
-  expect(performance.now() - started).toBeLessThan(3_000);
-  expect(gateway.log.filter(({ message }) => message === 'est handshake failed')).toHaveLength(2);
+  await expect.poll(() => gateway.log.filter(({ message }) => message === 'est handshake failed').length).toBe(2);
 });
 
 test('cuts plain HTTP and garbage where TLS is spoken', async () => {
@@ -469,7 +477,7 @@ test('closes what is more than it has places for', async () => {
   const sockets = Array.from({ length: 5 }, () => connectTcp(gateway.port, '127.0.0.1'));
   let closed = 0;
   for (const socket of sockets) socket.on('error', () => {}).on('close', () => (closed += 1));
-  await expect.poll(() => closed, { timeout: 3_000, interval: 5 }).toBe(2);
+  await expect.poll(() => closed, { interval: 5 }).toBe(2);
   for (const socket of sockets) socket.destroy();
   await expect.poll(async () => (await callEst(gateway, CACERTS).catch(() => ({ status: 0 }))).status).toBe(200);
 });
@@ -479,7 +487,7 @@ test('keeps places free when one address opens many connections', async () => {
   const sockets = Array.from({ length: 5 }, () => connectTcp(gateway.port, '127.0.0.1'));
   let closed = 0;
   for (const socket of sockets) socket.on('error', () => {}).on('close', () => (closed += 1));
-  await expect.poll(() => closed, { timeout: 3_000, interval: 5 }).toBe(2);
+  await expect.poll(() => closed, { interval: 5 }).toBe(2);
   for (const socket of sockets) socket.destroy();
   await expect.poll(async () => (await callEst(gateway, CACERTS).catch(() => ({ status: 0 }))).status).toBe(200);
 });
@@ -525,6 +533,21 @@ test('refuses TLS 1.1', async () => {
   expect(String(error)).toMatch(/protocol version|unsupported protocol|ECONNRESET/i);
 });
 
+test.each(NULL_AND_ANONYMOUS)('agrees on no suite of %s (RFC 7030 3.3)', async (suites) => {
+  const { port, authority } = await open();
+  const at = { host: '127.0.0.1', port, ca: authority.root.pem };
+  expect(await agreeOn(suites, at)).toMatchObject({ refused: expect.stringMatching(/handshake failure|no cipher/i) });
+  expect(await agreeOn('ECDHE-ECDSA-AES128-GCM-SHA256', at)).toHaveProperty('suite');
+});
+
+test('takes no second handshake on a connection: whose it is does not change', async () => {
+  const { port, authority } = await open();
+  const socket = connectTls({ host: '127.0.0.1', port, ca: authority.root.pem, maxVersion: 'TLSv1.2' });
+  await once(socket, 'secureConnect');
+  expect(String(await renegotiate(socket))).toMatch(/no.renegotiation|closed/i);
+  socket.destroy();
+});
+
 test('shows a new certificate after a reload and still asks for the client one', async () => {
   const gateway = await open();
   const renewed = await gateway.authority.issueServer();
@@ -553,8 +576,8 @@ test('finishes a running request when it closes, and accepts no other', async ()
       return response;
     },
   );
-  // Its socket is there and the request is inside: nothing comes back while it is held.
-  await callEst(gateway, CACERTS);
+  // The request is inside: nothing comes back while it is held.
+  await expect.poll(() => gateway.asked.length).toBe(1);
   const closed = gateway.close();
   await expect(callEst(gateway, CACERTS)).rejects.toThrow();
   expect(answered).toBe(false);
@@ -594,4 +617,4 @@ test('never answers 500 to any body, credentials or headers', async () => {
     }),
     { numRuns: 300 },
   );
-}, 30_000);
+});

@@ -189,7 +189,7 @@ describe('schema and parser say the same of', () => {
     ['TimeNotice', 'timeNotice', []],
     ['RevocationsNotice', 'revocationsNotice', []],
   ] as const)('%s', (schema, message, filledIn) => {
-    const example = decoded(examplesOf(message)[0], 1) as { kind: string };
+    const example = decoded(examplesOf(message).at(-1), 1) as { kind: string };
     const parse = (value: Json) => {
       const notice = parseNotice(value);
       return notice?.kind === example.kind ? notice : undefined;

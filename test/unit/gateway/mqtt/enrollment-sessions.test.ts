@@ -7,6 +7,7 @@ import { answerOf, type Known, TestDoor } from '#test/fixtures/mqtt/test-door.ts
 
 const CSR = 'v1/enroll/press-1/out/csr';
 const CERTIFICATE = 'v1/enroll/press-1/in/certificate';
+const MINUTE = 60_000;
 
 let authority: Authority;
 let maker: Authority;
@@ -495,17 +496,19 @@ describe('bounds', () => {
   });
 
   test('one that asks nothing is closed after a while, one that waits for a person later', async () => {
-    await reopen({ enrollmentIdleMs: 150, enrollmentWaitMs: 700 });
+    await reopen({ enrollmentIdleMs: 15 * MINUTE, enrollmentWaitMs: 60 * MINUTE });
     door.answer = async (_sender, { requestId }) => answerOf(requestId, 202, 'APPROVAL_PENDING');
     const two = await door.claim('press-2');
     const waiting = await enroller(two.credential, 'press-2');
     await waiting.subscribe('v1/enroll/press-2/in/certificate');
     await waiting.publish('v1/enroll/press-2/out/csr', csrMessage('r-1'));
     const idle = await enroller();
+    door.uptimeOffset += 16 * MINUTE;
     await idle.closed;
     await door.until(() => door.enrolled.length === 1);
     expect(door.enrolled[0]).toMatchObject({ deviceId: 'press-1', reason: 'idle' });
     expect(await waiting.ping()).toBe('acked');
+    door.uptimeOffset += 45 * MINUTE;
     await waiting.closed;
     await door.until(() => door.enrolled.length === 2);
     expect(door.enrolled[1]).toMatchObject({ deviceId: 'press-2', reason: 'enrollment-timeout' });

@@ -101,7 +101,11 @@ describe('malformed MQTT', () => {
 });
 
 describe('a reader that does not read', () => {
-  test('is closed, while others get their messages at once', async () => {
+  test('is closed, while others get their messages without waiting for it', async () => {
+    await door.close();
+    // Nobody is closed for being slow to drain: whoever waited for that would wait for ever.
+    door = await TestDoor.open({ maxWriteBufferBytes: 128 * 1024, drainTimeoutMs: 3_600_000 }, { authority });
+    press = await door.device('press-1', { group: 'presses' });
     const slow = await door.device('slow', { readFrom: ['presses'] });
     const quick = await door.device('quick', { readFrom: ['presses'] });
     const frozen = await RawClient.connected(door, slow.credential, { clientId: 'slow' });
@@ -111,16 +115,12 @@ describe('a reader that does not read', () => {
     await reader.subscribe('v1/d/press-1/out/data/#');
     const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
     const payload = 'x'.repeat(60_000);
-    let slowest = 0;
     for (let i = 0; i < 400 && door.closed.length === 0; i += 1) {
-      const started = performance.now();
       await client.publish('v1/d/press-1/out/data/x', payload);
       await reader.message();
-      slowest = Math.max(slowest, performance.now() - started);
     }
     await door.until(() => door.closed.length === 1);
     expect(door.closed[0]).toMatchObject({ deviceId: 'slow', reason: 'too-slow' });
-    expect(slowest).toBeLessThan(1_000);
     expect(await client.ping()).toBe('acked');
     frozen.destroy();
   });

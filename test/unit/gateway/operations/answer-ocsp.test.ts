@@ -1,9 +1,13 @@
 import * as asn1js from 'asn1js';
 import * as pkijs from 'pkijs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { oid, sequence } from '#ca/pkix/der.ts';
+import { formatExtension } from '#ca/pkix/extensions.ts';
+import { OID } from '#ca/pkix/oids.ts';
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
+import { createOcspSigner } from '#gateway/runtime/file-ocsp-signer.ts';
 import { newSerial } from '#test/fixtures/ca/authority.ts';
-import { makeRoot } from '#test/fixtures/ca/certificates.ts';
+import { type Made, makeCertificate, makeIntermediate, makeRoot } from '#test/fixtures/ca/certificates.ts';
 import { DAY, openStatusWorld, type StatusWorld } from '#test/fixtures/gateway/status-world.ts';
 
 let world: StatusWorld;
@@ -37,14 +41,14 @@ async function ask(serials: readonly string[], wish: Wish = {}): Promise<Buffer>
 }
 
 /** As pkijs reads the answer: verified against the issuer. */
-async function read(der: Buffer) {
+async function read(der: Buffer, issuer: Buffer = world.intermediate.certificate.der) {
   const response = pkijs.OCSPResponse.fromBER(der);
   const status = response.responseStatus.valueBlock.valueDec;
   const bytes = response.responseBytes?.response.valueBlock.valueHexView;
   if (bytes === undefined) return { status, singles: [], nonce: undefined, isSigned: false };
   const basic = pkijs.BasicOCSPResponse.fromBER(new Uint8Array(bytes));
   const isSigned = await basic.verify({
-    trustedCerts: [pkijs.Certificate.fromBER(world.intermediate.certificate.der)],
+    trustedCerts: [pkijs.Certificate.fromBER(issuer)],
   });
   const singles = basic.tbsResponseData.responses.map(({ certStatus, thisUpdate, nextUpdate }) => ({
     kind: ['good', 'revoked', 'unknown'][certStatus.idBlock.tagNumber],
@@ -137,6 +141,82 @@ async function answerTwice(serial: SerialNumber) {
   const request = await ask([serial]);
   return [await world.responder.answer(request), await world.responder.answer(request)];
 }
+
+/** Appointed by this issuer, until then. */
+function responderOf(issuer: Made, notAfter: number) {
+  const purpose = formatExtension(OID.extendedKeyUsage, false, sequence(oid(OID.ocspSigning)));
+  const responder = makeCertificate({
+    issuer,
+    notBefore: world.clock.at - 1000,
+    notAfter,
+    extensions: [purpose],
+  });
+  const signer = createOcspSigner({ key: responder.key.privateKey, certificate: responder.certificate });
+  const { certificate } = issuer;
+  return { keyId: certificate.subjectKeyId ?? '', certificate, signer: () => signer };
+}
+
+it('gives no answer that is good for longer than the certificate of the responder', async () => {
+  const { serial } = await world.issue();
+  const end = world.clock.at + 600_000;
+  world.responder.serve([responderOf(world.intermediate, end)]);
+  const { der, kept } = await world.responder.answer(await ask([serial]));
+  expect((await read(der)).singles[0]).toMatchObject({ kind: 'good', nextUpdate: end });
+  expect(kept?.expires).toBe(end);
+});
+
+describe('of two issuers', () => {
+  let other: Made;
+  beforeEach(() => {
+    const dates = { notBefore: world.clock.at - DAY, notAfter: world.clock.at + DAY };
+    other = makeIntermediate(world.root, { ...dates, name: 'other' });
+    const end = world.clock.at + DAY / 2;
+    world.responder.serve([responderOf(world.intermediate, end), responderOf(other, end)]);
+  });
+
+  it('each has its own responder, which knows none of the certificates of the other', async () => {
+    const { serial } = await world.issue();
+    await world.revoke(serial);
+    expect(await statusOf(serial)).toBe('revoked');
+    const issuer = other.certificate.der;
+    const { der } = await world.responder.answer(await ask([serial], { issuer }));
+    const { singles, isSigned } = await read(der, issuer);
+    expect([isSigned, singles[0]?.kind]).toEqual([true, 'unknown']);
+    await expect(read(der)).rejects.toThrow(/signer/);
+  });
+
+  it('one request is about the certificates of one: no client believes an answer about those of both', async () => {
+    const { serial } = await world.issue();
+    const foreign = makeRoot().certificate.der;
+    const own = world.intermediate.certificate.der;
+    for (const issuers of [
+      [own, other.certificate.der],
+      [other.certificate.der, own],
+      [own, foreign],
+      [foreign, own],
+    ]) {
+      const both = new pkijs.OCSPRequest();
+      for (const issuer of issuers) {
+        const one = pkijs.OCSPRequest.fromBER(await ask([serial], { issuer }));
+        both.tbsRequest.requestList.push(...one.tbsRequest.requestList);
+      }
+      const { der, kept } = await world.responder.answer(Buffer.from(both.toSchema(true).toBER()));
+      expect(await read(der)).toMatchObject({ status: 6, isSigned: false });
+      expect(kept).toBeUndefined();
+    }
+  });
+
+  it('one may be named by both hashes in one request', async () => {
+    const { serial } = await world.issue();
+    const both = new pkijs.OCSPRequest();
+    for (const hash of ['SHA-1', 'SHA-256'] as const) {
+      const one = pkijs.OCSPRequest.fromBER(await ask([serial], { hash }));
+      both.tbsRequest.requestList.push(...one.tbsRequest.requestList);
+    }
+    const { der } = await world.responder.answer(Buffer.from(both.toSchema(true).toBER()));
+    expect((await read(der)).singles.map(({ kind }) => kind)).toEqual(['good', 'good']);
+  });
+});
 
 describe('a kept answer', () => {
   it('is given out again as it is', async () => {

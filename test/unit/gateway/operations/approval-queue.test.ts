@@ -121,7 +121,7 @@ describe('a first enrollment in a group where a person decides', () => {
     await expect(askWith(world, maker.device('SN-0007'))).rejects.toMatchObject(PENDING);
   });
 
-  it('keeps its approval when the authority did not sign, and when the certificate lapsed unused', async () => {
+  it('keeps its approval when the authority did not sign, and when the certificate lapsed or ended unused', async () => {
     const key = newKey();
     await expect(askWith(world, maker.device('SN-0007'), key)).rejects.toMatchObject(PENDING);
     const { id } = await onlyWaiting();
@@ -133,8 +133,13 @@ describe('a first enrollment in a group where a person decides', () => {
     const first = await askWith(world, maker.device('SN-0007'), key);
     world.clock.at += HOUR + 1;
     await sweep(world);
+    await changePolicy(world, { lifetimeSeconds: 600, overlapSeconds: 60 });
     const second = await askWith(world, maker.device('SN-0007'), key);
     expect(second.serial).not.toBe(first.serial);
+    world.clock.at += HOUR + 1;
+    await sweep(world);
+    expect(await showEnrollmentRequest(world, id)).toMatchObject({ state: 'approved' });
+    await connectDevice(world, (await askWith(world, maker.device('SN-0007'), key)).der, 'SN-0007');
   });
 
   it('outlives its ticket while it waits, and when it was approved; no other key does', async () => {

@@ -95,6 +95,16 @@ describe('enrolling with a ticket', () => {
     expect(second.serial).not.toBe(serial);
   });
 
+  it('frees the ticket when the certificate ends unused before it lapses', async () => {
+    await changePolicy(world, { lifetimeSeconds: 600, overlapSeconds: 60 });
+    const ticket = await register(world, 'press-07');
+    const { serial } = await enroll(world, 'press-07', ticket);
+    world.clock.at += HOUR + 1;
+    await sweep(world);
+    expect(await world.store.read.certificates.find(serial)).toMatchObject({ state: 'expired' });
+    await connect((await enroll(world, 'press-07', ticket)).der);
+  });
+
   it('accepts an empty user name: the ticket names the device', async () => {
     const ticket = await register(world, 'press-07');
     const csr = await csrOf(newKey());

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { checkExpiry, type OwnCertificate } from '#gateway/operations/check-expiry.ts';
 import { keepExpiryAlarms } from '#gateway/operations/keep-expiry-alarms.ts';
+import { newGroup } from '#test/fixtures/gateway/makers.ts';
 import { DAY, openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
 
 let world: World;
@@ -44,16 +45,32 @@ it('says 60 days ahead that the root has to sign its CRL again, and by which com
   expect(await wrong()).toEqual([expect.stringMatching(/^root CRL: .*gatehouse ca crl --root-key-file/)]);
 });
 
-it('says 90 days ahead that the CA in use ends, and how the next one is made', async () => {
+it('says 90 days before its end would shorten a certificate that the CA in use ends, and how the next one is made', async () => {
   const { root, certificate } = trustBook.trust.active;
-  world.clock.at = certificate.notAfter - 89 * DAY;
-  rootCrl.nextUpdate = world.clock.at + 400 * DAY;
-  expect(await wrong()).toEqual([
-    expect.stringMatching(/^issuing certificate in use: .*gatehouse ca rollover prepare$/),
+  const at = async (moment: number) => {
+    world.clock.at = moment;
+    rootCrl.nextUpdate = moment + 400 * DAY;
+    return wrong();
+  };
+  // Certificates of the one group there is live for seven days.
+  expect(await at(certificate.notAfter - 98 * DAY)).toEqual([]);
+  const day = new Date(certificate.notAfter - 7 * DAY).toISOString().slice(0, 10);
+  expect(await at(certificate.notAfter - 96 * DAY)).toEqual([
+    expect.stringMatching(/^issuing certificate in use: .*gatehouse ca rollover prepare; what is certified from /),
   ]);
-  world.clock.at = root.notAfter - 89 * DAY;
+  expect(await wrong()).toEqual([expect.stringContaining(`from ${day} on`)]);
+  expect(await at(root.notAfter - 96 * DAY)).toContainEqual(
+    expect.stringMatching(/^root certificate in use: .*prepare --root;/),
+  );
+});
+
+it('says so earlier where a group has certificates of longer lives', async () => {
+  const { certificate } = trustBook.trust.active;
+  world.clock.at = certificate.notAfter - 400 * DAY;
   rootCrl.nextUpdate = world.clock.at + 400 * DAY;
-  expect(await wrong()).toContainEqual(expect.stringMatching(/^root certificate in use: .*prepare --root$/));
+  expect(await wrong()).toEqual([]);
+  await newGroup(world, 'tanks', { lifetimeSeconds: 365 * 24 * 3600 });
+  expect(await wrong()).toEqual([expect.stringMatching(/^issuing certificate in use: /)]);
 });
 
 it('says that the OCSP responder has not been replaced when a quarter of its life is left', async () => {

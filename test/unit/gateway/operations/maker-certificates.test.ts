@@ -298,6 +298,19 @@ describe('refused as nobody', () => {
         }),
     ],
     [
+      'a CA whose key signs other things as well',
+      'MANUFACTURER_CERTIFICATE_UNFIT',
+      () =>
+        maker.device('SN-1', {
+          extensions: [formatExtension(OID.basicConstraints, true, sequence(boolean(true))), keyUsage(0x86, 1)],
+        }),
+    ],
+    [
+      'a key that may certify, of no CA',
+      'MANUFACTURER_CERTIFICATE_UNFIT',
+      () => maker.device('SN-1', { extensions: [endEntity, keyUsage(0x84, 2)] }),
+    ],
+    [
       'a key for encryption only',
       'MANUFACTURER_CERTIFICATE_UNFIT',
       () => maker.device('SN-1', { extensions: [endEntity, keyUsage(0x20, 5)] }),

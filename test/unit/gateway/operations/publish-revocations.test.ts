@@ -223,6 +223,45 @@ describe('the complete list', () => {
   });
 });
 
+describe('a clock that was ahead for a while', () => {
+  beforeEach(async () => {
+    world = await openStatusWorld();
+  });
+
+  it.each(['in one run', 'over a restart', 'that was found out at a restart'])(
+    'does not take off the list what is revoked and has not expired, %s',
+    async (how) => {
+      const { serial } = await world.issue('pump-1', { lifetimeSeconds: 7 * 24 * 3600 });
+      const { serial: released } = await world.issue('pump-2', { lifetimeSeconds: 7 * 24 * 3600 });
+      await world.revoke(serial);
+      await world.revoke(released, 'certificateHold');
+      await world.publish();
+      await world.release(released);
+      world.clock.at += 8 * DAY;
+      for (let i = 0; i < 3; i += 1) {
+        await world.revokeMany(serials(1));
+        await world.publish();
+      }
+      expect(listed()).not.toContain(serial);
+      if (how === 'that was found out at a restart') await world.restart();
+      world.clock.at -= 8 * DAY - MINUTE;
+      await world.publish();
+      if (how === 'over a restart') {
+        await world.restart();
+        world.clock.at += DAY / 4;
+        await world.publish();
+      }
+      expect(listed()).toContain(serial);
+      expect(listed()).not.toContain(released);
+      world.clock.at += 8 * DAY;
+      await world.publish();
+      world.clock.at += DAY / 4;
+      await world.publish();
+      expect(listed()).not.toContain(serial);
+    },
+  );
+});
+
 describe('the delta list', () => {
   beforeEach(async () => {
     world = await openStatusWorld();
@@ -241,6 +280,9 @@ describe('the delta list', () => {
     const delta = world.publisher.lists.findNamed('delta');
     expect(delta).toMatchObject({ number: full?.number, baseNumber: 1, entries: 2, thisUpdate: full?.thisUpdate });
     const order = world.authority.signed.find(({ scope }) => scope?.kind === 'delta');
+    // RFC 5280 5.2.6: named by the complete list once there is one, not before.
+    const complete = world.authority.signed.filter(({ scope }) => scope?.kind === 'full').map(({ scope }) => scope);
+    expect(complete).toEqual([{ kind: 'full' }, { kind: 'full', hasDelta: true }]);
     // removeFromCRL, RFC 5280 5.3.1.
     expect(order?.entries.includes(Buffer.from('0a0108', 'hex'))).toBe(true);
   });
@@ -295,6 +337,33 @@ describe('shards', () => {
       { kind: 'full', hasDelta: true },
       { kind: 'shard', index, count: 4 },
     ]);
+  });
+
+  it('of a number that is not in use any more are made as long as a certificate may name them', async () => {
+    const [first = newSerial(), second = newSerial()] = serials(2);
+    await world.revokeMany([first]);
+    await world.publish();
+    const { describe: before } = world.authority;
+    world.authority.describe = async () => ({ ...(await before()), crlShards: 8 });
+    await world.restart();
+    await world.revokeMany([second]);
+    await world.publish();
+    const { lists } = world.publisher;
+    const shard = (serial: string, count: number) =>
+      lists.findNamed(`shard-${count}-${Number.parseInt(serial.slice(-8), 16) % count}`)?.der;
+    for (const [serial, count] of [
+      [first, 4],
+      [second, 4],
+      [first, 8],
+      [second, 8],
+    ] as const)
+      expect(shard(serial, count)?.includes(Buffer.from(serial, 'hex')), `${serial} of ${count}`).toBe(true);
+    world.clock.at += 401 * DAY;
+    await world.restart();
+    const signed = world.authority.signed.length;
+    await world.publish();
+    const counts = world.authority.signed.slice(signed).map(({ scope }) => (scope?.kind === 'shard' ? scope.count : 0));
+    expect(new Set(counts)).toEqual(new Set([0, 8]));
   });
 
   it('that cannot be signed leaves the others in force', async () => {

@@ -5,8 +5,10 @@ import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
 import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
-import { holdDevice } from '#gateway/operations/hold-device.ts';
+import { holdDevice, releaseDevice } from '#gateway/operations/hold-device.ts';
+import { quarantineDevice } from '#gateway/operations/quarantine-device.ts';
 import { keepJournalPosition } from '#gateway/operations/reconcile-restored.ts';
+import { releaseQuarantine } from '#gateway/operations/release-quarantine.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { recover } from '#gateway/recover.ts';
@@ -123,6 +125,23 @@ describe('a store that was restored from a copy of before', () => {
     expect(await restored()).toEqual([
       '1 certificates recovered from the journal, 0 left out, 4 revocations taken over',
     ]);
+  });
+
+  it('has on hold, and can release, a device that was in quarantine at the time of the backup', async () => {
+    const member = await addMember(world, 'press-1');
+    const deviceId = parseDeviceId('press-1');
+    await quarantineDevice(world, { deviceId, reason: 'odd', actor: 'ann' });
+    await takeBackup();
+    await releaseQuarantine(world, { deviceId, decision: 'it was the only one', actor: 'ann' });
+    await holdDevice(world, { deviceId, why: 'lost', actor: 'ann', requestedAt: 0 });
+    world.clock.at += 5_000;
+    await world.revocations.publish();
+    await restore();
+    expect((await world.store.read.devices.find(deviceId))?.state).toBe('held');
+    await releaseDevice(world, { deviceId, actor: 'ann' });
+    await connectDevice(world, member.der, 'press-1');
+    const unfinished = await world.store.read.notices.listUnfinished(deviceId, world.clock.at);
+    expect(unfinished.map(({ kind }) => kind)).not.toContain('quarantine');
   });
 
   it('recovers nothing, and says so, while the list of what was revoked since is not at hand', async () => {

@@ -3,12 +3,14 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { formatCsr } from '#ca/pkix/csr.ts';
-import { type Der, nullValue, oid, sequence, setOf } from '#ca/pkix/der.ts';
+import { boolean, type Der, nullValue, oid, sequence, setOf } from '#ca/pkix/der.ts';
+import { formatExtension } from '#ca/pkix/extensions.ts';
 import { formatName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { classifyPublicKey } from '#ca/pkix/public-key.ts';
 import { signMessage } from '#ca/pkix/signature-algorithm.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { addTicket } from '#gateway/operations/add-device.ts';
 import { approveEnrollment, refuseEnrollment } from '#gateway/operations/decide-requests.ts';
 import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
 import { waiting } from '#test/fixtures/gateway/first-requests.ts';
@@ -18,6 +20,7 @@ import {
   connectDevice,
   csrOf,
   enroll,
+  HOUR,
   newKey,
   openWorld,
   register,
@@ -155,6 +158,32 @@ describe('a key pair made by the gateway', () => {
   });
 });
 
+describe('a device that asks for key pairs in a loop', () => {
+  it('takes no place of its neighbours in the hour of the group', async () => {
+    await changePolicy(world, { maxPerHour: 2 });
+    const csr = await csrOf(newKey());
+    for (let asked = 0; asked < 3; asked += 1) await askForKey(csr);
+    await enroll(world, 'press-08', await register(world, 'press-08'));
+    await expect(enroll(world, 'press-09', await register(world, 'press-09'))).rejects.toMatchObject({
+      code: 'RATE_LIMITED',
+    });
+    await askForKey(csr);
+  });
+
+  it('is stopped before it fills journal and lists, and may ask again later, or when a person lets it in anew', async () => {
+    const csr = await csrOf(newKey());
+    for (let asked = 0; asked < 20; asked += 1) await askForKey(csr);
+    const stopped = { code: 'RATE_LIMITED', retryAfter: expect.any(Number) };
+    await expect(askForKey(csr)).rejects.toMatchObject(stopped);
+    world.clock.at += 1;
+    const later = await addTicket(world, { deviceId: press, actor: 'ben' });
+    ticket = later.ticket;
+    await askForKey(csr);
+    world.clock.at += HOUR;
+    await connectDevice(world, (await askForKey(csr)).certificate);
+  });
+});
+
 describe('no key pair is made', () => {
   it('where the group does not say so', async () => {
     await changePolicy(world, { serverKeygen: false });
@@ -182,6 +211,17 @@ describe('no key pair is made', () => {
       await expect(askForKey(csr)).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
     },
   );
+
+  it('for a CSR that asks for CA rights, though its signature means nothing', async () => {
+    const ca = sequence(formatExtension(OID.basicConstraints, true, sequence(boolean(true))));
+    const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.extensionRequest), setOf(ca))] });
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_ASKS_FOR_CA' });
+  });
+
+  it('for a CSR that asks for another name', async () => {
+    const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.changeSubjectName), setOf(sequence()))] });
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_NAMES_ANOTHER' });
+  });
 
   it('for a CSR that names another device', async () => {
     const other = await csrOf(newKey(), { commonName: 'press-08' });

@@ -10,11 +10,12 @@ import {
   retryCampaign,
   showCampaign,
 } from '#gateway/operations/manage-renewal-campaigns.ts';
+import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { type CampaignOrder, startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { type CampaignDevice, CampaignFleet } from '#test/fixtures/gateway/campaign-fleet.ts';
-import { HOUR, openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
+import { ARRIVAL, csrOf, HOUR, newKey, openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
 
 const ORDER: CampaignOrder = {
   group: 'default',
@@ -104,6 +105,31 @@ it('notes how it went with those that come back later, after a restart too', asy
   expect(await fleet.results(id)).toMatchObject({ 'press-01': 'renewed', 'press-02': 'failed' });
   expect(await show(id)).toMatchObject({ state: 'finished', devices: { renewed: 2, failed: 1, unreached: 0 } });
   expect(order?.kind).toBe('renew');
+});
+
+it('knows why one that came back late was refused, and leaves one that was refused to the campaign that told it', async () => {
+  const [there, late, refused] = (await mixedFleet(2)) as [CampaignDevice, CampaignDevice, CampaignDevice];
+  const askInVain = async (device: CampaignDevice) => {
+    const csr = await csrOf(newKey(), { commonName: 'other' });
+    const attempt = { attemptId: 'a-00000000000000ab', ...ARRIVAL, peer: device.der, csr };
+    await expect(reenrollDevice(world, attempt)).rejects.toMatchObject({ code: 'IDENTITY_MISMATCH' });
+  };
+  const id = await toFinished(there);
+  await fleet.goOnline(late);
+  await askInVain(late);
+  const [notice] = await openOrders(late);
+  world.broker.sendNotice(late.id, notice?.token ?? '');
+  await fleet.acknowledge(late, 'failed', 'the gateway refused');
+  const { items } = await listCampaignDevices(world, { id, limit: 5, state: 'failed' });
+  expect(items).toMatchObject([
+    { detail: 'refused: IDENTITY_MISMATCH in attempt a-00000000000000ab', result: 'refused' },
+  ]);
+
+  // Over EST, so it need not be connected.
+  await askInVain(refused);
+  await startCampaign(world, ORDER);
+  const kept = await world.store.read.renewalCampaigns.findItem(id, refused.id);
+  expect(kept).toMatchObject({ state: 'unreached', detail: expect.stringContaining('IDENTITY_MISMATCH') });
 });
 
 it('counts those that are connected and silent as failed, and whoever is in no state to renew as skipped', async () => {

@@ -1,4 +1,10 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { oid, printableString, sequence, setOf } from '#ca/pkix/der.ts';
+import { OID } from '#ca/pkix/oids.ts';
+import { AuditBudget } from '#gateway/domain/audit-budget.ts';
+import { answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
+import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
+import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
 import {
   abortCampaign,
   listCampaignDevices,
@@ -11,8 +17,10 @@ import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { type CampaignOrder, startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { WorkLeases } from '#gateway/operations/work-leases.ts';
+import { makeKey } from '#test/fixtures/ca/keys.ts';
 import { type CampaignDevice, CampaignFleet } from '#test/fixtures/gateway/campaign-fleet.ts';
 import { ARRIVAL, csrOf, HOUR, newKey, openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
+import { makeCsr } from '#test/fixtures/processes/device-credential.ts';
 
 let world: World;
 let fleet: CampaignFleet;
@@ -139,7 +147,6 @@ it('tells for each device how it went', async () => {
       csr: await csrOf(newKey(), { commonName: 'other' }),
     }),
   ).rejects.toThrow();
-  await world.background.flush();
   await fleet.acknowledge(refused, 'failed', 'the gateway refused');
   expect(await fleet.results(id)).toEqual({
     'press-00': 'renewed',
@@ -169,6 +176,107 @@ it('tells for each device how it went', async () => {
   // One that comes back late is seen to have renewed all the same.
   await fleet.renew(devices[5] as CampaignDevice);
   expect(await fleet.results(id)).toMatchObject({ 'press-05': 'renewed' });
+});
+
+/** Asks for a name it may not have. */
+async function askInVain(device: CampaignDevice, attemptId: string): Promise<void> {
+  const csr = await csrOf(newKey(), { commonName: 'other' });
+  await expect(reenrollDevice(world, { attemptId, ...ARRIVAL, peer: device.der, csr })).rejects.toMatchObject({
+    code: 'IDENTITY_MISMATCH',
+  });
+}
+
+it('knows the reason of a refusal when the device says so before the attempt is on record', async () => {
+  await fleet.add(1);
+  await fleet.goOnline(first());
+  // Records that nobody waits for may take as long as they like.
+  world.background = new BackgroundWrites(world, { delayMs: 60_000, batchSize: 64 });
+  const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
+  await fleet.turns(2);
+  await askInVain(first(), 'a-00000000000000ab');
+  await fleet.acknowledge(first(), 'failed', 'the gateway refused');
+  expect(await world.store.read.attempts.find('a-00000000000000ab')).toBeUndefined();
+  const { items } = await listCampaignDevices(world, { id, limit: 10 });
+  expect(items).toMatchObject([
+    { result: 'refused', detail: 'refused: IDENTITY_MISMATCH in attempt a-00000000000000ab' },
+  ]);
+});
+
+it('finds each refused device with its attempt, also when all come from one address', async () => {
+  await fleet.add(4);
+  await fleet.goOnline(...devices);
+  const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
+  await fleet.turns(2);
+  world.refusals = new AuditBudget({ burst: 1, perSecond: 0, maxKeys: 10 });
+  for (const [place, device] of devices.entries()) {
+    await askInVain(device, `a-000000000000000${place}`);
+    // The same again is no news.
+    await askInVain(device, `a-00000000000000f${place}`);
+    await fleet.acknowledge(device, 'failed', 'the gateway refused');
+  }
+  await world.background.flush();
+  expect(new Set(Object.values(await fleet.results(id)))).toEqual(new Set(['refused']));
+  const attempts = await world.store.read.attempts.list({ outcome: 'refused', limit: 10 });
+  expect(attempts.map((attempt) => attempt.id).toSorted()).toEqual(
+    devices.map((_, place) => `a-000000000000000${place}`),
+  );
+});
+
+it('knows what was refused before the operation, of a session and of a TPM, too', async () => {
+  await fleet.add(2);
+  await fleet.goOnline(...devices);
+  const [bound, attested] = devices as [CampaignDevice, CampaignDevice];
+  const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
+  await fleet.turns(2);
+  const attribute = sequence(oid(OID.challengePassword), setOf(printableString('of another session')));
+  const answer = await answerCsrMessage(
+    { ...world, caCertificatesFor: () => [] },
+    {
+      kind: 'device',
+      deviceId: bound.id,
+      address: ARRIVAL.address,
+      peer: bound.der,
+      chain: [],
+      tls: {
+        getProtocol: () => 'TLSv1.3',
+        exportKeyingMaterial: () => Buffer.alloc(32),
+        isSessionReused: () => false,
+        getFinished: () => undefined,
+        getPeerFinished: () => undefined,
+      },
+    },
+    { kind: 'csr', requestId: 'r-1', csr: await makeCsr(makeKey(), { attributes: [attribute] }) },
+  );
+  expect(answer).toMatchObject({ code: 'CSR_BINDING_INVALID' });
+  const challenge = createTpmChallenge(world, {
+    attemptId: 'a-00000000000000ac',
+    ...ARRIVAL,
+    credentials: { by: 'certificate', peer: attested.der, chain: [] },
+    ekChain: [],
+    akPublic: Buffer.alloc(4),
+  });
+  await expect(challenge).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+  for (const device of devices) await fleet.acknowledge(device, 'failed', 'the gateway refused');
+  const { items } = await listCampaignDevices(world, { id, limit: 10 });
+  expect(items.map(({ detail }) => detail)).toEqual([
+    `refused: CSR_BINDING_INVALID in attempt ${answer.attemptId}`,
+    'refused: REQUEST_INVALID in attempt a-00000000000000ac',
+  ]);
+});
+
+it('keeps the reason of a refusal for one that is never heard again', async () => {
+  await fleet.add(1);
+  await fleet.goOnline(first());
+  const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000, abortPercent: 100 });
+  await fleet.turns(2);
+  await askInVain(first(), 'a-00000000000000ab');
+  expect(await fleet.results(id)).toEqual({ 'press-00': 'not acknowledged' });
+  world.clock.at += HOUR + 60_000;
+  await fleet.turns(3);
+  expect(await fleet.results(id)).toEqual({ 'press-00': 'refused' });
+  // It may have been granted all the same.
+  await fleet.renew(first());
+  expect(await fleet.results(id)).toEqual({ 'press-00': 'renewed' });
 });
 
 it('gives those that failed, and only those, another turn', async () => {

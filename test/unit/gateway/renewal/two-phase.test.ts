@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
+import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { showDevice } from '#gateway/operations/list-devices.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
@@ -10,6 +11,7 @@ import {
   ARRIVAL,
   connectDevice,
   csrOf,
+  DAY,
   enroll,
   HOUR,
   newKey,
@@ -61,6 +63,20 @@ it('revokes what a renewal brought and nobody used, and the device goes on with 
   await connectDevice(world, await renew());
   const states = (await world.store.read.certificates.listByDevice(press)).map(({ state }) => state);
   expect(states).toEqual(['active', 'revoked', 'active']);
+});
+
+it('leaves nothing in memory of what was replaced, once it has expired', async () => {
+  const replaced = current.serial as never;
+  const young = await renew();
+  await connectDevice(world, young);
+  await supersedeOlder(world, parseCertificate(young).serial as never);
+  expect(world.denySet.has(replaced)).toBe(true);
+  world.clock.at += 6 * DAY;
+  world.denySet.prune(world.clock.at);
+  expect(world.denySet.has(replaced)).toBe(true);
+  world.clock.at += 3 * DAY;
+  world.denySet.prune(world.clock.at);
+  expect(world.denySet.size).toBe(0);
 });
 
 it('shows that a device went back from a certificate that did not work, until a renewal succeeds', async () => {

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { formatCertId, parseCertId, parseSuggestedWindow } from '#gateway/contract/renewal-info.ts';
+import { issueOwnCertificate } from '#gateway/operations/issue-own-certificate.ts';
 import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
 import { planRenewals } from '#gateway/operations/plan-renewals.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
@@ -130,6 +132,13 @@ describe('renewal information', () => {
     await expect(showRenewalInfo(world, unknown)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
+  it('is refused for what is no certificate of a device, though it was issued here', async () => {
+    const publicKey = newKey().publicKey;
+    const der = await issueOwnCertificate(world, { profile: 'notice-signer', publicKey });
+    const { serial } = parseCertificate(der);
+    await expect(showRenewalInfo(world, await nameOf(serial))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
   it('names certificates as RFC 9773 4.1 does, with the octet of zeros', () => {
     const name = { issuerKeyId: '69885b6b87464041e1b37b847ba0ae2cde01c8d4', serial: '0087654321' };
     expect(formatCertId(name)).toBe('aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE');
@@ -188,7 +197,7 @@ describe('after an outage', () => {
     }
     const audit = await world.store.read.audit.list({ action: 'renewal.replanned', limit: 10 });
     expect(audit.map(({ detail }) => detail)).toEqual(['3 windows passed in 7200 s in which nobody could renew']);
-    // Nobody is told by a notice: an agent asks before it renews.
+    // Nobody is connected who would have to be told (see pushed-windows).
     expect(await world.store.read.notices.countUnfinished()).toBe(0);
   });
 

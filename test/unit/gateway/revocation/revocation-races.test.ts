@@ -201,7 +201,7 @@ it('a device in quarantine whose last certificate is revoked counts as revoked: 
 
 /** The store has no events to wait for. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const giveUp = performance.now() + 5000;
+  const giveUp = performance.now() + 60_000;
   while (!(await isSo())) {
     if (performance.now() > giveUp) throw new Error('it never came to be');
     await new Promise((resolve) => setImmediate(resolve));

@@ -111,7 +111,7 @@ test('answers 304 to a client that has the CRL, and 200 once there is a newer on
   ).toBe(200);
   crl = listOf(2, now, 'crl two');
   await expect
-    .poll(async () => (await get(STATUS_PATHS.crl, { headers: { 'If-None-Match': etag } })).text(), { timeout: 3_000 })
+    .poll(async () => (await get(STATUS_PATHS.crl, { headers: { 'If-None-Match': etag } })).text())
     .toBe('crl two');
 });
 
@@ -145,7 +145,7 @@ test('serves the CRL of the root once there is one', async () => {
   door.setReady(sources);
   expect((await get(STATUS_PATHS.rootCrl)).status).toBe(404);
   rootCrl = { der: Buffer.from('root crl'), number: 1, thisUpdate: now, nextUpdate: now + HOUR };
-  await expect.poll(async () => (await get(STATUS_PATHS.rootCrl)).text(), { timeout: 5_000 }).toBe('root crl');
+  await expect.poll(async () => (await get(STATUS_PATHS.rootCrl)).text()).toBe('root crl');
 });
 
 describe('OCSP', () => {
@@ -182,6 +182,17 @@ describe('OCSP', () => {
     expect(response.headers.get('last-modified')).toBe(new Date(kept.lastModified).toUTCString());
     expect(response.headers.get('expires')).toBe(new Date(now + 300_000).toUTCString());
     expect((await get(path, { headers: { 'If-None-Match': kept.etag } })).status).toBe(304);
+  });
+
+  test('never lets a cache keep an answer past its nextUpdate', async () => {
+    door.setReady(sources);
+    answer = () => ({ der: Buffer.from('good'), kept: { ...kept, expires: now + 42_000 } });
+    const { headers } = await get(`${STATUS_PATHS.ocsp}/AAAA`);
+    expect(headers.get('cache-control')).toBe('public, max-age=42, no-transform, must-revalidate');
+    expect(headers.get('expires')).toBe(new Date(now + 42_000).toUTCString());
+    answer = () => ({ der: Buffer.from('good'), kept: { ...kept, expires: now - 1000 } });
+    const late = await get(`${STATUS_PATHS.ocsp}/AAAB`);
+    expect(late.headers.get('cache-control')).toMatch(/^public, max-age=0,/);
   });
 
   test('of something that is no request goes to the responder as nothing', async () => {
