@@ -24,7 +24,19 @@ const requestId = z
 /** All that has to be readable for there to be an answer. */
 export const CSR_HEADER = z.object({ requestId });
 
-const asked = { version: z.literal(1), requestId };
+/** Of a group name. */
+const MAX_LABEL = 63;
+
+const asked = {
+  version: z.literal(1),
+  requestId,
+  label: z
+    .string()
+    .min(1)
+    .max(MAX_LABEL)
+    .exactOptional()
+    .describe('the group that is asked for; needed where several trust the maker of a device that is not registered'),
+};
 
 /** The other kind of message has this field. */
 const absent = z.never().exactOptional();

@@ -20,12 +20,18 @@ export function parseCsrMessage(payload: Buffer): ParsedCsrMessage {
   }
   if (!asksChallenge) {
     const { data: message, error } = CSR_MESSAGE.safeParse(value);
-    return message === undefined ? invalid(requestId, error) : { kind: 'csr', requestId, csr: message.csr };
+    return message === undefined
+      ? invalid(requestId, error)
+      : { kind: 'csr', requestId, csr: message.csr, ...labelOf(message) };
   }
   const { data: message, error } = TPM_CHALLENGE_MESSAGE.safeParse(value);
   if (message === undefined) return invalid(requestId, error);
   const { version: _, ekChain = [], ...shown } = message.tpmChallenge;
-  return { kind: 'challenge', requestId, shown: { ...shown, ekChain } };
+  return { kind: 'challenge', requestId, shown: { ...shown, ekChain }, ...labelOf(message) };
+}
+
+function labelOf({ label }: { label?: string }): { label?: string } {
+  return label === undefined ? {} : { label };
 }
 
 function invalid(requestId: string, error: z.ZodError): ParsedCsrMessage {

@@ -68,7 +68,7 @@ describe('the MQTT contract', () => {
   });
 
   test('describes an enrollment that a person decides, and one that is refused', async () => {
-    await press.enroll(gateway, {}, () => void approve());
+    await press.enroll(gateway, { label: 'careful' }, () => void approve());
     async function approve() {
       const [request] = await gateway.operator.list<EnrollmentRequestSummary>('listEnrollmentRequests');
       await gateway.operator.call('approveEnrollment', { params: [request?.id ?? ''], body: {} });

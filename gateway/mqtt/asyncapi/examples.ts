@@ -18,8 +18,9 @@ const SHA256 = '12d51ca0712918d6a3b0a1c58311d62fb2ffdae537cb6708c20f70e5e8d3ad43
 const asked = { version: 1, requestId: ATTEMPT } as const;
 const answered = { ...asked, attemptId: ATTEMPT, transient: false } as const;
 
-export const CSR_EXAMPLES: Record<'csr' | 'tpmChallenge', CsrMessage> = {
+export const CSR_EXAMPLES: Record<'csr' | 'labelled' | 'tpmChallenge', CsrMessage> = {
   csr: { ...asked, csr: 'MIHNMHQCAQAwEjEQMA4GA1UEAwwHcHJlc3MtMDcwWTATBgcqhkjOPQIB' },
+  labelled: { ...asked, csr: 'MIHNMHQCAQAwEjEQMA4GA1UEAwwHcHJlc3MtMDcwWTATBgcqhkjOPQIB', label: 'line-3' },
   tpmChallenge: {
     ...asked,
     tpmChallenge: { version: 1, ekCertificate: DER, akPublic: 'ACMACwAFBHIAAAAQABgACwADABA=' },

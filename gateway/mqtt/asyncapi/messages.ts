@@ -42,7 +42,7 @@ export const MESSAGES = {
     summary: 'Asks for a certificate; the same key asked again gets the same certificate',
     payload: 'CsrMessage',
     isCorrelated: true,
-    examples: { csr: CSR_EXAMPLES.csr },
+    examples: { csr: CSR_EXAMPLES.csr, labelled: CSR_EXAMPLES.labelled },
   },
   tpmChallenge: {
     title: 'An endorsement and an attestation key',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { deviceTopics, enrollTopics, FLEET_TOPICS } from '#gateway/contract/topics.ts';
-import { maySubscribe, mayPublish, mayReceive } from '#gateway/domain/topic-policy.ts';
+import { mayPublish, mayReceive, maySubscribe } from '#gateway/domain/topic-policy.ts';
 import { describeMqtt } from '#gateway/mqtt/asyncapi/describe-mqtt.ts';
 import { AsyncApiDocument, type Ref } from '#test/fixtures/mqtt/asyncapi-document.ts';
 

@@ -7,9 +7,9 @@ import { NOTICE_JWS_TYPE, parseNotice } from '#gateway/contract/notice.ts';
 import { parseAgentState, parseNoticeAck } from '#gateway/contract/reports.ts';
 import { describeMqtt } from '#gateway/mqtt/asyncapi/describe-mqtt.ts';
 import { parseCsrMessage } from '#gateway/mqtt/parse-csr-message.ts';
-import { AsyncApiDocument, type JsonSchema } from '#test/fixtures/mqtt/asyncapi-document.ts';
 import { TestAuthority } from '#test/fixtures/device-agent/test-authority.ts';
 import { claimOf } from '#test/fixtures/device-agent/ways-to-enroll.ts';
+import { AsyncApiDocument, type JsonSchema } from '#test/fixtures/mqtt/asyncapi-document.ts';
 
 const RUNS = 1000;
 
