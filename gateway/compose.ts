@@ -32,6 +32,7 @@ import { addressOf } from './door-address.ts';
 import { startEstDoor } from './est/est-door.ts';
 import { CaTrustFollower, keepTrustFiles } from './follow-ca-trust.ts';
 import { LateBroker } from './late-broker.ts';
+import { describeMqtt } from './mqtt/asyncapi/describe-mqtt.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
 import { openOcspService } from './ocsp-service.ts';
 import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-doors.ts';
@@ -270,7 +271,11 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       },
     },
   });
-  const operatorDeps = { operations, clock, log, version: VERSION };
+  const mqttContract = describeMqtt({
+    version: VERSION,
+    address: { host: config.publicHost, port: mqtt.address.port },
+  });
+  const operatorDeps = { operations, clock, log, version: VERSION, mqttContract };
   const operatorDoor = await startOperatorDoor(operatorDeps, {
     host: config.host,
     port: config.operatorPort,
@@ -309,6 +314,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     readRootCrls: health.readRootCrls,
     answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
+    mqttContract,
   });
   metrics.observe({
     sessions: () => broker.sessions().length,

@@ -91,7 +91,7 @@ export type RevocationsBody = {
 };
 
 /** `keyId`: subject key id of the issuer, lower-case hexadecimal. */
-type IssuerCrl = { keyId: string; crlNumber: number; crlUrl: string };
+export type IssuerCrl = { keyId: string; crlNumber: number; crlUrl: string };
 
 /** More issuers than an authority has in use at once, by far. */
 export const MAX_CRL_ISSUERS = 8;

@@ -24,6 +24,8 @@ export type StatusSources = {
   /** @param request DER, and whatever else strangers send */
   answerOcsp(request: Buffer): Promise<OcspReply>;
   checkHealth(): Promise<HealthCheck[]>;
+  /** The AsyncAPI document of the MQTT door. */
+  mqttContract: Readonly<Record<string, unknown>>;
 };
 
 /** `keyId`: subject key id of the root, lower-case hexadecimal. Times in milliseconds UTC. */

@@ -41,6 +41,7 @@ beforeEach(async () => {
     readRootCrls: () => Promise.resolve(rootCrls),
     answerOcsp: (request) => Promise.resolve(answer(request)),
     checkHealth: () => Promise.resolve(checks),
+    mqttContract: { asyncapi: '3.0.0' },
   };
   door = await startStatusDoor(
     { clock: { now: () => now, monotonic: () => systemClock.monotonic() }, log, metrics: createPrometheusMetrics() },
@@ -53,16 +54,19 @@ function get(path: string, init: RequestInit = {}): Promise<Response> {
   return fetch(`http://127.0.0.1:${door.address.port}${path}`, init);
 }
 
-test.each([STATUS_PATHS.crl, STATUS_PATHS.intermediate, STATUS_PATHS.rootPem, STATUS_PATHS.readyz])(
-  'answers 503 with Retry-After to %s until the gateway can serve, and at once when it can',
-  async (path) => {
-    const before = await get(path);
-    expect(before.status).toBe(503);
-    expect(before.headers.get('retry-after')).toBe('5');
-    door.setReady(sources);
-    expect((await get(path)).status).toBe(200);
-  },
-);
+test.each([
+  STATUS_PATHS.crl,
+  STATUS_PATHS.intermediate,
+  STATUS_PATHS.rootPem,
+  STATUS_PATHS.mqttContract,
+  STATUS_PATHS.readyz,
+])('answers 503 with Retry-After to %s until the gateway can serve, and at once when it can', async (path) => {
+  const before = await get(path);
+  expect(before.status).toBe(503);
+  expect(before.headers.get('retry-after')).toBe('5');
+  door.setReady(sources);
+  expect((await get(path)).status).toBe(200);
+});
 
 test('is alive and shows metrics from the start', async () => {
   expect((await get(STATUS_PATHS.healthz)).status).toBe(200);
@@ -240,6 +244,16 @@ test('serves the CA certificates as DER and as PEM', async () => {
   const pem = await get(STATUS_PATHS.rootPem);
   expect(pem.headers.get('content-type')).toBe('application/x-pem-file');
   expect(await pem.text()).toContain('-----BEGIN CERTIFICATE-----\ncm9vdA==\n');
+});
+
+test('serves the MQTT contract as JSON, to be kept for a while', async () => {
+  door.setReady(sources);
+  const response = await get(STATUS_PATHS.mqttContract);
+  expect(response.headers.get('content-type')).toBe('application/json');
+  expect(response.headers.get('cache-control')).toBe('public, max-age=3600');
+  expect(await response.json()).toEqual({ asyncapi: '3.0.0' });
+  const headers = { 'If-None-Match': response.headers.get('etag') ?? '' };
+  expect((await get(STATUS_PATHS.mqttContract, { headers })).status).toBe(304);
 });
 
 test('is not ready when a check fails, and names it', async () => {
