@@ -82,7 +82,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
     const current: JudgedRequest = { ...judged, device, isRegistered: registered !== undefined, group };
     const rule = requireLocalRules(group, await gatherFacts(tables, current, now));
     const said = verdict === 'approved' ? undefined : verdict.waits;
-    const why = rule ?? (await ownDoubt(tables, { by: grounds.by, device, spkiSha256: csr.spkiSha256, now })) ?? said;
+    const why = rule ?? (await ownDoubt(tables, { ...grounds, device, spkiSha256: csr.spkiSha256, now })) ?? said;
     const decided = standsAfter(ticket, known) ? undefined : decisionOf(known, now);
     const isOvertaken = decided === 'approved' && known !== undefined && (await hasNewcomerSince(tables, known));
     const decision = isOvertaken ? undefined : decided;

@@ -23,6 +23,8 @@ export type Manufactured = {
   device: Device | undefined;
   group: Group;
   ca: ManufacturerCa;
+  /** SHA-256 of every CA by which the group trusts it: a root and an intermediate below it may both be pinned. */
+  makers: string[];
   /** As the maker wrote it (2.5.4.5). */
   serialNumber: string;
   notAfter: number;
@@ -51,10 +53,12 @@ export async function identifyManufacturer(
   const device = await findDevice(read, serialNumber, trusted, label);
   const groupName = device?.group ?? (await chooseGroup(read, trusted, label));
   const group = await read.groups.find(groupName);
-  const ca = trusted.get(groupName);
+  const vouching = trusted.get(groupName) ?? [];
+  const [ca] = vouching;
   if (group === undefined || ca === undefined) throw untrusted();
+  const makers = vouching.map(({ sha256 }) => sha256);
   const deviceId = device?.deviceId ?? (await newDeviceId(read, serialNumber));
-  return { deviceId, device, group, ca, ...facts };
+  return { deviceId, device, group, ca, makers, ...facts };
 }
 
 function parse(der: Buffer): Certificate {
@@ -90,24 +94,21 @@ const MAX_PATH = 5;
 const MAX_CHAIN = 4;
 const MAX_CAS_TRIED = 8;
 
-/** The groups that trust the maker of this certificate, each with the CA by which it does. */
-async function findTrust(
-  read: Read,
-  leaf: Certificate,
-  chain: readonly Buffer[],
-  now: number,
-): Promise<Map<string, ManufacturerCa>> {
+/** The groups that trust the maker of this certificate, each with the CAs by which it does. */
+type Trusted = ReadonlyMap<string, readonly ManufacturerCa[]>;
+
+async function findTrust(read: Read, leaf: Certificate, chain: readonly Buffer[], now: number): Promise<Trusted> {
   const intermediates = chain.slice(0, MAX_CHAIN).flatMap(parseOrNothing);
   const names = new Map([leaf, ...intermediates].map(({ issuer }) => [hash('sha256', issuer, 'hex'), issuer] as const));
   const found: ManufacturerCa[] = [];
   for (const subjectSha256 of names.keys()) found.push(...(await read.manufacturerCas.listBySubject(subjectSha256)));
-  const trusted = new Map<string, ManufacturerCa>();
+  const trusted = new Map<string, ManufacturerCa[]>();
   const verdicts = new Map<string, PkixError | 'trusted'>();
   for (const ca of found) {
     if (!verdicts.has(ca.sha256) && verdicts.size < MAX_CAS_TRIED) {
       verdicts.set(ca.sha256, judgePath(leaf, { anchor: parsePinned(ca), intermediates, now }));
     }
-    if (verdicts.get(ca.sha256) === 'trusted' && !trusted.has(ca.group)) trusted.set(ca.group, ca);
+    if (verdicts.get(ca.sha256) === 'trusted') trusted.set(ca.group, [...(trusted.get(ca.group) ?? []), ca]);
   }
   if (trusted.size > 0) return trusted;
   const outOfDate = [...verdicts.values()].find((v) => v !== 'trusted' && v.code === 'OUT_OF_VALIDITY');
@@ -177,7 +178,7 @@ function readTextOrNothing(value: DerElement): string | undefined {
 async function findDevice(
   read: Read,
   serialNumber: string,
-  trusted: ReadonlyMap<string, ManufacturerCa>,
+  trusted: Trusted,
   label: string | undefined,
 ): Promise<Device | undefined> {
   const alike = (await read.devices.listByHardwareSerial(serialNumber)).filter(({ group }) => trusted.has(group));
@@ -208,11 +209,7 @@ async function findDevice(
 }
 
 /** For a device that is not registered. */
-async function chooseGroup(
-  read: Read,
-  trusted: ReadonlyMap<string, ManufacturerCa>,
-  label: string | undefined,
-): Promise<string> {
+async function chooseGroup(read: Read, trusted: Trusted, label: string | undefined): Promise<string> {
   if (label !== undefined) {
     if (trusted.has(label)) return label;
     if ((await read.groups.find(label)) === undefined)
