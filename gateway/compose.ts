@@ -32,6 +32,7 @@ import { addressOf } from './door-address.ts';
 import { startEstDoor } from './est/est-door.ts';
 import { CaTrustFollower, keepTrustFiles } from './follow-ca-trust.ts';
 import { LateBroker } from './late-broker.ts';
+import { describeMqtt } from './mqtt/asyncapi/describe-mqtt.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
 import { openOcspService } from './ocsp-service.ts';
 import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-doors.ts';
@@ -39,7 +40,7 @@ import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { requireFreePorts } from './require-free-ports.ts';
-import { rootCrlFile } from './root-crl-file.ts';
+import { rootCrlFiles } from './root-crl-files.ts';
 import { lockDataFolder, writeRunFile } from './run-files.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
@@ -176,6 +177,11 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     /** The first issuer's has no name in it. */
     crlUrlOf: (keyId: string) =>
       `${status.url}${statusPathsOf(keyId === trustBook.trust.issuers[0]?.keyId ? undefined : keyId).crl}`,
+    readRootCrls: rootCrlFiles(
+      inDataFolder(config, DATA_FOLDER.rootCrl),
+      () => anchorsOf(trustBook.trust).map(({ der }) => der),
+      log,
+    ),
     crlValidity: config.crlHours * HOUR_MS,
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
@@ -244,11 +250,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     ownCertificates: () => [...identities.describe(), ...ocsp.describe()],
     revocations,
     trustBook,
-    readRootCrl: rootCrlFile(
-      inDataFolder(config, DATA_FOLDER.rootCrl),
-      () => anchorsOf(trustBook.trust).map(({ der }) => der),
-      log,
-    ),
+    readRootCrls: shared.readRootCrls,
   };
   const operations = bindOperatorOperations({
     ...shared,
@@ -269,7 +271,11 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       },
     },
   });
-  const operatorDeps = { operations, clock, log, version: VERSION };
+  const mqttContract = describeMqtt({
+    version: VERSION,
+    address: { host: config.publicHost, port: mqtt.address.port },
+  });
+  const operatorDeps = { operations, clock, log, version: VERSION, mqttContract };
   const operatorDoor = await startOperatorDoor(operatorDeps, {
     host: config.host,
     port: config.operatorPort,
@@ -305,9 +311,10 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   statusDoor.setReady({
     describeAuthority: () => trustBook.description,
     findList: (scopeName, issuerKeyId) => revocations.lists.findNamed(scopeName, issuerKeyId),
-    readRootCrl: health.readRootCrl,
+    readRootCrls: health.readRootCrls,
     answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
+    mqttContract,
   });
   metrics.observe({
     sessions: () => broker.sessions().length,

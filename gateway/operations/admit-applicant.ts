@@ -10,7 +10,7 @@ export type FirstRequest = Arrival & {
   credentials: EnrollmentCredentials;
   /** `verified`: the CSR carries the binding value of its TLS session (RFC 7030 3.5), and the door has checked it. */
   binding: 'verified' | 'none';
-  /** The group asked for: an EST label. */
+  /** The group asked for (see require-label.ts). */
   label?: string;
   /** PKCS#10, DER; with the attestation attribute when the key is in a TPM. */
   csr: Buffer;

@@ -96,7 +96,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
     // What somebody else got with a key that was stolen is not counted against whom a person lets in since.
     const since = Math.max(ticket?.createdAt ?? 0, (decision === 'approved' && known?.decidedAt) || 0);
     const { lifetimeSeconds } = group.policy;
-    requireBudget(await tables.certificates.listByDevice(deviceId), { deviceId, lifetimeSeconds, since, now });
+    await requireBudget(tables, { deviceId, lifetimeSeconds, since, now });
     if (madeHere === 'once granted') throw new KeyWanted();
 
     if (registered === undefined) await register(tables, device, { actor: formatGrounds(grounds), arrival, now });

@@ -19,6 +19,7 @@ import { type Arrival, type AttemptFacts, issuedOrAgain, recordAttempt } from '.
 import { recordIntent } from './record-intent.ts';
 import { decideLane, judgeExpiredRenewal, requireLane } from './reenroll-expired.ts';
 import { suggestedWindow } from './renewal-planner.ts';
+import { requireOwnLabel } from './require-label.ts';
 import { type KeyProof, proveKey } from './verify-attestation.ts';
 
 export type ReenrollRequest = Arrival & {
@@ -26,7 +27,7 @@ export type ReenrollRequest = Arrival & {
   peer: Buffer;
   /** `verified`: the CSR carries the binding value of its TLS session (RFC 7030 3.5), and the door has checked it. */
   binding: 'verified' | 'none';
-  /** The group asked for: an EST label. */
+  /** The group asked for (see require-label.ts). */
   label?: string;
   csr: Buffer;
   /** The unused nonce of this TLS session, if it asked for one. */
@@ -82,11 +83,8 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
 
 async function identifyRenewal(deps: EnrollDeps, { peer, label, door }: ReenrollRequest): Promise<PeerIdentity> {
   const identity = await identifyPeer(deps, peer, { admitsExpired: door === 'est' });
-  if (label === undefined || label === identity.group) return identity;
-  const subject = { deviceId: identity.deviceId };
-  if ((await deps.store.read.groups.find(label)) === undefined)
-    throw new GatewayError('LABEL_UNKNOWN', `there is no group "${label.slice(0, 63)}"`, { subject });
-  throw new GatewayError('LABEL_OF_ANOTHER_GROUP', 'this device is in another group than the label names', { subject });
+  await requireOwnLabel(deps.store.read, identity, label);
+  return identity;
 }
 
 function describeIdentity({ certificate, group, expiredFor }: PeerIdentity): string {
@@ -207,7 +205,7 @@ async function beginRenewal(
       identity.expiredFor === undefined
         ? await requireCurrent(tables, identity)
         : await requireLane(tables, identity, now);
-    requireBudget(held, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
+    await requireBudget(tables, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
     if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
       throw new GatewayError(
         'RATE_LIMITED',
@@ -247,8 +245,8 @@ async function requireCurrent(
   { deviceId, certificate: { serial } }: PeerIdentity,
 ): Promise<{ device: Device; held: CertificateRecord[] }> {
   const device = await tables.devices.find(deviceId);
-  const held = await tables.certificates.listByDevice(deviceId);
-  const current = held.find((candidate) => candidate.serial === serial);
+  const held = await tables.certificates.listStanding(deviceId);
+  const current = await tables.certificates.find(serial);
   if (current?.state === 'revoked' || device === undefined) {
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', {
       subject: { deviceId },

@@ -19,15 +19,17 @@ export type StatusSources = {
   describeAuthority(): Pick<AuthorityDescription, 'rootCertificate' | 'intermediateCertificate' | 'issuers'>;
   /** A list in force. @param scopeName `full`, `delta`, `shard-<count>-<index>` @param issuerKeyId left out: the first issuer */
   findList(scopeName: string, issuerKeyId?: string): PublishedList | undefined;
-  /** The list of revoked intermediates, DER, when there is one. */
-  readRootCrl(): Promise<RootCrl | undefined>;
+  /** The lists of revoked intermediates, one for each root that has one, that of the issuing CA first. */
+  readRootCrls(): Promise<RootCrl[]>;
   /** @param request DER, and whatever else strangers send */
   answerOcsp(request: Buffer): Promise<OcspReply>;
   checkHealth(): Promise<HealthCheck[]>;
+  /** The AsyncAPI document of the MQTT door. */
+  mqttContract: Readonly<Record<string, unknown>>;
 };
 
-/** Times in milliseconds UTC. */
-export type RootCrl = { der: Buffer; number: number; thisUpdate: number; nextUpdate: number };
+/** `keyId`: subject key id of the root, lower-case hexadecimal. Times in milliseconds UTC. */
+export type RootCrl = { keyId: string; der: Buffer; number: number; thisUpdate: number; nextUpdate: number };
 
 export type StatusOptions = {
   host: string;

@@ -151,14 +151,14 @@ describe('before a planned renewal', () => {
     const { serial, notBefore } = certificate;
     clock.wall = suggestedWindow.end + 60_000;
     void clock.run(30_000);
-    await vi.waitFor(() => expect(clock.waits).toContain(20_000));
+    await expect.poll(() => clock.waits).toContain(20_000);
     advisor.hear({ serial, start: notBefore + 2500_000, end: notBefore + 2500_001 });
     settled.resolve();
     for (let round = 0; round < 10; round += 1) await clock.run(30_000);
     expect(renewals).toEqual([]);
     clock.wall = notBefore + 2501_000;
     void clock.run(30_000);
-    await vi.waitFor(() => expect(renewals).toHaveLength(1));
+    await expect.poll(() => renewals).toHaveLength(1);
     await keeper.stop();
   });
 

@@ -129,7 +129,9 @@ describe('a connection that does not come about', () => {
       code: 'GATEWAY_UNREACHABLE',
       message: expect.stringContaining('does not answer'),
     });
-    expect(await dial(silent, anchors(), '127.0.0.1', { signal: AbortSignal.abort() })).toMatchObject({ code: 'STOPPED' });
+    expect(await dial(silent, anchors(), '127.0.0.1', { signal: AbortSignal.abort() })).toMatchObject({
+      code: 'STOPPED',
+    });
   });
   test('to an unknown name says so', async () => {
     expect(await dial(1, anchors(), 'no-such-host.invalid')).toMatchObject({ code: 'GATEWAY_UNREACHABLE' });

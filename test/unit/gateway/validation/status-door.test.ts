@@ -17,7 +17,7 @@ let now: number;
 let door: StatusDoor;
 let crl: PublishedList | undefined;
 let lists: Map<string, PublishedList>;
-let rootCrl: RootCrl | undefined;
+let rootCrls: RootCrl[];
 let answer: (request: Buffer) => OcspReply;
 let checks: HealthCheck[];
 let log: ReturnType<typeof createMemoryLog>;
@@ -29,7 +29,7 @@ beforeEach(async () => {
   checks = [{ name: 'store', ok: true, detail: 'writes' }];
   log = createMemoryLog();
   lists = new Map();
-  rootCrl = undefined;
+  rootCrls = [];
   answer = (request) => ({ der: request });
   sources = {
     describeAuthority: () => ({
@@ -38,9 +38,10 @@ beforeEach(async () => {
     }),
     findList: (scopeName, issuerKeyId) =>
       scopeName === 'full' && issuerKeyId === undefined ? crl : lists.get(`${scopeName}@${issuerKeyId ?? ''}`),
-    readRootCrl: () => Promise.resolve(rootCrl),
+    readRootCrls: () => Promise.resolve(rootCrls),
     answerOcsp: (request) => Promise.resolve(answer(request)),
     checkHealth: () => Promise.resolve(checks),
+    mqttContract: { asyncapi: '3.0.0' },
   };
   door = await startStatusDoor(
     { clock: { now: () => now, monotonic: () => systemClock.monotonic() }, log, metrics: createPrometheusMetrics() },
@@ -53,16 +54,19 @@ function get(path: string, init: RequestInit = {}): Promise<Response> {
   return fetch(`http://127.0.0.1:${door.address.port}${path}`, init);
 }
 
-test.each([STATUS_PATHS.crl, STATUS_PATHS.intermediate, STATUS_PATHS.rootPem, STATUS_PATHS.readyz])(
-  'answers 503 with Retry-After to %s until the gateway can serve, and at once when it can',
-  async (path) => {
-    const before = await get(path);
-    expect(before.status).toBe(503);
-    expect(before.headers.get('retry-after')).toBe('5');
-    door.setReady(sources);
-    expect((await get(path)).status).toBe(200);
-  },
-);
+test.each([
+  STATUS_PATHS.crl,
+  STATUS_PATHS.intermediate,
+  STATUS_PATHS.rootPem,
+  STATUS_PATHS.mqttContract,
+  STATUS_PATHS.readyz,
+])('answers 503 with Retry-After to %s until the gateway can serve, and at once when it can', async (path) => {
+  const before = await get(path);
+  expect(before.status).toBe(503);
+  expect(before.headers.get('retry-after')).toBe('5');
+  door.setReady(sources);
+  expect((await get(path)).status).toBe(200);
+});
 
 test('is alive and shows metrics from the start', async () => {
   expect((await get(STATUS_PATHS.healthz)).status).toBe(200);
@@ -140,11 +144,23 @@ test('serves delta, shards, and the lists of later issuers by their key id', asy
   }
 });
 
-test('serves the CRL of the root once there is one', async () => {
+test('serves the CRLs of the roots once there are some: each by its key id, that of the issuing CA under a name', async () => {
   door.setReady(sources);
+  const [keyId, other] = ['cd'.repeat(20), 'ef'.repeat(20)];
   expect((await get(STATUS_PATHS.rootCrl)).status).toBe(404);
-  rootCrl = { der: Buffer.from('root crl'), number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  expect((await get(`/crl/${keyId}.crl`)).status).toBe(404);
+  const list = { number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  rootCrls = [
+    { ...list, keyId, der: Buffer.from('root crl') },
+    { ...list, keyId: other, der: Buffer.from('older root') },
+  ];
   await expect.poll(async () => (await get(STATUS_PATHS.rootCrl)).text()).toBe('root crl');
+  const [named, older] = await Promise.all([keyId, other].map((id) => get(`/crl/${id}.crl`)));
+  expect(await named?.text()).toBe('root crl');
+  expect(older?.headers.get('content-type')).toBe('application/pkix-crl');
+  expect(older?.headers.get('etag')).not.toBe(named?.headers.get('etag'));
+  expect(await older?.text()).toBe('older root');
+  expect((await get(`/crl/${other}-delta.crl`)).status).toBe(404);
 });
 
 describe('OCSP', () => {
@@ -230,6 +246,16 @@ test('serves the CA certificates as DER and as PEM', async () => {
   expect(await pem.text()).toContain('-----BEGIN CERTIFICATE-----\ncm9vdA==\n');
 });
 
+test('serves the MQTT contract as JSON, to be kept for a while', async () => {
+  door.setReady(sources);
+  const response = await get(STATUS_PATHS.mqttContract);
+  expect(response.headers.get('content-type')).toBe('application/json');
+  expect(response.headers.get('cache-control')).toBe('public, max-age=3600');
+  expect(await response.json()).toEqual({ asyncapi: '3.0.0' });
+  const headers = { 'If-None-Match': response.headers.get('etag') ?? '' };
+  expect((await get(STATUS_PATHS.mqttContract, { headers })).status).toBe(304);
+});
+
 test('is not ready when a check fails, and names it', async () => {
   checks = [
     { name: 'store', ok: true, detail: 'writes' },
@@ -242,7 +268,7 @@ test('is not ready when a check fails, and names it', async () => {
 });
 
 test('says 503, and why only in the log, when something behind it is broken', async () => {
-  door.setReady({ ...sources, readRootCrl: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
+  door.setReady({ ...sources, readRootCrls: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
   const response = await get(STATUS_PATHS.rootCrl);
   expect(response.status).toBe(503);
   expect(await response.text()).not.toContain('sdb');
