@@ -124,7 +124,8 @@ function findDifference(known: Device, { group, hardwareSerial, owner }: DeviceE
   if (hardwareSerial !== undefined && known.hardwareSerial !== hardwareSerial)
     return `it is registered with ${known.hardwareSerial === null ? 'no' : 'another'} hardware serial`;
   // Nobody's is given one: a group that asks for owners later must not shut out who was there before.
-  if (owner !== undefined && known.owner !== null && known.owner !== owner) return 'it is registered with another owner';
+  if (owner !== undefined && known.owner !== null && known.owner !== owner)
+    return 'it is registered with another owner';
   return undefined;
 }
 

@@ -3,7 +3,14 @@ import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { type DeviceEntry, importDevices } from '#gateway/operations/import-devices.ts';
 import { askWith } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
-import { changePolicy, enroll, newKey, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
+import {
+  changePolicy,
+  enroll,
+  newKey,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
 
 let world: World;
 beforeEach(async () => {
