@@ -128,12 +128,12 @@ async function endReplaced(
   { deviceId, serial }: OfDevice,
   { actor, now }: { actor: string; now: number },
 ): Promise<CertificateRecord[]> {
+  // Replaced before its device was put on hold: nobody releases that device any more.
+  for (const other of await tables.certificates.listByDevice(deviceId))
+    if (other.serial !== serial && isHeld(other)) await markReleased(tables, other, now);
   const ended: CertificateRecord[] = [];
   for (const other of await tables.certificates.listByDevice(deviceId)) {
-    if (other.serial === serial) continue;
-    // Replaced before its device was put on hold: nobody releases that device any more.
-    if (isHeld(other)) await markReleased(tables, other, now);
-    if (other.state !== 'active' || other.supersedeAt === null) continue;
+    if (other.serial === serial || other.state !== 'active' || other.supersedeAt === null) continue;
     const supersedeAt = supersededAt(other, now);
     await tables.certificates.update(other.serial, { state: 'superseded', supersedeAt });
     await tables.audit.append(

@@ -105,10 +105,14 @@ it('may be revoked for good, and is then not released', async () => {
   await expect(releaseDevice(deps, order)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
 });
 
-it('ends for what was replaced before, when the certificate in use is revoked for good', async () => {
+it.each([
+  ['before', supersedeOlder],
+  ['and is in its overlap', async () => undefined],
+] as const)('ends for what was replaced %s, when the certificate in use is revoked for good', async (_, replace) => {
+  world.clock.at += 1000;
   const young = await renew(world, member);
   await connectDevice(world, young.der);
-  await supersedeOlder(world, young.serial);
+  await replace(world, young.serial);
   await holdDevice(deps, order);
   await orderRevocation(deps, { scope: 'certificate', target: young.serial, reason: 'superseded', actor: 'test' });
   expect((await world.store.read.devices.find(press))?.state).toBe('revoked');
