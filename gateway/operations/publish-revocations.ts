@@ -66,6 +66,8 @@ export class RevocationPublisher {
   #failure: { since: number; error: string } | undefined;
   /** Base of the URLs in what is certified now, as the authority told last. */
   #statusUrl: string | undefined;
+  /** Which CRLs of roots the fleet was told of last. */
+  #toldRoots = '';
 
   constructor(deps: PublishDeps) {
     this.#deps = deps;
@@ -126,6 +128,7 @@ export class RevocationPublisher {
   async isDue(): Promise<boolean> {
     // After a failure more may have been read than any list has.
     if (this.#failure !== undefined || this.#isWaiting || this.lists.full === undefined) return true;
+    if ((await this.#rootCrls()) !== this.#toldRoots) return true;
     if (await this.#isAnyDue(this.#issuers)) return true;
     const { statusChanges, statusLists } = this.#deps.store.read;
     if ((await statusChanges.newestSeq()) > this.#index.seq) return true;
@@ -171,7 +174,7 @@ export class RevocationPublisher {
       this.#failure = { since: this.#failure?.since ?? clock.now(), error: String(error) };
       metrics.crlFailed();
       // The notice says what the lists in force do not.
-      await tellFleet(this.#deps, this.lists.complete()).catch(() => undefined);
+      await this.#tellFleet().catch(() => undefined);
       throw error;
     }
   }
@@ -191,7 +194,21 @@ export class RevocationPublisher {
       this.#isWaiting = false;
     });
     if (!isBuilder) await this.#follow(issuers, first);
-    await tellFleet(this.#deps, this.lists.complete());
+    const roots = await this.#rootCrls();
+    await this.#tellFleet();
+    this.#toldRoots = roots;
+  }
+
+  /** Whose list is not named is taken off devices: as long as one is missing that is to be there, none is named. */
+  #tellFleet(): Promise<void> {
+    const isWhole = this.#issuers.every(({ keyId }) => this.lists.findNamed('full', keyId) !== undefined);
+    return tellFleet(this.#deps, this.lists.complete(), { isWhole });
+  }
+
+  /** A person has signed one with the root key: the fleet is to hear of it. */
+  async #rootCrls(): Promise<string> {
+    const lists = (await this.#deps.readRootCrls?.()) ?? [];
+    return lists.map(({ keyId, number }) => `${keyId}:${number}`).join(' ');
   }
 
   async #follow(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {
@@ -215,13 +232,13 @@ export class RevocationPublisher {
     await this.#listAgain(issuers);
     const round = await this.#beginRound(description);
     const signed: PublishedList[] = [];
-    try {
-      // The one in use last, as far as it depends on the others.
-      for (const { keyId } of issuers.toReversed()) await this.#signAll(await this.#index.of(keyId), round, signed);
-    } finally {
-      // What was signed is in force whether or not it can be recorded, and whatever failed after it.
-      if (signed.length > 0) await this.#record(signed, round, started);
-    }
+    const failures: unknown[] = [];
+    // The one in use last, as it depends on the others; one whose lists cannot be signed does not keep them from theirs.
+    for (const { keyId } of issuers.toReversed())
+      await this.#signAll(await this.#index.of(keyId), round, signed).catch((error: unknown) => failures.push(error));
+    // What was signed is in force whether or not it can be recorded, and whatever failed beside it.
+    if (signed.length > 0) await this.#record(signed, round, started);
+    if (failures.length > 0) throw failures[0];
     const { full } = this.lists;
     if (full === undefined || signed.length === 0) return;
     log.info('CRL published', {

@@ -3,6 +3,7 @@ import type { AttemptDetail, AttemptOutcome, Page } from '#gateway/contract/oper
 import { ATTEMPT_LIFE_MS, MAX_ATTEMPTS } from '#gateway/domain/attempt.ts';
 import { REQUEST_HISTORY_MS } from '#gateway/domain/enrollment-request.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { NOTICE_HISTORY_MS } from '#gateway/domain/notice-record.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
 import type { BackgroundWrites } from './background-writes.ts';
@@ -41,5 +42,8 @@ export async function pruneHistory(deps: { store: Store; clock: Clock }): Promis
     gone = await deps.store.write(({ enrollmentRequests }) =>
       enrollmentRequests.prune(now - REQUEST_HISTORY_MS, BATCH),
     );
+  }
+  for (let gone = BATCH; gone >= BATCH; ) {
+    gone = await deps.store.write(({ notices }) => notices.prune(now - NOTICE_HISTORY_MS, BATCH));
   }
 }

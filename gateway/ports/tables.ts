@@ -29,6 +29,8 @@ export interface DeviceTable {
   /** The next notice sequence number of this device, `atLeast` or higher; only rises. */
   takeNoticeSeq(deviceId: DeviceId, atLeast: number): Promise<number>;
   list(page: PageOrder & { group?: string; state?: DeviceState }): Promise<Device[]>;
+  /** Their ids alone, out of the index: what is asked every few seconds must not read their reports. */
+  listIds(page: PageOrder & { state: DeviceState }): Promise<DeviceId[]>;
   countByGroup(): Promise<Map<string, number>>;
   /**
    * Devices with a certificate in use, or one that has expired and was used, by id: the newest such certificate, and which
@@ -158,6 +160,10 @@ export interface CertificateTable {
   ): Promise<void>;
   /** The device's own ones (profile `device`), newest first; its claims stand with their tickets. */
   listByDevice(deviceId: DeviceId): Promise<CertificateRecord[]>;
+  /** Of these the pending and active ones: few, however many it has had. */
+  listStanding(deviceId: DeviceId): Promise<CertificateRecord[]>;
+  /** Of these those issued at or after `since`. */
+  listIssuedSince(deviceId: DeviceId, since: number): Promise<CertificateRecord[]>;
   /** Newest first; `after` is a serial. */
   list(page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId }): Promise<CertificateRecord[]>;
   /** With this public key: of devices, claims and registrars. The others are device certificates; `after` is a serial. */
@@ -228,6 +234,8 @@ export interface NoticeTable {
   listByDevice(deviceId: DeviceId, limit: number, kind?: NoticeKind): Promise<NoticeRecord[]>;
   /** Marks unfinished ones past their end as expired. @returns how many. */
   expire(now: number): Promise<number>;
+  /** Drops finished ones whose end was before this. @returns how many, `limit` at most. */
+  prune(endedBefore: number, limit: number): Promise<number>;
   countUnfinished(): Promise<number>;
 }
 

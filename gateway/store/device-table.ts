@@ -121,6 +121,16 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: numb
     .limit(p('limit')),
 );
 
+const LIST_IDS = prepared((db, p: Parameter<{ after: DeviceId; state: DeviceState; limit: number }>) =>
+  db
+    .selectFrom('devices')
+    .select('device_id as deviceId')
+    .where('state', '=', p('state'))
+    .where('device_id', '>', p('after'))
+    .orderBy('device_id')
+    .limit(p('limit')),
+);
+
 type InGroup = { group: string; except: DeviceId };
 
 const COUNT_ENROLLED = prepared((db, p: Parameter<InGroup>) =>
@@ -174,6 +184,10 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       if (group !== undefined) query = query.where('group_name', '=', group);
       if (state !== undefined) query = query.where('state', '=', state);
       return query.orderBy('device_id').limit(limit).execute();
+    },
+    async listIds({ after, limit, state }: PageOrder & { state: DeviceState }): Promise<DeviceId[]> {
+      const rows = await scope.all(LIST_IDS, { after: (after ?? '') as DeviceId, limit, state });
+      return rows.map(({ deviceId }) => deviceId);
     },
     listTrust: ({ after, limit, endsAfter }: PageOrder & { endsAfter: number }) =>
       scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, endsAfter }),

@@ -1,6 +1,6 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { NoticeKind } from '#gateway/contract/notice.ts';
-import { type NoticeRecord, UNFINISHED_NOTICE_STATES } from '#gateway/domain/notice-record.ts';
+import { FINISHED_NOTICE_STATES, type NoticeRecord, UNFINISHED_NOTICE_STATES } from '#gateway/domain/notice-record.ts';
 import type { NoticeTable } from '#gateway/ports/tables.ts';
 import { type Parameter, prepared, type QueryScope } from './query-scope.ts';
 import { changed, inserted, type RecordColumns, selected } from './record-columns.ts';
@@ -64,6 +64,19 @@ const EXPIRE = prepared((db, p: Parameter<{ now: number }>) =>
     .where('expires_at', '<=', p('now')),
 );
 
+const PRUNE = prepared((db, p: Parameter<{ endedBefore: number; limit: number }>) =>
+  db
+    .deleteFrom('notices')
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('notices as old')
+        .select('old.id')
+        .where('old.state', 'in', FINISHED_NOTICE_STATES)
+        .where('old.expires_at', '<', p('endedBefore'))
+        .limit(p('limit')),
+    ),
+);
+
 const COUNT_UNFINISHED = prepared((db) =>
   db
     .selectFrom('notices')
@@ -85,6 +98,7 @@ export function noticeTable(scope: QueryScope): NoticeTable {
         ? scope.all(LIST_BY_DEVICE, { deviceId, limit })
         : scope.all(LIST_BY_KIND, { deviceId, kind, limit }),
     expire: (now: number) => scope.run(EXPIRE, { now }),
+    prune: (endedBefore: number, limit: number) => scope.run(PRUNE, { endedBefore, limit }),
     countUnfinished: async () => Number((await scope.first(COUNT_UNFINISHED, {}))?.unfinished ?? 0),
   };
 }

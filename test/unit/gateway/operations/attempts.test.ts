@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { ATTEMPT_LIFE_MS } from '#gateway/domain/attempt.ts';
+import { NOTICE_HISTORY_MS } from '#gateway/domain/notice-record.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
+import { queueNotice } from '#gateway/operations/queue-notice.ts';
 import { listAttempts, pruneHistory, showAttempt } from '#gateway/operations/show-attempts.ts';
+import { sweep } from '#gateway/operations/sweep.ts';
 import {
   ARRIVAL,
   changePolicy,
@@ -152,4 +156,18 @@ describe('an attempt', () => {
     await pruneHistory(world);
     await expect(showAttempt(world, A1)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
+});
+
+it('notices that have ended go a week after their end, and those of a device whose clock stays wrong with them', async () => {
+  await register(world, 'press-09');
+  const deviceId = parseDeviceId('press-09');
+  const notice = { kind: 'time', body: { time: 1 } } as const;
+  for (let i = 0; i < 3; i += 1) {
+    const order = { deviceId, notice, now: world.clock.at, life: 60_000, actor: 'gateway' };
+    await world.store.write((tables) => queueNotice(tables, world, order));
+    world.clock.at += NOTICE_HISTORY_MS / 2;
+    await sweep(world);
+    await pruneHistory(world);
+  }
+  expect(await world.store.read.notices.listByDevice(deviceId, 9)).toHaveLength(2);
 });
