@@ -206,7 +206,7 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
       () => judge(good.pem),
       (said) => /error 23 at 1 depth lookup: ?certificate revoked/.test(said),
     );
-  }, 60_000);
+  });
 
   test('a subscriber gets the whole list, retained, in a signed notice below its budget', async () => {
     const service = await enrollByHand(gateway, 'service-1');
