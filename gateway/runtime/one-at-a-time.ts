@@ -20,7 +20,8 @@ export function handleOneAtATime(server: Server | SecureServer): void {
     if (event !== 'request') return emit(event, ...args);
     const [{ socket }, response] = args as [IncomingMessage, ServerResponse];
     const start = () => {
-      if (socket.destroyed) return;
+      // What comes after an answer that was the last gets none (RFC 9112 9.6).
+      if (socket.destroyed || socket.writableEnded) return;
       response.once('close', () => turns.leave(socket));
       emit(event, ...args);
     };
