@@ -9,6 +9,11 @@ import { ask, EnrollingGateway, pemOf, type Shown } from '#test/fixtures/mqtt/en
 import { RawClient } from '#test/fixtures/mqtt/raw-client.ts';
 import { OpensslMaker } from '#test/fixtures/processes/openssl-maker.ts';
 
+async function asks(client: RawClient, id: string, message: object, key: DeviceKey = newKey()) {
+  const csr = (await csrOf(key)).toString('base64');
+  return ask(client, enrollTopics(parseDeviceId(id)), { requestId: 'r-1', csr, ...message });
+}
+
 /** Another field of the message than the group it is sent in: over EST the label stands in the path (est-labels.test.ts). */
 describe('a label in a CSR message', () => {
   let maker: OpensslMaker;
@@ -24,16 +29,24 @@ describe('a label in a CSR message', () => {
   });
   afterEach(() => gateway.close());
 
-  async function asks(client: RawClient, id: string, message: object, key: DeviceKey = newKey()) {
-    const csr = (await csrOf(key)).toString('base64');
-    return ask(client, enrollTopics(parseDeviceId(id)), { requestId: 'r-1', csr, ...message });
-  }
-
   const groupOf = async (id: string) => (await gateway.world.store.read.devices.find(parseDeviceId(id)))?.group;
 
   /** Registered with the hardware serial that its maker wrote. */
   const register = (id: string, hardwareSerial: string, group: string): Promise<unknown> =>
     addDevice(gateway.deps, { deviceId: parseDeviceId(id), hardwareSerial, group, actor: 'test' });
+
+  async function enrolled(): Promise<{ client: RawClient; der: Buffer; device: DeviceId }> {
+    const device = parseDeviceId('press-1');
+    const key = newKey();
+    const newcomer = await gateway.enroller('press-1', await gateway.claim('press-1'));
+    const { certificate = '' } = await asks(newcomer, 'press-1', {}, key);
+    newcomer.destroy();
+    const der = Buffer.from(certificate, 'base64');
+    const shown: Shown = { chain: new X509Certificate(der).toString(), keyPem: pemOf(key) };
+    const client = await RawClient.connected(gateway.address, shown as never, { clientId: device });
+    await client.subscribe(deviceTopics(device).certificate);
+    return { client, der, device };
+  }
 
   describe('from a device that is not registered', () => {
     test('says which of the groups that trust its maker it asks in', async () => {
@@ -120,19 +133,6 @@ describe('a label in a CSR message', () => {
   });
 
   describe('in a renewal', () => {
-    async function enrolled(): Promise<{ client: RawClient; der: Buffer; device: DeviceId }> {
-      const device = parseDeviceId('press-1');
-      const key = newKey();
-      const newcomer = await gateway.enroller('press-1', await gateway.claim('press-1'));
-      const { certificate = '' } = await asks(newcomer, 'press-1', {}, key);
-      newcomer.destroy();
-      const der = Buffer.from(certificate, 'base64');
-      const shown: Shown = { chain: new X509Certificate(der).toString(), keyPem: pemOf(key) };
-      const client = await RawClient.connected(gateway.address, shown as never, { clientId: device });
-      await client.subscribe(deviceTopics(device).certificate);
-      return { client, der, device };
-    }
-
     test.each([
       ['its own group', { label: 'default' }, 200, 'ISSUED'],
       ['nothing', {}, 200, 'ISSUED'],
