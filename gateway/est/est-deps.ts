@@ -3,7 +3,7 @@ import type { TlsOptions } from 'node:tls';
 import type { Directory } from '#gateway/contract/est.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
 import type { CertificateName, SuggestedWindow } from '#gateway/contract/renewal-info.ts';
-import type { CsrBinding } from '#gateway/domain/channel-binding.ts';
+import type { VerifyBinding } from '#gateway/domain/channel-binding.ts';
 import type { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
@@ -29,8 +29,8 @@ type Asked = {
 
 type AskedWithCsr = Asked & {
   door: 'est';
-  /** `verified`: the CSR carries the binding value of this TLS session (RFC 7030 3.5). */
-  binding: CsrBinding;
+  /** Of this connection (RFC 7030 3.5). */
+  verifyBinding: VerifyBinding;
   /** PKCS#10, DER. */
   csr: Buffer;
 };

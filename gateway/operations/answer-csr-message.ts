@@ -1,7 +1,6 @@
-import { readSerialNumber } from '#ca/pkix/read-serial-number.ts';
 import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
-import { type BoundSession, type CsrBinding, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
+import { type BoundSession, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { EnrollmentCredentials } from './authorize-enrollment.ts';
 import {
@@ -12,7 +11,6 @@ import {
 } from './create-tpm-challenge.ts';
 import { tellRefusal } from './csr-refusals.ts';
 import { type EnrollDeps, type Enrolled, enrollDevice } from './enroll-device.ts';
-import { type Arrival, type AttemptFacts, recordAttempt } from './record-attempt.ts';
 import { recordDoorRefusal } from './record-door-refusal.ts';
 import { reenrollDevice } from './reenroll-device.ts';
 
@@ -79,10 +77,9 @@ async function issue(
   sender: CsrSender,
   { attemptId, ...asked }: { attemptId: string; csr: Buffer; label?: string },
 ): Promise<Enrolled> {
-  const { kind, address, peer } = sender;
-  const arrival = { attemptId, address, door: 'mqtt' } as const;
-  const binding = await verifyBinding(deps, sender, arrival, asked.csr);
-  const request = { ...arrival, binding, ...asked };
+  const { kind, address, peer, tls } = sender;
+  const verifyBinding = (challengePassword: string) => verifyChannelBinding(challengePassword, tls);
+  const request = { attemptId, address, door: 'mqtt', verifyBinding, ...asked } as const;
   return kind === 'device'
     ? reenrollDevice(deps, { ...request, peer })
     : enrollDevice(deps, { ...request, credentials: credentialsOf(sender) });
@@ -90,32 +87,6 @@ async function issue(
 
 function credentialsOf({ peer, chain, deviceId }: CsrSender): EnrollmentCredentials {
   return { by: 'certificate', peer, chain, deviceId };
-}
-
-/** Before the operation, which has no connection; a refusal is an attempt like any other. */
-async function verifyBinding(
-  deps: AnswerDeps,
-  { kind, deviceId, peer, tls }: CsrSender,
-  arrival: Arrival,
-  csr: Buffer,
-): Promise<CsrBinding> {
-  try {
-    return verifyChannelBinding(csr, tls);
-  } catch (error) {
-    const refused = (facts: AttemptFacts): Promise<CsrBinding> => {
-      facts.deviceId = deviceId;
-      facts.serial = readSerialNumber(peer);
-      return facts.steps.run('binding', () => {
-        throw error;
-      });
-    };
-    return recordAttempt(
-      deps,
-      { ...arrival, kind: kind === 'device' ? 'reenroll' : 'enroll' },
-      refused,
-      () => 'issued',
-    );
-  }
 }
 
 function issued(

@@ -1,6 +1,7 @@
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { CertificateRequest } from '#ca/pkix/csr.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { CsrBinding, VerifyBinding } from '#gateway/domain/channel-binding.ts';
 import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -14,6 +15,7 @@ import { identifyPeer, type PeerIdentity, refuseCertificate } from './identify-p
 import { requireBudget } from './issuance-budget.ts';
 import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
 import { gatherFacts, type JudgedRequest, questionOf } from './judge-enrollment.ts';
+import { readBinding } from './read-binding.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
 import { type Arrival, type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
 import { recordIntent } from './record-intent.ts';
@@ -25,8 +27,8 @@ import { type KeyProof, proveKey } from './verify-attestation.ts';
 export type ReenrollRequest = Arrival & {
   /** The certificate shown in TLS, DER: the one to be renewed. */
   peer: Buffer;
-  /** `verified`: the CSR carries the binding value of its TLS session (RFC 7030 3.5), and the door has checked it. */
-  binding: 'verified' | 'none';
+  /** Of the connection it came over (RFC 7030 3.5). */
+  verifyBinding: VerifyBinding;
   /** The group asked for (see require-label.ts). */
   label?: string;
   csr: Buffer;
@@ -50,10 +52,11 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
     const { device, deviceId, policy, certificate } = identity;
     facts.deviceId = deviceId;
     facts.serial = certificate.serial;
-    const csr = await steps.run('csr', () => {
+    const { csr, binding } = await steps.run('csr', () => {
       const accepted = readCsr(request.csr, policy);
+      const bound = readBinding(accepted.request, request.verifyBinding, { isPassedOn: false });
       requireSameName(accepted.request, certificate);
-      return accepted;
+      return { csr: accepted, binding: bound };
     });
     const group = { name: identity.group, proof: policy.proof };
     const askedBy = `certificate:${certificate.serial}`;
@@ -62,7 +65,7 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
       () => proveKey(deps, { device, group, csr, askedBy, nonce: request.nonce }),
       ({ level }) => level,
     );
-    const judged = judgedRequest(request, identity, { csr, proof });
+    const judged = judgedRequest(request, identity, { csr, binding, proof });
     const lane = await steps.run('policy', () => requirePolicy(deps, judged, identity), describeLane);
     if (certificate.state === 'pending') await activateCertificate(deps, certificate.serial, policy.overlapSeconds);
     const begun = await steps.run('key', () => beginRenewal(deps, judged, identity, lane));
@@ -94,12 +97,12 @@ function describeIdentity({ certificate, group, expiredFor }: PeerIdentity): str
 function judgedRequest(
   request: ReenrollRequest,
   { device, group, policy }: PeerIdentity,
-  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
+  { csr, binding, proof }: { csr: AcceptedCsr; binding: CsrBinding; proof: KeyProof },
 ): JudgedRequest {
   return {
     kind: 'reenroll',
     arrival: request,
-    binding: request.binding,
+    binding,
     device,
     isRegistered: true,
     group: { name: group, version: 0, policy, updatedAt: 0 },
@@ -205,7 +208,7 @@ async function beginRenewal(
       identity.expiredFor === undefined
         ? await requireCurrent(tables, identity)
         : await requireLane(tables, identity, now);
-    requireBudget(held, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
+    await requireBudget(tables, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
     if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
       throw new GatewayError(
         'RATE_LIMITED',
@@ -245,8 +248,8 @@ async function requireCurrent(
   { deviceId, certificate: { serial } }: PeerIdentity,
 ): Promise<{ device: Device; held: CertificateRecord[] }> {
   const device = await tables.devices.find(deviceId);
-  const held = await tables.certificates.listByDevice(deviceId);
-  const current = held.find((candidate) => candidate.serial === serial);
+  const held = await tables.certificates.listStanding(deviceId);
+  const current = await tables.certificates.find(serial);
   if (current?.state === 'revoked' || device === undefined) {
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', {
       subject: { deviceId },

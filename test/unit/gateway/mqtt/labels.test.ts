@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
 import { type DeviceId, parseDeviceId } from '#gateway/contract/device-id.ts';
 import { deviceTopics, enrollTopics } from '#gateway/contract/topics.ts';
 import { addDevice } from '#gateway/operations/add-device.ts';
@@ -9,12 +10,12 @@ import { ask, EnrollingGateway, pemOf, type Shown } from '#test/fixtures/mqtt/en
 import { RawClient } from '#test/fixtures/mqtt/raw-client.ts';
 import { OpensslMaker } from '#test/fixtures/processes/openssl-maker.ts';
 
-async function asks(client: RawClient, id: string, message: object, key: DeviceKey = newKey()) {
+async function asks(client: RawClient, id: string, message: object, key: DeviceKey = newKey()): Promise<CsrAnswer> {
   const csr = (await csrOf(key)).toString('base64');
   return ask(client, enrollTopics(parseDeviceId(id)), { requestId: 'r-1', csr, ...message });
 }
 
-/** Another field of the message than the group it is sent in: over EST the label stands in the path (est-labels.test.ts). */
+/** Over EST the label stands in the path: est-labels.test.ts. */
 describe('a label in a CSR message', () => {
   let maker: OpensslMaker;
   let gateway: EnrollingGateway;
@@ -35,7 +36,8 @@ describe('a label in a CSR message', () => {
   const register = (id: string, hardwareSerial: string, group: string): Promise<unknown> =>
     addDevice(gateway.deps, { deviceId: parseDeviceId(id), hardwareSerial, group, actor: 'test' });
 
-  async function enrolled(): Promise<{ client: RawClient; der: Buffer; device: DeviceId }> {
+  /** With a certificate of its own, which it is connected with. */
+  const enrolled = async (): Promise<{ client: RawClient; der: Buffer; device: DeviceId }> => {
     const device = parseDeviceId('press-1');
     const key = newKey();
     const newcomer = await gateway.enroller('press-1', await gateway.claim('press-1'));
@@ -46,7 +48,7 @@ describe('a label in a CSR message', () => {
     const client = await RawClient.connected(gateway.address, shown as never, { clientId: device });
     await client.subscribe(deviceTopics(device).certificate);
     return { client, der, device };
-  }
+  };
 
   describe('from a device that is not registered', () => {
     test('says which of the groups that trust its maker it asks in', async () => {
