@@ -54,13 +54,13 @@ async function isWanted({ devices }: Pick<Tables, 'devices'>, { deviceId }: Cert
   return device !== undefined && device.state !== 'revoked' && device.state !== 'retired';
 }
 
+/** Not by one that was renewed with the same as this and came later: that has an end itself, and nothing goes on from it. */
 async function isReplaced(
   { certificates }: Pick<Tables, 'certificates'>,
-  certificate: CertificateRecord,
+  { deviceId, serial, issuedAt }: CertificateRecord,
 ): Promise<boolean> {
-  const { deviceId, serial, issuedAt } = certificate;
   const held = deviceId === null ? [] : await certificates.listByDevice(deviceId);
-  const isLater = (other: CertificateRecord) =>
-    other.issuedAt > issuedAt || (other.issuedAt === issuedAt && other.supersedeAt === null);
-  return held.some((other) => other.serial !== serial && other.activatedAt !== null && isLater(other));
+  const isSuccessor = (other: CertificateRecord) =>
+    other.serial !== serial && other.activatedAt !== null && other.supersedeAt === null && other.issuedAt >= issuedAt;
+  return held.some(isSuccessor);
 }

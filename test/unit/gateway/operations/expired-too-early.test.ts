@@ -58,6 +58,18 @@ it('what was replaced before stays replaced', async () => {
   expect(await connectDevice(world, young.der)).toMatchObject({ serial: young.serial });
 });
 
+it('what came later and displaced nobody has not replaced it', async () => {
+  world.clock.at += 1000;
+  const first = await renew(world, member);
+  world.clock.at += 1000;
+  const second = await renew(world, member);
+  await connectDevice(world, first.der);
+  await connectDevice(world, second.der);
+  await ahead();
+  await expect(connectDevice(world, second.der)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+  expect(await connectDevice(world, first.der)).toMatchObject({ serial: first.serial });
+});
+
 it('one that was not used in time is not good for longer', async () => {
   const young = await renew(world, member);
   await ahead();
