@@ -52,7 +52,7 @@ export function enrollCommand(): Command {
     .option('--root <file>', 'with --idevid-cert: the root certificate of the gateway (PEM)')
     .option('--root-sha256 <hex>', 'with --idevid-cert: the SHA-256 of that certificate, which EST shows')
     .option('--device-id <id>', 'with --idevid-cert: when it is not the serial number in that certificate')
-    .option('--label <group>', 'over EST: the group of this device, as the label of RFC 7030')
+    .option('--label <group>', 'the group this device asks to be in (over EST the label of RFC 7030)')
     .addOption(
       new Option('--key <provider>', 'where the key lives; auto: in the TPM when there is one')
         .choices(KEY_CHOICES)

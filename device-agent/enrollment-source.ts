@@ -43,8 +43,7 @@ const ONLY_WITH_IDEVID = [
 
 /** Before anything is read or made. @throws AgentError USAGE when the options do not go together */
 export function chooseSource(source: string | undefined, options: SourceOptions): EnrollmentSource {
-  const { via, label, idevidCert, idevidKey, gateway } = options;
-  if (label !== undefined && via === 'mqtt') throw usage('--label is for EST');
+  const { via, idevidCert, idevidKey, gateway } = options;
   if (idevidCert === undefined) {
     const stray = ONLY_WITH_IDEVID.find(([name]) => options[name] !== undefined);
     if (stray) throw usage(`${stray[1]} goes with --idevid-cert`);

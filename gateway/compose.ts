@@ -32,6 +32,7 @@ import { addressOf } from './door-address.ts';
 import { startEstDoor } from './est/est-door.ts';
 import { CaTrustFollower, keepTrustFiles } from './follow-ca-trust.ts';
 import { LateBroker } from './late-broker.ts';
+import { describeMqtt } from './mqtt/asyncapi/describe-mqtt.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
 import { openOcspService } from './ocsp-service.ts';
 import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-doors.ts';
@@ -39,11 +40,12 @@ import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { requireFreePorts } from './require-free-ports.ts';
-import { rootCrlFile } from './root-crl-file.ts';
+import { rootCrlFiles } from './root-crl-files.ts';
 import { lockDataFolder, writeRunFile } from './run-files.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
+import { handleOneAtATime } from './runtime/one-at-a-time.ts';
 import { keepPeerChains } from './runtime/peer-chains.ts';
 import { createPinoLog } from './runtime/pino-log.ts';
 import { listenPrivately } from './runtime/private-socket.ts';
@@ -113,7 +115,10 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   stops.push(() => leases.release());
   const background = new BackgroundWrites({ store, log }, SESSION_RECORDS);
   stops.push(() => background.flush());
-  const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
+  const statusDoor = await startStatusDoor(
+    { clock, log, metrics },
+    { host: config.host, port: config.statusPort, keepOrder: handleOneAtATime },
+  );
   stops.push(() => statusDoor.close());
   const status = addressOf('http', config, statusDoor.address.port);
 
@@ -172,6 +177,11 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     /** The first issuer's has no name in it. */
     crlUrlOf: (keyId: string) =>
       `${status.url}${statusPathsOf(keyId === trustBook.trust.issuers[0]?.keyId ? undefined : keyId).crl}`,
+    readRootCrls: rootCrlFiles(
+      inDataFolder(config, DATA_FOLDER.rootCrl),
+      () => anchorsOf(trustBook.trust).map(({ der }) => der),
+      log,
+    ),
     crlValidity: config.crlHours * HOUR_MS,
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
@@ -215,6 +225,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       port: config.estPort,
       tls: serverTls(identities, trustBook.trust),
       manufacturers: manufacturers.certificates,
+      keepOrder: handleOneAtATime,
     },
   );
   stops.push(() => est.close());
@@ -239,11 +250,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     ownCertificates: () => [...identities.describe(), ...ocsp.describe()],
     revocations,
     trustBook,
-    readRootCrl: rootCrlFile(
-      inDataFolder(config, DATA_FOLDER.rootCrl),
-      () => anchorsOf(trustBook.trust).map(({ der }) => der),
-      log,
-    ),
+    readRootCrls: shared.readRootCrls,
   };
   const operations = bindOperatorOperations({
     ...shared,
@@ -264,11 +271,16 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       },
     },
   });
-  const operatorDeps = { operations, clock, log, version: VERSION };
+  const mqttContract = describeMqtt({
+    version: VERSION,
+    address: { host: config.publicHost, port: mqtt.address.port },
+  });
+  const operatorDeps = { operations, clock, log, version: VERSION, mqttContract };
   const operatorDoor = await startOperatorDoor(operatorDeps, {
     host: config.host,
     port: config.operatorPort,
     tls: serverTls(identities, trustBook.trust),
+    keepOrder: handleOneAtATime,
   });
   stops.push(() => operatorDoor.close());
   const localDoor = await startLocalOperatorDoor(operatorDeps, {
@@ -299,9 +311,10 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   statusDoor.setReady({
     describeAuthority: () => trustBook.description,
     findList: (scopeName, issuerKeyId) => revocations.lists.findNamed(scopeName, issuerKeyId),
-    readRootCrl: health.readRootCrl,
+    readRootCrls: health.readRootCrls,
     answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
+    mqttContract,
   });
   metrics.observe({
     sessions: () => broker.sessions().length,

@@ -11,7 +11,7 @@ export const AUTHORITY_FILES = {
   /** To be moved offline, with its passphrase. */
   rootKey: 'root.key.pem',
   rootPassphrase: 'root-passphrase',
-  /** DER: which intermediates the root has revoked; the gateway gives it out. */
+  /** DER: which intermediates a root has revoked; the gateway gives it out. Of a later root: in its generation's folder. */
   rootCrl: 'root.crl',
   intermediateCertificate: 'intermediate.pem',
   intermediateKey: 'intermediate.key.pem',

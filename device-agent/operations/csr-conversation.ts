@@ -21,15 +21,18 @@ export class CsrConversation implements EnrollmentSession {
   readonly #deps: { clock: Clock };
   readonly #session: MqttSession;
   readonly #topic: string;
+  /** What every message says. */
+  readonly #head: { version: 1; label?: string };
   #expected: { requestId: string; resolve: (answer: CsrAnswer) => void } | undefined;
   /** The request that was answered last, and what to do when more is said about it. */
   #later: { requestId: string; isTold: boolean; resolve: () => void } | undefined;
 
-  /** @param topic on which is asked; give what comes on the other one to `receive`. */
-  constructor(deps: { clock: Clock }, session: MqttSession, topic: string) {
+  /** @param way topic on which is asked, give what comes on the other one to `receive`; label: the group to ask for. */
+  constructor(deps: { clock: Clock }, session: MqttSession, { topic, ...asked }: { topic: string; label?: string }) {
     this.#deps = deps;
     this.#session = session;
     this.#topic = topic;
+    this.#head = { version: 1, ...asked };
   }
 
   receive(payload: Buffer): void {
@@ -63,7 +66,7 @@ export class CsrConversation implements EnrollmentSession {
     { csr, attemptId }: Parameters<EnrollmentSession['enroll']>[0],
     signal?: AbortSignal,
   ): Promise<EnrollmentAnswer> {
-    const answer = await this.#ask({ version: 1, requestId: attemptId, csr: csr.toString('base64') }, signal);
+    const answer = await this.#ask({ ...this.#head, requestId: attemptId, csr: csr.toString('base64') }, signal);
     const { status, certificate, chain = [], suggestedWindow: window } = answer;
     const refused = readRefusal(answer);
     if (status === 200 && certificate !== undefined) {
@@ -87,7 +90,7 @@ export class CsrConversation implements EnrollmentSession {
     signal?: AbortSignal,
   ): ReturnType<EnrollmentSession['requestTpmChallenge']> {
     const answer = await this.#ask(
-      { version: 1, requestId: attemptId, tpmChallenge: toTpmChallengeRequest(identity) },
+      { ...this.#head, requestId: attemptId, tpmChallenge: toTpmChallengeRequest(identity) },
       signal,
     );
     const refused = readRefusal(answer);

@@ -28,7 +28,7 @@ export type EnrollOrder = Grounds & {
   confirm: boolean;
   /** Enroll although this folder holds an identity of the same device already. */
   replace: boolean;
-  /** RFC 7030 3.2.2, over EST only: the group the device should be in. */
+  /** The group the device should be in: over EST in the path (RFC 7030 3.2.2), over MQTT in the messages. */
   label?: string;
   /** For later renewals; left out: `auto`. */
   renewVia?: RenewVia;

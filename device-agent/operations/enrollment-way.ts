@@ -137,6 +137,7 @@ async function openMqtt(
     now: () => time.now(),
     identity: start.identity,
     deviceId,
+    ...(order.label === undefined ? {} : { label: order.label }),
     endsAt: endOf(start.identity),
     advice: start.advice,
   });

@@ -21,6 +21,8 @@ export type MqttEnrollmentTarget = {
   /** A claim's or the maker's. */
   identity: TlsIdentity;
   deviceId: DeviceId;
+  /** The group to ask for. */
+  label?: string;
   /** Milliseconds UTC: the end of the certificate shown, by which a connection that is cut may be explained. */
   endsAt: number;
   /** What to do when the broker does not let this identity in. */
@@ -96,7 +98,7 @@ export class MqttEnrollment implements EnrollmentSession {
 
   /** @returns undefined when there is a session, subscribed. */
   async #connect(signal: AbortSignal | undefined): Promise<Exclude<ConnectOutcome, { kind: 'connected' }> | undefined> {
-    const { address, trust, identity, deviceId } = this.#target;
+    const { address, trust, identity, deviceId, label } = this.#target;
     const outcome = await this.#deps.mqtt.connect(
       { address, trust: trust(), identity, clientId: deviceId, keepaliveSeconds: KEEPALIVE_SECONDS },
       signal,
@@ -104,7 +106,10 @@ export class MqttEnrollment implements EnrollmentSession {
     if (outcome.kind !== 'connected') return outcome;
     const { session } = outcome;
     const topics = enrollTopics(deviceId);
-    const conversation = new CsrConversation(this.#deps, session, topics.csr);
+    const conversation = new CsrConversation(this.#deps, session, {
+      topic: topics.csr,
+      ...(label === undefined ? {} : { label }),
+    });
     session.onMessage((topic, payload) => {
       if (topic === topics.certificate) conversation.receive(payload);
     });

@@ -28,7 +28,7 @@ export class RenewalWays {
 
   /** A session with the current certificate is there, subscribed to its answers. */
   attach(session: MqttSession, config: AgentConfig): void {
-    const conversation = new CsrConversation(this.#deps, session, deviceTopics(config.deviceId).csr);
+    const conversation = new CsrConversation(this.#deps, session, { topic: deviceTopics(config.deviceId).csr });
     this.#conversation = conversation;
     this.#attachedAt = this.#deps.clock.monotonic();
     this.#attached.resolve();

@@ -5,12 +5,14 @@ import type { SuggestedWindow } from './renewal-info.ts';
  * Enrollment and renewal over MQTT. A device with its own certificate asks on `v1/d/<id>/out/csr` and is answered on
  * `v1/d/<id>/in/certificate`; one that has only a claim or its maker's certificate uses `v1/enroll/<id>/...`.
  * The same requestId, or the same key, asked again gets the same answer. Unknown fields are ignored.
+ * `label`: the group asked for, as in the paths of EST. A device that is in a group is refused in any other one; a device
+ * that is not registered says with it which of the groups that trust its maker it wants.
  */
 export type CsrMessage =
   /** csr: PKCS#10, DER in base64; with the attestation attribute when the key is in a TPM. */
-  | { version: 1; requestId: string; csr: string }
+  | { version: 1; requestId: string; csr: string; label?: string }
   /** First round trip of an attested enrollment, as over HTTPS. */
-  | { version: 1; requestId: string; tpmChallenge: TpmChallengeRequest };
+  | { version: 1; requestId: string; tpmChallenge: TpmChallengeRequest; label?: string };
 
 export type CsrAnswer = {
   version: 1;

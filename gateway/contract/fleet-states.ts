@@ -1,9 +1,10 @@
 /** States and kinds of what concerns a whole fleet; told as part of the operator API (see operator-api.ts). */
 
-/** `running`: renewals are ordered slot by slot; `finished`: every device has ended one way or the other. */
+/** `running`: renewals are ordered slot by slot; `finished`: every device has ended, or was waited for long enough. */
 export const CAMPAIGN_STATES = ['running', 'paused', 'aborted', 'finished'] as const;
 export type CampaignState = (typeof CAMPAIGN_STATES)[number];
-export const CAMPAIGN_ITEM_STATES = ['waiting', 'ordered', 'renewed', 'failed', 'skipped'] as const;
+/** `unreached`: not waited for any more; its order stands, and how it went is noted when it comes back. */
+export const CAMPAIGN_ITEM_STATES = ['waiting', 'ordered', 'renewed', 'failed', 'unreached', 'skipped'] as const;
 export type CampaignItemState = (typeof CAMPAIGN_ITEM_STATES)[number];
 
 export const REVOCATION_SCOPES = ['device', 'certificate', 'group', 'key', 'lineage', 'issuer'] as const;

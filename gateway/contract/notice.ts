@@ -84,13 +84,14 @@ export type RevocationsBody = {
   crlUrl: string;
   /**
    * The newest complete CRL of each issuer whose certificates may still be valid, the one in use first, which is the one
-   * above. Left out by gateways that know of one only, and while one is missing: who is not named is taken off devices.
+   * above; then that of each root, which tells of the issuers. Left out by gateways that know of one only, and while one is
+   * missing: who is not named is taken off devices.
    */
   issuers?: IssuerCrl[];
 };
 
 /** `keyId`: subject key id of the issuer, lower-case hexadecimal. */
-type IssuerCrl = { keyId: string; crlNumber: number; crlUrl: string };
+export type IssuerCrl = { keyId: string; crlNumber: number; crlUrl: string };
 
 /** More issuers than an authority has in use at once, by far. */
 export const MAX_CRL_ISSUERS = 8;

@@ -120,6 +120,9 @@ export const OPERATOR_ROUTES = {
   checkHealth: { method: 'GET', path: '/v1/health' },
 } as const;
 
+/** What can be relied on, for programs: the operator API as OpenAPI 3.1, the MQTT contract as AsyncAPI 3. */
+export const OPERATOR_DOCUMENTS = { operator: '/openapi.json', mqtt: '/asyncapi.json' } as const;
+
 export type OperatorRoute = keyof typeof OPERATOR_ROUTES;
 
 /** The JSON of a 2xx answer. Lists take `?limit=` (1 to 1000, else 100) and `?after=` (the `nextCursor` of the page before). */

@@ -2,6 +2,9 @@ import type { CampaignItemState, CampaignState } from './operator-api.ts';
 
 /** What operators get about renewals. Times are milliseconds UTC. */
 
+/** How long a campaign waits for devices that are away, unless it is told otherwise. */
+export const DEFAULT_GIVE_UP_SECONDS = 86_400;
+
 /** A renewal of many devices, and how far it is. */
 export type RenewalCampaignDetail = {
   id: string;
@@ -17,6 +20,12 @@ export type RenewalCampaignDetail = {
   /** Devices told a minute, at most. */
   perMinute: number;
   abortPercent: number;
+  /** Seconds after the last device was told, in which the gateway served; then those that are away are not waited for. */
+  giveUpSeconds: number;
+  /** When the last device so far was told; null: none was. */
+  lastTurnAt: number | null;
+  /** When it ends without those that are away; null: devices are still to be told, or it has ended. */
+  givesUpAt: number | null;
   finishedAt: number | null;
   detail: string | null;
   devices: Record<CampaignItemState, number>;

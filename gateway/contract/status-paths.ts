@@ -16,6 +16,8 @@ export const STATUS_PATHS = {
   root: '/ca/root.cer',
   intermediatePem: '/ca/intermediate.pem',
   rootPem: '/ca/root.pem',
+  /** What devices and gateway say over MQTT, as AsyncAPI 3. */
+  mqttContract: '/asyncapi.json',
   metrics: '/metrics',
   healthz: '/healthz',
   readyz: '/readyz',
@@ -26,6 +28,7 @@ export const STATUS_CONTENT_TYPE = {
   crl: 'application/pkix-crl',
   certificate: 'application/pkix-cert',
   pem: 'application/x-pem-file',
+  json: 'application/json',
   ocspRequest: 'application/ocsp-request',
   ocspResponse: 'application/ocsp-response',
 } as const;

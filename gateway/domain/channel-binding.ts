@@ -1,7 +1,3 @@
-import { type CertificateRequest, parseCsr } from '#ca/pkix/csr.ts';
-import { oid } from '#ca/pkix/der.ts';
-import { OID } from '#ca/pkix/oids.ts';
-import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { GatewayError } from './gateway-error.ts';
 
 /** What has to be known of a TLS session, as its server sees it: the members of Node's TLSSocket with these names. */
@@ -16,17 +12,16 @@ export type BoundSession = {
 /** Whether a CSR is proved to be made for the TLS session it came in. */
 export type CsrBinding = 'verified' | 'none';
 
+/** Judges the challengePassword of a CSR by the session it came over. @throws GatewayError CSR_BINDING_INVALID */
+export type VerifyBinding = (challengePassword: string) => void;
+
 /**
  * A CSR with a challengePassword claims to be made for this TLS session: the password is the base64 of the session's
- * channel binding, and it must match (RFC 7030 3.5). A CSR without one claims nothing. One that cannot be read is left
- * to the operation, which says why.
- * @param der PKCS#10
+ * channel binding, and it must match (RFC 7030 3.5). A CSR without one claims nothing.
  * @param session undefined when the request did not come over TLS
  * @throws GatewayError CSR_BINDING_INVALID
  */
-export function verifyChannelBinding(der: Buffer, session: BoundSession | undefined): CsrBinding {
-  const challengePassword = readChallengePassword(der);
-  if (challengePassword === undefined) return 'none';
+export function verifyChannelBinding(challengePassword: string, session: BoundSession | undefined): void {
   const binding = session === undefined ? undefined : channelBindingOf(session);
   if (binding === undefined) {
     throw new GatewayError(
@@ -34,7 +29,7 @@ export function verifyChannelBinding(der: Buffer, session: BoundSession | undefi
       'the CSR has a challengePassword, and this TLS session has no channel binding to compare it with (RFC 7030 3.5)',
     );
   }
-  if (decodeBase64(challengePassword)?.equals(binding.value) === true) return 'verified';
+  if (decodeBase64(challengePassword)?.equals(binding.value) === true) return;
   throw new GatewayError(
     'CSR_BINDING_INVALID',
     `the challengePassword of the CSR is not the ${binding.type} value of this TLS session in base64 (RFC 7030 3.5)`,
@@ -55,22 +50,6 @@ function channelBindingOf(session: BoundSession): ChannelBinding | undefined {
   // RFC 5929 3.1: the first Finished message: the client's of a full handshake, the server's of a resumed one.
   const value = session.isSessionReused() ? session.getFinished() : session.getPeerFinished();
   return value === undefined ? undefined : { type: 'tls-unique', value };
-}
-
-/** As it stands in every CSR that has one: DER writes an object identifier in one way only. */
-const CHALLENGE_PASSWORD = oid(OID.challengePassword);
-
-function readChallengePassword(der: Buffer): string | undefined {
-  // The operation parses the CSR; here that is done only for the few that may be bound.
-  if (!der.includes(CHALLENGE_PASSWORD)) return undefined;
-  let request: CertificateRequest;
-  try {
-    request = parseCsr(der);
-  } catch (error) {
-    if (error instanceof PkixError) return undefined;
-    throw error;
-  }
-  return request.challengePassword;
 }
 
 /** Line ends are borne: some clients encode with them. @returns undefined when it is not base64 */

@@ -10,7 +10,7 @@ const OUR_SIDE = 'Try again later.';
 const NEXT_ACTIONS = {
   BODY_NOT_BASE64: 'Send the base64 of the DER, without the PEM lines.',
   BODY_TOO_LARGE: 'Send the PKCS#10 request only; it is a few KiB.',
-  CONTENT_TYPE_UNSUPPORTED: 'Send Content-Type: application/pkcs10.',
+  CONTENT_TYPE_UNSUPPORTED: 'Send Content-Type: application/pkcs10, and application/json to tpm-challenge and nonce.',
   CSR_MALFORMED: 'Send one PKCS#10 request (RFC 2986) as base64 of DER.',
   CSR_SIGNATURE_INVALID: 'Sign the request with the private key of the public key inside it.',
   CSR_BINDING_INVALID:
@@ -18,7 +18,7 @@ const NEXT_ACTIONS = {
   CSR_ASKS_FOR_CA: 'Leave basicConstraints out of the request.',
   CSR_NAMES_ANOTHER: 'Leave the subject empty or name this device.',
   KEY_NOT_ALLOWED: 'Make a key of a kind that the group allows, P-256 for example.',
-  REQUEST_INVALID: 'See RFC 7030 for what this path takes.',
+  REQUEST_INVALID: 'See RFC 7030 and the README of the gateway for what is taken here.',
   CREDENTIALS_MISSING: 'Send device id and ticket by HTTP Basic.',
   TICKET_UNKNOWN: 'Check device id and ticket.',
   TICKET_EXPIRED: NEW_TICKET,
@@ -71,14 +71,14 @@ const NEXT_ACTIONS = {
   APPROVAL_QUEUE_FULL: 'Ask the operator to decide the requests that wait (gatehouse enrollment list).',
   CSR_BINDING_REQUIRED:
     'Put the channel binding of this TLS session into challengePassword (RFC 7030 3.5): tls-exporter for TLS 1.3, tls-unique for 1.2.',
-  LABEL_UNKNOWN: 'A label is the name of a group; without one the path works too.',
+  LABEL_UNKNOWN: 'A label is the name of a group; it may be left out.',
   LABEL_OF_ANOTHER_GROUP: 'Use the label of the group this device is in, or none.',
   CLAIM_ONLY_ENROLLS: 'Enroll with this certificate, then use the one that is issued.',
   MANUFACTURER_UNTRUSTED:
     'Ask the operator to trust the CA of the maker (gatehouse manufacturer add), or use a ticket.',
   MANUFACTURER_CERTIFICATE_UNFIT:
     'Show the device certificate of the maker (IDevID): an end entity that may sign, with a serialNumber.',
-  GROUP_AMBIGUOUS: 'Use the path with the label of the group, or ask the operator to register the device.',
+  GROUP_AMBIGUOUS: 'Name the group by its label, or ask the operator to register the device.',
   REGISTRAR_NOT_ALLOWED: 'Ask the operator to name this group for the registrar.',
   SERVER_KEYGEN_OFF: 'Make the key on the device and use simpleenroll.',
   NETWORK_NOT_ALLOWED: 'Enroll from a network the group allows, or ask the operator.',

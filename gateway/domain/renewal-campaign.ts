@@ -15,6 +15,10 @@ export type RenewalCampaign = {
   perMinute: number;
   /** Aborted when more of those that ended than this have failed. */
   abortPercent: number;
+  /** Seconds after the last turn, after which devices that are away are not waited for any more. */
+  giveUpSeconds: number;
+  /** When the last device so far was told, moved on by the time in which nobody could renew; null: none was. */
+  lastTurnAt: number | null;
   finishedAt: number | null;
   detail: string | null;
 };
@@ -30,3 +34,12 @@ export type CampaignItem = {
   detail: string | null;
   updatedAt: number;
 };
+
+/** When a campaign that has told all of its devices ends without those that are away. */
+export function givesUpAt({
+  lastTurnAt,
+  endsAt,
+  giveUpSeconds,
+}: Pick<RenewalCampaign, 'lastTurnAt' | 'endsAt' | 'giveUpSeconds'>): number {
+  return (lastTurnAt ?? endsAt) + giveUpSeconds * 1000;
+}

@@ -2,9 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { formatCertsOnly } from '#ca/pkix/cms.ts';
 import { CONTENT_TYPE } from '#gateway/contract/est.ts';
 import { formatSuggestedWindow, RENEWAL_WINDOW_HEADER } from '#gateway/contract/renewal-info.ts';
-import type { CsrBinding } from '#gateway/domain/channel-binding.ts';
+import type { VerifyBinding } from '#gateway/domain/channel-binding.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import { channelBindingOf } from './channel-binding.ts';
+import { verifyBindingTo } from './channel-binding.ts';
 import type { EnrollmentAnswer, EstCredentials } from './est-deps.ts';
 import { routesOf } from './est-paths.ts';
 import type { EstServer } from './est-server.ts';
@@ -15,7 +15,7 @@ import { derAnswer, needsLines } from './send-answer.ts';
 import { serverKeyAnswer } from './server-key-answer.ts';
 import { byCertificate, currentCertificateOf, enrollCredentialsOf } from './shown-credentials.ts';
 
-type ReadCsr = CsrBody & { binding: CsrBinding };
+type ReadCsr = CsrBody & { verifyBinding: VerifyBinding };
 
 /** RFC 7030 4.2 and 4.4. Who asks, and what kind of body, is judged before the body is read. */
 export function addEnrollmentRoutes(app: FastifyInstance<EstServer>, handling: RequestHandling): void {
@@ -53,12 +53,12 @@ export function addEnrollmentRoutes(app: FastifyInstance<EstServer>, handling: R
           if (!peer.namesDeviceOf(deps.describeAuthority().trustDomain)) {
             return enroll(request, asked, byCertificate(peer));
           }
-          const { csr, binding } = asked;
+          const { csr, verifyBinding } = asked;
           return deps.reenrollDevice({
             ...askedBy(request),
             ...nonceOf(request),
             door: 'est',
-            binding,
+            verifyBinding,
             peer: peer.der,
             csr,
           });
@@ -76,11 +76,11 @@ export function addEnrollmentRoutes(app: FastifyInstance<EstServer>, handling: R
         checkCsrContentType(request.headers['content-type']);
       },
       handler: (request, reply) => {
-        const { csr, binding, hadLines } = readCsr(request);
+        const { csr, verifyBinding, hadLines } = readCsr(request);
         const order = {
           ...askedBy(request),
           door: 'est',
-          binding,
+          verifyBinding,
           credentials: enrollCredentialsOf(request),
           csr,
         } as const;
@@ -93,10 +93,17 @@ export function addEnrollmentRoutes(app: FastifyInstance<EstServer>, handling: R
 
   function enroll(
     request: FastifyRequest,
-    { csr, binding }: ReadCsr,
+    { csr, verifyBinding }: ReadCsr,
     credentials: EstCredentials,
   ): Promise<EnrollmentAnswer> {
-    return deps.enrollDevice({ ...askedBy(request), ...nonceOf(request), door: 'est', binding, credentials, csr });
+    return deps.enrollDevice({
+      ...askedBy(request),
+      ...nonceOf(request),
+      door: 'est',
+      verifyBinding,
+      credentials,
+      csr,
+    });
   }
 
   function certify(
@@ -114,17 +121,6 @@ export function addEnrollmentRoutes(app: FastifyInstance<EstServer>, handling: R
     });
   }
 
-  function readCsr(request: FastifyRequest): ReadCsr {
-    const body = parseCsrBody(request.body);
-    const { socket } = request.raw;
-    const isRegistrar = () => {
-      if (request.headers.authorization !== undefined) return false;
-      const { intermediateCertificate, otherIssuers = [] } = deps.describeAuthority();
-      return peerCertificateOf(socket)?.isRegistrarBelow([intermediateCertificate, ...otherIssuers]) === true;
-    };
-    return { ...body, binding: channelBindingOf(body.csr, socket, isRegistrar) };
-  }
-
   function nonceOf(request: FastifyRequest): { nonce?: Buffer } {
     const nonce = nonces.take(request.raw.socket, deps.clock.monotonic());
     return nonce === undefined ? {} : { nonce };
@@ -139,6 +135,14 @@ export function addEnrollmentRoutes(app: FastifyInstance<EstServer>, handling: R
     if (policy?.serverKeygen === true || (policy === undefined && !isAnonymous)) return;
     throw new GatewayError('SERVER_KEYGEN_OFF', 'no keys are made for devices here');
   }
+}
+
+function readCsr(request: FastifyRequest): ReadCsr {
+  const { socket } = request.raw;
+  return {
+    ...parseCsrBody(request.body),
+    verifyBinding: (challengePassword) => verifyBindingTo(socket, challengePassword),
+  };
 }
 
 function wantsLines(request: FastifyRequest, hadLines: boolean): boolean {

@@ -1,8 +1,9 @@
+import type { Server } from 'node:https';
 import type { TlsOptions } from 'node:tls';
 import type { Directory } from '#gateway/contract/est.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
 import type { CertificateName, SuggestedWindow } from '#gateway/contract/renewal-info.ts';
-import type { CsrBinding } from '#gateway/domain/channel-binding.ts';
+import type { VerifyBinding } from '#gateway/domain/channel-binding.ts';
 import type { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
@@ -28,8 +29,8 @@ type Asked = {
 
 type AskedWithCsr = Asked & {
   door: 'est';
-  /** `verified`: the CSR carries the binding value of this TLS session (RFC 7030 3.5). */
-  binding: CsrBinding;
+  /** Of this connection (RFC 7030 3.5). */
+  verifyBinding: VerifyBinding;
   /** PKCS#10, DER. */
   csr: Buffer;
 };
@@ -111,6 +112,8 @@ export type EstOptions = {
   port: number;
   /** Key, certificate chain, `ca` (root and intermediate), versions and ciphers; see gateway/runtime/tls-options.ts. */
   tls: TlsOptions;
+  /** Has the requests of a connection handled one at a time; see gateway/runtime/one-at-a-time.ts. */
+  keepOrder: (server: Server) => void;
   /** CAs of makers that some group trusts, DER: a client that has several certificates learns which to show. */
   manufacturers?: readonly Uint8Array[];
   limits?: Partial<EstLimits>;
@@ -131,7 +134,10 @@ export type EstLimits = {
   handshakesPerAddress: number;
   /** Milliseconds a connection may wait for its handshake to begin; it is closed then. More than `silentHandshake`. */
   handshakeWait: number;
-  /** Milliseconds a connection may hold a place for its handshake without sending a byte, while others wait for one. */
+  /**
+   * Milliseconds a connection may hold a place for its handshake while others wait for one: without a whole ClientHello it
+   * is cut then; one that was answered goes on without the place.
+   */
   silentHandshake: number;
   /** Milliseconds for the TLS handshake; a half-open one is cut then. */
   handshakeTimeout: number;

@@ -1,8 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { type Certificate, parseCertificate, verifyCertificateSignature } from '#ca/pkix/certificate.ts';
-import { OID } from '#ca/pkix/oids.ts';
+import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 
 /** More than any maker's path needs; what comes after is not looked at. */
@@ -44,13 +43,6 @@ export class PeerCertificate {
   /** Whether it says to be the identity of a device here. Who shows another one has yet to enroll. */
   namesDeviceOf(trustDomain: string): boolean {
     return this.#read()?.uris.some((uri) => uri.startsWith(`spiffe://${trustDomain}/device/`)) ?? false;
-  }
-
-  /** RFC 7030 3.7: issued by our own CA, with the purpose id-kp-cmcRA. Whether it still counts the operations say. */
-  isRegistrarBelow(issuers: readonly Buffer[]): boolean {
-    const certificate = this.#read();
-    if (certificate?.extendedKeyUsage?.includes(OID.cmcRa) !== true) return false;
-    return issuers.some((issuer) => verifyCertificateSignature(certificate, parseCertificate(issuer).publicKey));
   }
 
   #read(): Certificate | undefined {

@@ -1,16 +1,18 @@
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
+import type { VerifyBinding } from '#gateway/domain/channel-binding.ts';
 import { type AuthorizeDeps, authorizeEnrollment, type EnrollmentCredentials } from './authorize-enrollment.ts';
 import { type Applicant, formatGrounds } from './enrollment-grounds.ts';
 import type { JudgedRequest } from './judge-enrollment.ts';
+import { readBinding } from './read-binding.ts';
 import { type AcceptedCsr, requireOwnName } from './read-csr.ts';
 import type { Arrival, AttemptFacts } from './record-attempt.ts';
 import { proveKey } from './verify-attestation.ts';
 
 export type FirstRequest = Arrival & {
   credentials: EnrollmentCredentials;
-  /** `verified`: the CSR carries the binding value of its TLS session (RFC 7030 3.5), and the door has checked it. */
-  binding: 'verified' | 'none';
-  /** The group asked for: an EST label. */
+  /** Of the connection it came over (RFC 7030 3.5). */
+  verifyBinding: VerifyBinding;
+  /** The group asked for (see require-label.ts). */
   label?: string;
   /** PKCS#10, DER; with the attestation attribute when the key is in a TPM. */
   csr: Buffer;
@@ -37,14 +39,16 @@ export async function admitApplicant(
   );
   const { device, group, isRegistered } = applicant;
   facts.deviceId = device.deviceId;
-  const csr = await steps.run(
+  const { csr, binding } = await steps.run(
     'csr',
     () => {
       const accepted = accept(group.policy);
+      const isPassedOn = applicant.grounds.by === 'registrar';
+      const bound = readBinding(accepted.request, request.verifyBinding, { isPassedOn });
       requireOwnName(accepted.request, device.deviceId, deps.trustDomain);
-      return accepted;
+      return { csr: accepted, binding: bound };
     },
-    ({ keyKind }) => `${keyKind} key`,
+    (read) => `${read.csr.keyKind} key`,
   );
   const proof = await steps.run(
     'proof',
@@ -58,6 +62,5 @@ export async function admitApplicant(
       }),
     ({ level }) => level,
   );
-  const { binding } = request;
   return { applicant, judged: { kind: 'enroll', arrival: request, binding, device, isRegistered, group, csr, proof } };
 }

@@ -6,7 +6,7 @@ import { deviceTopics } from '#gateway/contract/topics.ts';
 import { GatewayError, type RefusalSubject } from '#gateway/domain/gateway-error.ts';
 import { type ActivateDeps, activateCertificate } from './activate-certificate.ts';
 import { identifyPeer, type PeerIdentity } from './identify-peer.ts';
-import { identifyRequester, type Requester } from './identify-requester.ts';
+import { identifyNewcomer } from './identify-requester.ts';
 import { forgetEndedQuarantine, type QuarantineDeps } from './quarantine-device.ts';
 
 export type AdmitDeps = ActivateDeps & Pick<QuarantineDeps, 'quarantined'>;
@@ -53,7 +53,7 @@ export type EnrollmentGrant = {
 );
 
 /** A connection that is never pinged is never noticed to be dead; a longer interval hides a dead device too long. */
-const MAX_KEEPALIVE_SECONDS = 1200;
+export const MAX_KEEPALIVE_SECONDS = 1200;
 
 /**
  * Decides an MQTT CONNECT. A pending certificate is made the active one, committed before this resolves, so that
@@ -83,12 +83,15 @@ export async function admitSession(deps: AdmitDeps, request: SessionRequest): Pr
 }
 
 /** Nearly all who come are devices with their own certificate: the way to them is the short one. */
-async function identify(deps: AdmitDeps, { der, chain }: SessionRequest): Promise<Requester> {
+async function identify(
+  deps: AdmitDeps,
+  { der, chain, clientId }: SessionRequest,
+): Promise<Awaited<ReturnType<typeof identifyNewcomer>>> {
   try {
     return { kind: 'device', identity: await identifyPeer(deps, der, { admitsQuarantined: true }) };
   } catch (notOwn) {
     if (!(notOwn instanceof GatewayError)) throw notOwn;
-    return identifyRequester(deps, { der, chain: chain() }).catch((error: unknown) => {
+    return identifyNewcomer(deps, { der, chain: chain(), deviceId: clientId }).catch((error: unknown) => {
       // Of our own CA, but not in our books: the first refusal says it better.
       throw error instanceof GatewayError && error.code === 'MANUFACTURER_UNTRUSTED' ? notOwn : error;
     });

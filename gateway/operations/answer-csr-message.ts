@@ -1,8 +1,8 @@
-import { readSerialNumber } from '#ca/pkix/read-serial-number.ts';
 import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
-import { type BoundSession, type CsrBinding, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
+import { type BoundSession, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { EnrollmentCredentials } from './authorize-enrollment.ts';
 import {
   type ChallengeDeps,
   type ChallengeMade,
@@ -11,7 +11,6 @@ import {
 } from './create-tpm-challenge.ts';
 import { tellRefusal } from './csr-refusals.ts';
 import { type EnrollDeps, type Enrolled, enrollDevice } from './enroll-device.ts';
-import { type Arrival, type AttemptFacts, recordAttempt } from './record-attempt.ts';
 import { recordDoorRefusal } from './record-door-refusal.ts';
 import { reenrollDevice } from './reenroll-device.ts';
 
@@ -33,13 +32,14 @@ export type CsrSender = {
   tls: BoundSession;
 };
 
-export type CsrRequest =
-  | { kind: 'csr'; requestId: string; csr: Buffer }
-  | {
-      kind: 'challenge';
-      requestId: string;
-      shown: Pick<ChallengeOrder, 'ekCertificate' | 'ekChain' | 'ekPublic' | 'akPublic'>;
-    };
+export type CsrRequest = {
+  requestId: string;
+  /** The group asked for. */
+  label?: string;
+} & (
+  | { kind: 'csr'; csr: Buffer }
+  | { kind: 'challenge'; shown: Pick<ChallengeOrder, 'ekCertificate' | 'ekChain' | 'ekPublic' | 'akPublic'> }
+);
 
 /** The form of attempt ids: a device may name its attempt, so that its own output and our log agree. */
 const ATTEMPT_ID = /^a-[0-9a-f]{16}$/;
@@ -50,7 +50,8 @@ const ATTEMPT_ID = /^a-[0-9a-f]{16}$/;
  * Never rejects: what goes wrong is told in the answer, and in the log by the operation that refused.
  */
 export async function answerCsrMessage(deps: AnswerDeps, sender: CsrSender, request: CsrRequest): Promise<CsrAnswer> {
-  const { requestId } = request;
+  const { requestId, label } = request;
+  const asked = label === undefined ? {} : { label };
   const attemptId = attemptIdOf(deps, requestId);
   try {
     if (request.kind === 'challenge') {
@@ -58,12 +59,13 @@ export async function answerCsrMessage(deps: AnswerDeps, sender: CsrSender, requ
         attemptId,
         address: sender.address,
         door: 'mqtt',
-        credentials: { by: 'certificate', peer: sender.peer, chain: sender.chain },
+        credentials: credentialsOf(sender),
+        ...asked,
         ...request.shown,
       });
       return challenged(requestId, attemptId, made);
     }
-    const enrolled = await issue(deps, sender, { attemptId, csr: request.csr });
+    const enrolled = await issue(deps, sender, { attemptId, csr: request.csr, ...asked });
     return issued(deps, requestId, attemptId, enrolled);
   } catch (error) {
     return refused(requestId, attemptId, error);
@@ -73,41 +75,18 @@ export async function answerCsrMessage(deps: AnswerDeps, sender: CsrSender, requ
 async function issue(
   deps: AnswerDeps,
   sender: CsrSender,
-  { attemptId, csr }: { attemptId: string; csr: Buffer },
+  { attemptId, ...asked }: { attemptId: string; csr: Buffer; label?: string },
 ): Promise<Enrolled> {
-  const { kind, address, peer, chain } = sender;
-  const arrival = { attemptId, address, door: 'mqtt' } as const;
-  const binding = await verifyBinding(deps, sender, arrival, csr);
-  const request = { ...arrival, binding, csr };
+  const { kind, address, peer, tls } = sender;
+  const verifyBinding = (challengePassword: string) => verifyChannelBinding(challengePassword, tls);
+  const request = { attemptId, address, door: 'mqtt', verifyBinding, ...asked } as const;
   return kind === 'device'
     ? reenrollDevice(deps, { ...request, peer })
-    : enrollDevice(deps, { ...request, credentials: { by: 'certificate', peer, chain } });
+    : enrollDevice(deps, { ...request, credentials: credentialsOf(sender) });
 }
 
-/** Before the operation, which has no connection; a refusal is an attempt like any other. */
-async function verifyBinding(
-  deps: AnswerDeps,
-  { kind, deviceId, peer, tls }: CsrSender,
-  arrival: Arrival,
-  csr: Buffer,
-): Promise<CsrBinding> {
-  try {
-    return verifyChannelBinding(csr, tls);
-  } catch (error) {
-    const refused = (facts: AttemptFacts): Promise<CsrBinding> => {
-      facts.deviceId = deviceId;
-      facts.serial = readSerialNumber(peer);
-      return facts.steps.run('binding', () => {
-        throw error;
-      });
-    };
-    return recordAttempt(
-      deps,
-      { ...arrival, kind: kind === 'device' ? 'reenroll' : 'enroll' },
-      refused,
-      () => 'issued',
-    );
-  }
+function credentialsOf({ peer, chain, deviceId }: CsrSender): EnrollmentCredentials {
+  return { by: 'certificate', peer, chain, deviceId };
 }
 
 function issued(

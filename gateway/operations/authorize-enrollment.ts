@@ -4,7 +4,7 @@ import { isPrintable, readDer } from '#ca/pkix/der.ts';
 import { readText } from '#ca/pkix/der-values.ts';
 import { parseName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
-import { isDeviceId } from '#gateway/contract/device-id.ts';
+import { type DeviceId, isDeviceId } from '#gateway/contract/device-id.ts';
 import { type Device, isBarred, newDevice } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Group } from '#gateway/domain/group.ts';
@@ -16,6 +16,7 @@ import { findDevice, findTicket, requireOpen } from './authorize-ticket.ts';
 import { type Applicant, isHeldOpen } from './enrollment-grounds.ts';
 import { requireNoLookAlike } from './find-look-alike.ts';
 import { identifyRequester } from './identify-requester.ts';
+import { requireOwnLabel, unknownLabel } from './require-label.ts';
 
 export type AuthorizeDeps = { store: Pick<Store, 'read' | 'write'>; clock: Clock };
 
@@ -23,8 +24,11 @@ export type AuthorizeDeps = { store: Pick<Store, 'read' | 'write'>; clock: Clock
 export type EnrollmentCredentials =
   /** An empty deviceId means the device the ticket is for (RFC 7030 3.2.3: an empty user name is legal). */
   | { by: 'ticket'; deviceId: string; ticket: string }
-  /** DER of the certificate whose key the TLS session proved, and what the client sent along. */
-  | { by: 'certificate'; peer: Buffer; chain: readonly Buffer[] };
+  /**
+   * DER of the certificate whose key the TLS session proved, and what the client sent along. `deviceId`: whose session it
+   * is, where that was said before.
+   */
+  | { by: 'certificate'; peer: Buffer; chain: readonly Buffer[]; deviceId?: DeviceId };
 
 export type Application = {
   credentials: EnrollmentCredentials;
@@ -44,13 +48,14 @@ export async function authorizeEnrollment(deps: AuthorizeDeps, application: Appl
     const ticket = await findTicket(deps.store, credentials);
     await requireOpenOrHeld(deps, ticket);
     const { device, group } = await findDevice(deps.store, ticket.deviceId);
-    await requireLabel(deps, device, label);
+    await requireOwnLabel(deps.store.read, device, label);
     return { device, isRegistered: true, group, grounds: { by: 'ticket', ticket } };
   }
   const requester = await identifyRequester(deps, {
     der: credentials.peer,
     chain: credentials.chain,
     ...(label !== undefined && { label }),
+    ...(credentials.deviceId !== undefined && { deviceId: credentials.deviceId }),
   });
   switch (requester.kind) {
     case 'device':
@@ -61,14 +66,15 @@ export async function authorizeEnrollment(deps: AuthorizeDeps, application: Appl
       );
     case 'claim': {
       const { device, group, ticket, certificate } = requester;
-      await requireLabel(deps, device, label);
+      await requireOwnLabel(deps.store.read, device, label);
       return { device, isRegistered: true, group, grounds: { by: 'claim', ticket, serial: certificate.serial } };
     }
     case 'manufacturer': {
-      const { deviceId, group, ca, serialNumber } = requester;
+      const { deviceId, group, ca, makers, serialNumber } = requester;
       const device =
         requester.device ?? strangerDevice({ deviceId, group, hardwareSerial: serialNumber }, deps.clock.now());
-      return { device, isRegistered: requester.device !== undefined, group, grounds: { by: 'manufacturer', ca } };
+      const grounds = { by: 'manufacturer', ca, makers } as const;
+      return { device, isRegistered: requester.device !== undefined, group, grounds };
     }
     case 'registrar':
       return authorizeRegistrar(deps, requester.registrar, application);
@@ -85,18 +91,6 @@ async function requireOpenOrHeld({ store, clock }: AuthorizeDeps, ticket: Ticket
   requireOpen(ticket, now);
 }
 
-async function requireLabel({ store }: AuthorizeDeps, device: Device, label: string | undefined): Promise<void> {
-  if (label === undefined || label === device.group) return;
-  if ((await store.read.groups.find(label)) === undefined) throw unknownLabel(label);
-  throw new GatewayError('LABEL_OF_ANOTHER_GROUP', 'this device is in another group than the label names', {
-    subject: { deviceId: device.deviceId },
-  });
-}
-
-function unknownLabel(label: string): GatewayError {
-  return new GatewayError('LABEL_UNKNOWN', `there is no group "${label.slice(0, 63)}"`);
-}
-
 /** RFC 7030 3.7: the registrar vouches for the device it names; which groups it may do that in is in its record. */
 async function authorizeRegistrar(
   deps: AuthorizeDeps,
@@ -109,7 +103,7 @@ async function authorizeRegistrar(
   const { deviceId, serials } = readNamedDevice(csr);
   const { read } = deps.store;
   const device = await read.devices.find(deviceId);
-  if (device !== undefined) await requireLabel(deps, device, label);
+  if (device !== undefined) await requireOwnLabel(read, device, label);
   const name = device?.group ?? label ?? onlyGroupOf(registrar);
   if (!registrar.groups.includes(name)) {
     throw new GatewayError('REGISTRAR_NOT_ALLOWED', `the registrar "${registrar.name}" may not enroll in "${name}"`, {

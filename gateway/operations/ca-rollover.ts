@@ -15,7 +15,7 @@ import { askAuthority } from './ask-authority.ts';
 import type { CaTrustBook } from './ca-trust-book.ts';
 import { requireStartable } from './require-startable.ts';
 import { countReady, listNotReady, percentOf, type ReadinessDeps } from './rollover-readiness.ts';
-import { type StartCampaignDeps, startCampaign } from './start-renewal-campaign.ts';
+import { type CampaignOrder, type StartCampaignDeps, startCampaign } from './start-renewal-campaign.ts';
 
 export type RolloverDeps = ReadinessDeps &
   StartCampaignDeps & {
@@ -83,13 +83,14 @@ export async function activateCa(deps: RolloverDeps, { actor }: Decided): Promis
 
 /**
  * What a replaced CA has issued is to be renewed: a campaign tells its devices at a rate.
- * @throws GatewayError STATE_CONFLICT, also while another campaign runs over the same devices: then say it again later
+ * @throws GatewayError STATE_CONFLICT, also while another campaign still tells the same devices: then say it again later
  */
 export async function taintCa(
   deps: RolloverDeps,
-  order: Decided & { issuerKeyId?: string; withinSeconds?: number; perMinute?: number; abortPercent: number },
+  order: Decided &
+    Pick<CampaignOrder, 'issuerKeyId' | 'withinSeconds' | 'perMinute' | 'abortPercent' | 'giveUpSeconds'>,
 ): Promise<CaRolloverStep> {
-  const { actor, reason = 'its CA is replaced', issuerKeyId, withinSeconds, perMinute, abortPercent } = order;
+  const { actor, reason = 'its CA is replaced', issuerKeyId, ...pace } = order;
   const trust = await look(deps);
   const issuer = replaced(trust, issuerKeyId, ['superseded', 'tainted']);
   const inUse = await hasDevices(deps, issuer.keyId);
@@ -100,14 +101,7 @@ export async function taintCa(
       ? described(trust, issuer.keyId)
       : await step(deps, issuer, { from: ['superseded'], to: 'tainted', actor, reason });
   if (!inUse) return tainted;
-  const campaign = await startCampaign(deps, {
-    issuerKeyId: issuer.keyId,
-    reason,
-    abortPercent,
-    actor,
-    ...(withinSeconds === undefined ? {} : { withinSeconds }),
-    ...(perMinute === undefined ? {} : { perMinute }),
-  });
+  const campaign = await startCampaign(deps, { ...pace, issuerKeyId: issuer.keyId, reason, actor });
   return { ...tainted, campaignId: campaign.id };
 }
 
@@ -230,7 +224,8 @@ function nextOf(phase: CaRolloverPhase, notReady: number, withoutAnchors: number
       if (notReady === 0) return 'every device is ready: gatehouse ca rollover retire';
       return phase === 'activated'
         ? `${notReady} devices are not ready; they renew in time by themselves, or sooner: gatehouse ca rollover taint`
-        : `${notReady} devices are not ready: gatehouse ca rollover status --devices`;
+        : `${notReady} devices are not ready (gatehouse ca rollover status --devices): those that are away renew when they come back, ` +
+            'or count no more when their certificate has ended; not to wait for them: gatehouse ca rollover retire --force --reason TEXT';
   }
 }
 

@@ -7,6 +7,16 @@ import { readRenewNotice } from './order-renewal.ts';
 /** What stands before the detail of a renewal that the gateway itself refused. */
 const REFUSED = 'refused: ';
 
+/** Whether this is why the gateway refused a renewal, as noteRefused has kept it. */
+export function isRefusal(detail: string | null): detail is string {
+  return detail?.startsWith(REFUSED) === true;
+}
+
+/** Told, and without a result. */
+function isOpen(state: CampaignItem['state']): boolean {
+  return state === 'ordered' || state === 'unreached';
+}
+
 /** A successor of this certificate is in use: for every campaign that waited for it the device is done. */
 export async function noteRenewed(
   tables: Pick<Tables, 'renewalCampaigns'>,
@@ -31,7 +41,7 @@ export async function noteRefused(
 ): Promise<boolean> {
   const { serial, code, attemptId } = refusal;
   const isNews = ({ state, detail }: CampaignItem) =>
-    state === 'ordered' && detail?.startsWith(`${REFUSED}${code} `) !== true;
+    isOpen(state) && detail?.startsWith(`${REFUSED}${code} `) !== true;
   if (!(await store.read.renewalCampaigns.listBySerial(serial)).some(isNews)) return false;
   return store.write(async ({ renewalCampaigns }) => {
     const items = (await renewalCampaigns.listBySerial(serial)).filter(isNews);
@@ -51,8 +61,10 @@ export async function noteFailed(
   const serial = readRenewNotice(notice)?.serial;
   if (serial === undefined) return;
   const items = await tables.renewalCampaigns.listBySerial(serial);
-  for (const item of items.filter(({ noticeId, state }) => noticeId === id && state === 'ordered')) {
-    const detail = item.detail ?? told.detail ?? 'the device does not say why';
+  const isWaitedFor = ({ noticeId, state }: CampaignItem) => noticeId === id && isOpen(state);
+  for (const item of items.filter(isWaitedFor)) {
+    const refusal = isRefusal(item.detail) ? item.detail : undefined;
+    const detail = refusal ?? told.detail ?? 'the device does not say why';
     const change = { state: 'failed', detail, updatedAt: told.now } as const;
     await tables.renewalCampaigns.updateItem(item.campaignId, deviceId, change);
   }
@@ -67,7 +79,7 @@ export async function describeItem(
   return { deviceId, serial, slotAt, state, result: await resultOf(tables, item), detail, updatedAt };
 }
 
-export async function resultOf(
+async function resultOf(
   tables: Pick<Tables, 'notices'>,
   { state, noticeId, detail }: Pick<CampaignItem, 'state' | 'noticeId' | 'detail'>,
 ): Promise<CampaignResult> {
@@ -79,16 +91,33 @@ export async function resultOf(
     case 'skipped':
       return 'skipped';
     case 'failed':
-      return detail?.startsWith(REFUSED) === true ? 'refused' : unheard(detail);
-    case 'ordered': {
-      const notice = noticeId === null ? undefined : await tables.notices.find(noticeId);
-      if (notice === undefined || notice.state === 'outbox') return 'offline';
-      return notice.state === 'sent' || notice.state === 'expired' ? 'not acknowledged' : 'under way';
-    }
+      return isRefusal(detail) ? 'refused' : givenUp(detail);
+    case 'ordered':
+    case 'unreached':
+      return unheardOf(noticeId === null ? undefined : await tables.notices.find(noticeId)) ?? 'under way';
+  }
+}
+
+/** What is known of a device that has said nothing of its order; undefined: it has. */
+export function unheardOf(
+  notice: Pick<NoticeRecord, 'state' | 'sentAt'> | undefined,
+): 'offline' | 'not acknowledged' | undefined {
+  switch (notice?.state) {
+    case undefined:
+    case 'outbox':
+      return 'offline';
+    case 'sent':
+      return 'not acknowledged';
+    case 'expired':
+      return notice?.sentAt == null ? 'offline' : 'not acknowledged';
+    case 'received':
+    case 'done':
+    case 'failed':
+      return undefined;
   }
 }
 
 /** Given up without a word from the device: the detail is what was known then. */
-function unheard(detail: string | null): CampaignResult {
+function givenUp(detail: string | null): CampaignResult {
   return detail === 'offline' || detail === 'not acknowledged' ? detail : 'failed';
 }

@@ -29,6 +29,7 @@ import { findOwnCertificate, identifyPeer } from './identify-peer.ts';
 import { judgeEndorsement, requireOwnEk } from './judge-endorsement.ts';
 import { type Arrival, type AttemptDeps, type AttemptFacts, recordAttempt } from './record-attempt.ts';
 import { refuseTpmErrors } from './refuse-tpm-error.ts';
+import { requireOwnLabel } from './require-label.ts';
 
 export type ChallengeDeps = AttemptDeps & { store: Store; random: Randomness };
 
@@ -37,7 +38,7 @@ export type ChallengeCredentials = EnrollmentCredentials;
 
 export type ChallengeOrder = Arrival & {
   credentials: ChallengeCredentials;
-  /** The group asked for: an EST label. */
+  /** The group asked for (see require-label.ts). */
   label?: string;
   /** DER. */
   ekCertificate?: Buffer;
@@ -130,6 +131,7 @@ async function identifyAsker(deps: ChallengeDeps, { credentials, label, door }: 
     if (certificate?.profile === 'device') {
       const identity = await identifyPeer(deps, credentials.peer, { admitsExpired: door === 'est' });
       const { device, policy } = identity;
+      await requireOwnLabel(deps.store.read, device, label);
       const { serial } = certificate;
       return { device, proof: policy.proof, askedBy: `certificate:${serial}`, serial };
     }

@@ -14,47 +14,80 @@ import type { Group } from '#gateway/domain/group.ts';
 import type { ManufacturerCa } from '#gateway/domain/manufacturer-ca.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { looksAlike } from './find-look-alike.ts';
+import { requireOwnLabel, unknownLabel } from './require-label.ts';
 
 type Read = Pick<Tables, 'manufacturerCas' | 'devices' | 'groups'>;
 
-export type Manufactured = {
+export type RecognisedDevice = {
   deviceId: DeviceId;
   /** undefined: not registered. */
   device: Device | undefined;
-  group: Group;
-  ca: ManufacturerCa;
   /** As the maker wrote it (2.5.4.5). */
   serialNumber: string;
   notAfter: number;
   spkiSha256: string;
 };
 
+export type Manufactured = RecognisedDevice & {
+  group: Group;
+  ca: ManufacturerCa;
+  /** SHA-256 of every CA by which the group trusts it: a root and an intermediate below it may both be pinned. */
+  makers: string[];
+};
+
+type Shown = { der: Buffer; chain: readonly Buffer[] };
+
+/** What was said beside it. label: the group asked for. deviceId: decides between devices with the same serial number. */
+type Wish = { label?: string | undefined; deviceId?: string | undefined };
+
 /**
  * Which device a certificate of its maker (IDevID, IEEE 802.1AR) stands for, and in which group: by the subject's
  * serialNumber (RFC 8995 2.3.1), under a CA that the group trusts. notAfter 9999-12-31 is a date like any other.
  * TLS has proved possession of the key, and nothing else: rights and path are judged here.
- * @param label a group that was asked for @param now milliseconds UTC
+ * @param now milliseconds UTC
  * @throws GatewayError MANUFACTURER_UNTRUSTED, MANUFACTURER_CERTIFICATE_UNFIT, CERTIFICATE_EXPIRED,
  * CERTIFICATE_NOT_YET_VALID, LABEL_UNKNOWN, LABEL_OF_ANOTHER_GROUP, GROUP_AMBIGUOUS, DEVICE_NOT_ALLOWED,
  * DEVICE_LOOKS_ALIKE
  */
-export async function identifyManufacturer(
-  read: Read,
-  { der, chain, label }: { der: Buffer; chain: readonly Buffer[]; label: string | undefined },
-  now: number,
-): Promise<Manufactured> {
-  const leaf = parse(der);
-  requireEndEntity(leaf);
-  const trusted = await findTrust(read, leaf, chain, now);
+export async function identifyManufacturer(read: Read, shown: Shown & Wish, now: number): Promise<Manufactured> {
+  const leaf = parse(shown.der);
+  const trusted = await requireTrust(read, leaf, shown.chain, now);
   const serialNumber = readSerialNumber(leaf);
-  const facts = { serialNumber, notAfter: leaf.notAfter, spkiSha256: spkiSha256(leaf.publicKey) };
-  const device = await findDevice(read, serialNumber, trusted, label);
-  const groupName = device?.group ?? (await chooseGroup(read, trusted, label));
+  const device = await findDevice(read, serialNumber, trusted, shown);
+  const groupName = device?.group ?? (await chooseGroup(read, trusted, shown.label));
   const group = await read.groups.find(groupName);
-  const ca = trusted.get(groupName);
+  const vouching = trusted.get(groupName) ?? [];
+  const [ca] = vouching;
   if (group === undefined || ca === undefined) throw untrusted();
+  const makers = vouching.map(({ sha256 }) => sha256);
+  return { ...(await describeDevice(read, leaf, { serialNumber, device })), group, ca, makers };
+}
+
+/** The device alone, before it has said which group it asks in. @throws GatewayError as identifyManufacturer */
+export async function recogniseDevice(
+  read: Read,
+  shown: Shown & Pick<Wish, 'deviceId'>,
+  now: number,
+): Promise<RecognisedDevice> {
+  const leaf = parse(shown.der);
+  const trusted = await requireTrust(read, leaf, shown.chain, now);
+  const serialNumber = readSerialNumber(leaf);
+  const device = await findDevice(read, serialNumber, trusted, shown);
+  return describeDevice(read, leaf, { serialNumber, device });
+}
+
+function requireTrust(read: Read, leaf: Certificate, chain: readonly Buffer[], now: number): Promise<Trusted> {
+  requireEndEntity(leaf);
+  return findTrust(read, leaf, chain, now);
+}
+
+async function describeDevice(
+  read: Read,
+  { notAfter, publicKey }: Certificate,
+  { serialNumber, device }: { serialNumber: string; device: Device | undefined },
+): Promise<RecognisedDevice> {
   const deviceId = device?.deviceId ?? (await newDeviceId(read, serialNumber));
-  return { deviceId, device, group, ca, ...facts };
+  return { deviceId, device, serialNumber, notAfter, spkiSha256: spkiSha256(publicKey) };
 }
 
 function parse(der: Buffer): Certificate {
@@ -90,24 +123,21 @@ const MAX_PATH = 5;
 const MAX_CHAIN = 4;
 const MAX_CAS_TRIED = 8;
 
-/** The groups that trust the maker of this certificate, each with the CA by which it does. */
-async function findTrust(
-  read: Read,
-  leaf: Certificate,
-  chain: readonly Buffer[],
-  now: number,
-): Promise<Map<string, ManufacturerCa>> {
+/** The groups that trust the maker of this certificate, each with the CAs by which it does. */
+type Trusted = ReadonlyMap<string, readonly ManufacturerCa[]>;
+
+async function findTrust(read: Read, leaf: Certificate, chain: readonly Buffer[], now: number): Promise<Trusted> {
   const intermediates = chain.slice(0, MAX_CHAIN).flatMap(parseOrNothing);
   const names = new Map([leaf, ...intermediates].map(({ issuer }) => [hash('sha256', issuer, 'hex'), issuer] as const));
   const found: ManufacturerCa[] = [];
   for (const subjectSha256 of names.keys()) found.push(...(await read.manufacturerCas.listBySubject(subjectSha256)));
-  const trusted = new Map<string, ManufacturerCa>();
+  const trusted = new Map<string, ManufacturerCa[]>();
   const verdicts = new Map<string, PkixError | 'trusted'>();
   for (const ca of found) {
     if (!verdicts.has(ca.sha256) && verdicts.size < MAX_CAS_TRIED) {
       verdicts.set(ca.sha256, judgePath(leaf, { anchor: parsePinned(ca), intermediates, now }));
     }
-    if (verdicts.get(ca.sha256) === 'trusted' && !trusted.has(ca.group)) trusted.set(ca.group, ca);
+    if (verdicts.get(ca.sha256) === 'trusted') trusted.set(ca.group, [...(trusted.get(ca.group) ?? []), ca]);
   }
   if (trusted.size > 0) return trusted;
   const outOfDate = [...verdicts.values()].find((v) => v !== 'trusted' && v.code === 'OUT_OF_VALIDITY');
@@ -177,12 +207,14 @@ function readTextOrNothing(value: DerElement): string | undefined {
 async function findDevice(
   read: Read,
   serialNumber: string,
-  trusted: ReadonlyMap<string, ManufacturerCa>,
-  label: string | undefined,
+  trusted: Trusted,
+  { label, deviceId }: Wish,
 ): Promise<Device | undefined> {
   const alike = (await read.devices.listByHardwareSerial(serialNumber)).filter(({ group }) => trusted.has(group));
   // Whose maker tells devices apart by capitals is rare; who takes one for the other lets a stranger in, or makes a twin.
-  const known = alike.filter(({ hardwareSerial }) => hardwareSerial === serialNumber);
+  const sameSerial = alike.filter(({ hardwareSerial }) => hardwareSerial === serialNumber);
+  const named = sameSerial.filter((device) => device.deviceId === deviceId);
+  const known = named.length > 0 ? named : sameSerial;
   const [twin] = alike;
   if (known.length === 0 && twin !== undefined) {
     const detail = `"${twin.deviceId}" has the hardware serial "${twin.hardwareSerial}", this one is "${serialNumber}"`;
@@ -194,11 +226,7 @@ async function findDevice(
     throw new GatewayError('GROUP_AMBIGUOUS', 'several devices are registered with the serial number of this one');
   }
   const [elsewhere] = known;
-  if (device === undefined && elsewhere !== undefined) {
-    throw new GatewayError('LABEL_OF_ANOTHER_GROUP', 'this device is in another group than the label names', {
-      subject: { deviceId: elsewhere.deviceId },
-    });
-  }
+  if (device === undefined && elsewhere !== undefined) await requireOwnLabel(read, elsewhere, label);
   if (device !== undefined && isBarred(device)) {
     throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, {
       subject: { deviceId: device.deviceId },
@@ -208,15 +236,10 @@ async function findDevice(
 }
 
 /** For a device that is not registered. */
-async function chooseGroup(
-  read: Read,
-  trusted: ReadonlyMap<string, ManufacturerCa>,
-  label: string | undefined,
-): Promise<string> {
+async function chooseGroup(read: Read, trusted: Trusted, label: string | undefined): Promise<string> {
   if (label !== undefined) {
     if (trusted.has(label)) return label;
-    if ((await read.groups.find(label)) === undefined)
-      throw new GatewayError('LABEL_UNKNOWN', `there is no group "${label.slice(0, 63)}"`);
+    if ((await read.groups.find(label)) === undefined) throw unknownLabel(label);
     throw new GatewayError('MANUFACTURER_UNTRUSTED', `the group "${label}" does not trust the maker of this device`);
   }
   const [only, another] = trusted.keys();

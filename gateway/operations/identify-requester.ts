@@ -5,7 +5,12 @@ import type { Group } from '#gateway/domain/group.ts';
 import type { Registrar } from '#gateway/domain/registrar.ts';
 import type { Ticket } from '#gateway/domain/ticket.ts';
 import { findDevice, requireOpen } from './authorize-ticket.ts';
-import { identifyManufacturer, type Manufactured } from './identify-manufacturer.ts';
+import {
+  identifyManufacturer,
+  type Manufactured,
+  type RecognisedDevice,
+  recogniseDevice,
+} from './identify-manufacturer.ts';
 import {
   findOwnCertificate,
   type IdentifyDeps,
@@ -28,6 +33,8 @@ export type ShownCertificate = {
   chain: readonly Buffer[];
   /** The group asked for. */
   label?: string;
+  /** Who it says it is; between devices of a maker that have the same serial number. */
+  deviceId?: string;
 };
 
 /**
@@ -36,7 +43,30 @@ export type ShownCertificate = {
  * @throws GatewayError CERTIFICATE_*, PROFILE_NOT_A_DEVICE, MANUFACTURER_*, TICKET_*, DEVICE_*, GROUP_AMBIGUOUS, LABEL_*
  */
 export async function identifyRequester(deps: IdentifyDeps, shown: ShownCertificate): Promise<Requester> {
-  const { certificate, serial, isCopied } = await findOwnCertificate(deps.store, shown.der);
+  const own = await identifyOwn(deps, shown.der);
+  if (own !== undefined) return own;
+  return { kind: 'manufacturer', ...(await identifyManufacturer(deps.store.read, shown, deps.clock.now())) };
+}
+
+/**
+ * The same for a session that asks later: which group a device of a maker wants it says then.
+ * @throws GatewayError as identifyRequester, but not GROUP_AMBIGUOUS because several groups trust the maker
+ */
+export async function identifyNewcomer(
+  deps: IdentifyDeps,
+  shown: Omit<ShownCertificate, 'label'>,
+): Promise<Exclude<Requester, { kind: 'manufacturer' }> | ({ kind: 'manufacturer' } & RecognisedDevice)> {
+  const own = await identifyOwn(deps, shown.der);
+  if (own !== undefined) return own;
+  return { kind: 'manufacturer', ...(await recogniseDevice(deps.store.read, shown, deps.clock.now())) };
+}
+
+/** @returns undefined for a certificate that is none of ours */
+async function identifyOwn(
+  deps: IdentifyDeps,
+  der: Buffer,
+): Promise<Exclude<Requester, { kind: 'manufacturer' }> | undefined> {
+  const { certificate, serial, isCopied } = await findOwnCertificate(deps.store, der);
   const now = deps.clock.now();
   if (certificate === undefined) {
     // The serial number of one of ours on something else: nobody, whoever signed it.
@@ -45,8 +75,7 @@ export async function identifyRequester(deps: IdentifyDeps, shown: ShownCertific
         subject: serial === undefined ? {} : { serial },
       });
     }
-    const { der, chain, label } = shown;
-    return { kind: 'manufacturer', ...(await identifyManufacturer(deps.store.read, { der, chain, label }, now)) };
+    return undefined;
   }
   switch (certificate.profile) {
     case 'device-bootstrap':
@@ -54,7 +83,7 @@ export async function identifyRequester(deps: IdentifyDeps, shown: ShownCertific
     case 'registrar':
       return identifyRegistrar(deps, certificate, now);
     default:
-      return { kind: 'device', identity: await identifyPeer(deps, shown.der) };
+      return { kind: 'device', identity: await identifyPeer(deps, der) };
   }
 }
 

@@ -7,6 +7,7 @@ import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Store } from '#gateway/ports/store.ts';
 import { noteMovedWindows } from './moved-windows.ts';
+import { lastAbleAt, noteAble, OUTAGE_MS } from './renewal-outage.ts';
 import type { RenewalPlanner } from './renewal-planner.ts';
 
 export type KeepPlanDeps = {
@@ -17,12 +18,8 @@ export type KeepPlanDeps = {
   renewals: RenewalPlanner;
 };
 
-/** When devices could renew last: this gateway ran, and its authority answered. */
-const ABLE_SETTING = 'renewal.able-at';
 const WINDOWS_SETTING = 'renewal.windows-planned';
-/** Written down so often, and a longer silence than OUTAGE is an outage; agents try again within minutes of a shorter. */
 const NOTE_EVERY_MS = 60_000;
-const OUTAGE_MS = 3 * 60_000;
 /** A window that began shortly before the outage had no time to be used. */
 const BEFORE_MS = 60_000;
 const PAGE = 500;
@@ -42,13 +39,12 @@ export async function keepRenewalPlan(deps: KeepPlanDeps): Promise<number> {
     return 0;
   }
   const now = clock.now();
-  const ableAt = Number((await store.read.settings.get(ABLE_SETTING)) ?? now);
-  const isKnown = Number.isSafeInteger(ableAt) && ableAt <= now;
-  if (isKnown && now - ableAt < NOTE_EVERY_MS && ableAt !== now) return 0;
-  const outageMs = isKnown ? now - ableAt : 0;
+  const ableAt = (await lastAbleAt(store.read, now)) ?? now;
+  const outageMs = now - ableAt;
+  if (outageMs > 0 && outageMs < NOTE_EVERY_MS) return 0;
   const replanned = outageMs < OUTAGE_MS ? 0 : await replanAfter(deps, { now, ableAt, outageMs });
   // Only now: what a crash in the middle leaves out is found at the next look.
-  await store.write((tables) => tables.settings.set(ABLE_SETTING, String(now)));
+  await store.write((tables) => noteAble(tables, { now, outageMs }));
   return replanned;
 }
 

@@ -1,4 +1,3 @@
-import type { DeviceId } from '#gateway/contract/device-id.ts';
 import {
   CAMPAIGN_ITEM_STATES,
   type CampaignItemState,
@@ -9,10 +8,12 @@ import type { RenewalCampaignDetail, RenewalCampaignDevice } from '#gateway/cont
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { campaignSlot } from '#gateway/domain/renewal/campaign-slot.ts';
-import type { CampaignItem, RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
+import { givesUpAt, type RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { takeOverAbsent } from './campaign-absence.ts';
 import { describeItem } from './campaign-results.ts';
+import { endAborted } from './end-aborted.ts';
 import { page } from './list-devices.ts';
 import { BEING_PREPARED, requireStartable } from './require-startable.ts';
 
@@ -20,7 +21,8 @@ export type ManageCampaignDeps = { store: Store; clock: Clock };
 
 type Order = { id: string; actor: string };
 
-const PAGE = 500;
+/** In one transaction. */
+const PAGE = 100;
 const MINUTE_MS = 60_000;
 
 /** @throws GatewayError NOT_FOUND */
@@ -70,7 +72,8 @@ export async function abortCampaign(deps: ManageCampaignDeps, order: Order): Pro
 }
 
 /**
- * Those that failed get another turn, at the campaign's rate; those that are renewed meanwhile are left alone.
+ * Those that failed or were not reached get another turn, at the campaign's rate; those that are renewed meanwhile are
+ * left alone. Where an order is still open there will be no second one.
  * @throws GatewayError NOT_FOUND, STATE_CONFLICT
  */
 export async function retryCampaign(deps: ManageCampaignDeps, order: Order): Promise<RenewalCampaignDetail> {
@@ -80,24 +83,13 @@ export async function retryCampaign(deps: ManageCampaignDeps, order: Order): Pro
     throw new GatewayError('STATE_CONFLICT', `campaign ${order.id} is paused; resume it first, then retry what failed`);
   await requireStartable(store.read, campaign);
   if (campaign.state === 'aborted') await endAborted(deps, order.id);
-  const failed = (await store.read.renewalCampaigns.countItems(order.id)).get('failed') ?? 0;
-  if (failed === 0) throw new GatewayError('STATE_CONFLICT', `no device of campaign ${order.id} has failed`);
+  const counts = await store.read.renewalCampaigns.countItems(order.id);
+  const [failed, unreached] = [counts.get('failed') ?? 0, counts.get('unreached') ?? 0];
+  if (failed + unreached === 0)
+    throw new GatewayError('STATE_CONFLICT', `no device of campaign ${order.id} has failed or was not reached`);
   const now = clock.now();
-  const width = Math.ceil((failed * MINUTE_MS) / campaign.perMinute);
-  for (let after: string | undefined; ; ) {
-    const items = await store.read.renewalCampaigns.listItems(order.id, { state: 'failed', limit: PAGE, after });
-    await store.write(async (tables) => {
-      // Read again inside: two operators may have the same idea.
-      await requireStartable(tables, campaign);
-      for (const { deviceId } of items) {
-        const slotAt = campaignSlot(deviceId, { id: `${order.id}/${now}`, startsAt: now, width });
-        const again = { state: 'waiting', slotAt, noticeId: null, detail: null, updatedAt: now } as const;
-        await tables.renewalCampaigns.updateItem(order.id, deviceId, again);
-      }
-    });
-    after = items.at(-1)?.deviceId;
-    if (items.length < PAGE) break;
-  }
+  const width = Math.ceil(((failed + unreached) * MINUTE_MS) / campaign.perMinute);
+  for (const state of ['failed', 'unreached'] as const) await giveAnotherTurn(deps, campaign, { state, now, width });
   await store.write(async (tables) => {
     const endsAt = Math.max(campaign.endsAt, now + width);
     await tables.renewalCampaigns.update(order.id, { state: 'running', finishedAt: null, detail: null, endsAt });
@@ -107,38 +99,32 @@ export async function retryCampaign(deps: ManageCampaignDeps, order: Order): Pro
         actor: order.actor,
         action: 'renewal.retried',
         subject: order.id,
-        detail: `${failed} devices that failed`,
+        detail: `${failed} devices that failed, ${unreached} that were not reached`,
       }),
     );
   });
   return showCampaign(deps, order.id);
 }
 
-/** Of a campaign that is aborted: who was not told is not told any more, also when it comes online later. */
-export async function endAborted({ store, clock }: ManageCampaignDeps, id: string): Promise<void> {
-  const now = clock.now();
-  const skip = (tables: Tables, deviceId: DeviceId, detail: string) =>
-    tables.renewalCampaigns.updateItem(id, deviceId, { state: 'skipped', detail, updatedAt: now });
-  await eachPage(store, id, 'waiting', (tables, { deviceId }) => skip(tables, deviceId, 'aborted before its turn'));
-  await eachPage(store, id, 'ordered', async (tables, { deviceId, noticeId }) => {
-    const notice = noticeId === null ? undefined : await tables.notices.find(noticeId);
-    if (notice?.state !== 'outbox') return;
-    await tables.notices.update(notice.id, { state: 'expired' });
-    await skip(tables, deviceId, 'aborted before it was told');
-  });
-}
-
-/** Each device of a campaign in this state, a transaction for each page. */
-export async function eachPage(
-  store: Store,
-  id: string,
-  state: CampaignItemState,
-  work: (tables: Tables, item: CampaignItem) => Promise<unknown>,
+async function giveAnotherTurn(
+  { store }: ManageCampaignDeps,
+  campaign: RenewalCampaign,
+  { state, now, width }: { state: CampaignItemState; now: number; width: number },
 ): Promise<void> {
+  const { id } = campaign;
   for (let after: string | undefined; ; ) {
     const items = await store.read.renewalCampaigns.listItems(id, { state, limit: PAGE, after });
     await store.write(async (tables) => {
-      for (const item of items) await work(tables, item);
+      // Read again inside: two operators may have the same idea.
+      await requireStartable(tables, campaign);
+      for (const { deviceId, serial } of items) {
+        // And a device may have come back.
+        if ((await tables.renewalCampaigns.findItem(id, deviceId))?.state !== state) continue;
+        const slotAt = campaignSlot(deviceId, { id: `${id}/${now}`, startsAt: now, width });
+        const again = { state: 'waiting', slotAt, noticeId: null, detail: null, updatedAt: now } as const;
+        await tables.renewalCampaigns.updateItem(id, deviceId, again);
+        await takeOverAbsent(tables, { campaignId: id, serial, now });
+      }
     });
     after = items.at(-1)?.deviceId;
     if (items.length < PAGE) return;
@@ -156,7 +142,7 @@ async function change(
 ): Promise<RenewalCampaignDetail> {
   const now = deps.clock.now();
   await deps.store.write(async (tables) => {
-    const { state, detail: note } = await find(tables, id);
+    const { state, detail: note, lastTurnAt } = await find(tables, id);
     if (step.to === 'running' && note === BEING_PREPARED)
       throw new GatewayError(
         'STATE_CONFLICT',
@@ -167,9 +153,10 @@ async function change(
         'STATE_CONFLICT',
         `campaign ${id} is ${state}; this needs one that is ${step.from.join(' or ')}`,
       );
-    const isOver = step.to === 'aborted';
-    const detail = isOver ? `by ${actor}` : null;
-    await tables.renewalCampaigns.update(id, { state: step.to, finishedAt: isOver ? now : null, detail });
+    const detail = step.to === 'aborted' ? `by ${actor}` : null;
+    // A pause is no time in which a device had to come back.
+    const patience = step.to === 'running' && lastTurnAt !== null ? { lastTurnAt: now } : {};
+    await tables.renewalCampaigns.update(id, { state: step.to, finishedAt: null, detail, ...patience });
     await tables.audit.append(auditEntry({ at: now, actor, action: step.action, subject: id }));
   });
   return showCampaign(deps, id);
@@ -186,6 +173,9 @@ async function describe(
   campaign: RenewalCampaign,
 ): Promise<RenewalCampaignDetail> {
   const counts = await tables.renewalCampaigns.countItems(campaign.id);
-  const devices = Object.fromEntries(CAMPAIGN_ITEM_STATES.map((state) => [state, counts.get(state) ?? 0]));
-  return { ...campaign, devices: devices as RenewalCampaignDetail['devices'] };
+  const devices = Object.fromEntries(
+    CAMPAIGN_ITEM_STATES.map((state) => [state, counts.get(state) ?? 0]),
+  ) as RenewalCampaignDetail['devices'];
+  const isWaiting = campaign.state === 'running' && devices.waiting === 0 && devices.ordered > 0;
+  return { ...campaign, givesUpAt: isWaiting ? givesUpAt(campaign) : null, devices };
 }

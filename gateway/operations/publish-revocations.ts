@@ -66,6 +66,8 @@ export class RevocationPublisher {
   #failure: { since: number; error: string } | undefined;
   /** Base of the URLs in what is certified now, as the authority told last. */
   #statusUrl: string | undefined;
+  /** Which CRLs of roots the fleet was told of last. */
+  #toldRoots = '';
 
   constructor(deps: PublishDeps) {
     this.#deps = deps;
@@ -126,6 +128,7 @@ export class RevocationPublisher {
   async isDue(): Promise<boolean> {
     // After a failure more may have been read than any list has.
     if (this.#failure !== undefined || this.#isWaiting || this.lists.full === undefined) return true;
+    if ((await this.#rootCrls()) !== this.#toldRoots) return true;
     if (await this.#isAnyDue(this.#issuers)) return true;
     const { statusChanges, statusLists } = this.#deps.store.read;
     if ((await statusChanges.newestSeq()) > this.#index.seq) return true;
@@ -191,13 +194,21 @@ export class RevocationPublisher {
       this.#isWaiting = false;
     });
     if (!isBuilder) await this.#follow(issuers, first);
+    const roots = await this.#rootCrls();
     await this.#tellFleet();
+    this.#toldRoots = roots;
   }
 
   /** Whose list is not named is taken off devices: as long as one is missing that is to be there, none is named. */
   #tellFleet(): Promise<void> {
     const isWhole = this.#issuers.every(({ keyId }) => this.lists.findNamed('full', keyId) !== undefined);
     return tellFleet(this.#deps, this.lists.complete(), { isWhole });
+  }
+
+  /** A person has signed one with the root key: the fleet is to hear of it. */
+  async #rootCrls(): Promise<string> {
+    const lists = (await this.#deps.readRootCrls?.()) ?? [];
+    return lists.map(({ keyId, number }) => `${keyId}:${number}`).join(' ');
   }
 
   async #follow(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {

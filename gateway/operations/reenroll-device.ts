@@ -1,6 +1,7 @@
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { CertificateRequest } from '#ca/pkix/csr.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import type { CsrBinding, VerifyBinding } from '#gateway/domain/channel-binding.ts';
 import { type Device, meetsProof } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -14,19 +15,21 @@ import { identifyPeer, type PeerIdentity, refuseCertificate } from './identify-p
 import { requireBudget } from './issuance-budget.ts';
 import { issueRecorded, proofLevelOf } from './issue-recorded.ts';
 import { gatherFacts, type JudgedRequest, questionOf } from './judge-enrollment.ts';
+import { readBinding } from './read-binding.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
 import { type Arrival, type AttemptFacts, issuedOrAgain, recordAttempt } from './record-attempt.ts';
 import { recordIntent } from './record-intent.ts';
 import { decideLane, judgeExpiredRenewal, requireLane } from './reenroll-expired.ts';
 import { suggestedWindow } from './renewal-planner.ts';
+import { requireOwnLabel } from './require-label.ts';
 import { type KeyProof, proveKey } from './verify-attestation.ts';
 
 export type ReenrollRequest = Arrival & {
   /** The certificate shown in TLS, DER: the one to be renewed. */
   peer: Buffer;
-  /** `verified`: the CSR carries the binding value of its TLS session (RFC 7030 3.5), and the door has checked it. */
-  binding: 'verified' | 'none';
-  /** The group asked for: an EST label. */
+  /** Of the connection it came over (RFC 7030 3.5). */
+  verifyBinding: VerifyBinding;
+  /** The group asked for (see require-label.ts). */
   label?: string;
   csr: Buffer;
   /** The unused nonce of this TLS session, if it asked for one. */
@@ -49,10 +52,11 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
     const { device, deviceId, policy, certificate } = identity;
     facts.deviceId = deviceId;
     facts.serial = certificate.serial;
-    const csr = await steps.run('csr', () => {
+    const { csr, binding } = await steps.run('csr', () => {
       const accepted = readCsr(request.csr, policy);
+      const bound = readBinding(accepted.request, request.verifyBinding, { isPassedOn: false });
       requireSameName(accepted.request, certificate);
-      return accepted;
+      return { csr: accepted, binding: bound };
     });
     const group = { name: identity.group, proof: policy.proof };
     const askedBy = `certificate:${certificate.serial}`;
@@ -61,7 +65,7 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
       () => proveKey(deps, { device, group, csr, askedBy, nonce: request.nonce }),
       ({ level }) => level,
     );
-    const judged = judgedRequest(request, identity, { csr, proof });
+    const judged = judgedRequest(request, identity, { csr, binding, proof });
     const lane = await steps.run('policy', () => requirePolicy(deps, judged, identity), describeLane);
     if (certificate.state === 'pending') await activateCertificate(deps, certificate.serial, policy.overlapSeconds);
     const begun = await steps.run('key', () => beginRenewal(deps, judged, identity, lane));
@@ -82,11 +86,8 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
 
 async function identifyRenewal(deps: EnrollDeps, { peer, label, door }: ReenrollRequest): Promise<PeerIdentity> {
   const identity = await identifyPeer(deps, peer, { admitsExpired: door === 'est' });
-  if (label === undefined || label === identity.group) return identity;
-  const subject = { deviceId: identity.deviceId };
-  if ((await deps.store.read.groups.find(label)) === undefined)
-    throw new GatewayError('LABEL_UNKNOWN', `there is no group "${label.slice(0, 63)}"`, { subject });
-  throw new GatewayError('LABEL_OF_ANOTHER_GROUP', 'this device is in another group than the label names', { subject });
+  await requireOwnLabel(deps.store.read, identity, label);
+  return identity;
 }
 
 function describeIdentity({ certificate, group, expiredFor }: PeerIdentity): string {
@@ -96,12 +97,12 @@ function describeIdentity({ certificate, group, expiredFor }: PeerIdentity): str
 function judgedRequest(
   request: ReenrollRequest,
   { device, group, policy }: PeerIdentity,
-  { csr, proof }: { csr: AcceptedCsr; proof: KeyProof },
+  { csr, binding, proof }: { csr: AcceptedCsr; binding: CsrBinding; proof: KeyProof },
 ): JudgedRequest {
   return {
     kind: 'reenroll',
     arrival: request,
-    binding: request.binding,
+    binding,
     device,
     isRegistered: true,
     group: { name: group, version: 0, policy, updatedAt: 0 },
@@ -207,7 +208,7 @@ async function beginRenewal(
       identity.expiredFor === undefined
         ? await requireCurrent(tables, identity)
         : await requireLane(tables, identity, now);
-    requireBudget(held, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
+    await requireBudget(tables, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
     if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
       throw new GatewayError(
         'RATE_LIMITED',
@@ -247,8 +248,8 @@ async function requireCurrent(
   { deviceId, certificate: { serial } }: PeerIdentity,
 ): Promise<{ device: Device; held: CertificateRecord[] }> {
   const device = await tables.devices.find(deviceId);
-  const held = await tables.certificates.listByDevice(deviceId);
-  const current = held.find((candidate) => candidate.serial === serial);
+  const held = await tables.certificates.listStanding(deviceId);
+  const current = await tables.certificates.find(serial);
   if (current?.state === 'revoked' || device === undefined) {
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', {
       subject: { deviceId },

@@ -1,12 +1,13 @@
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { hasFailedTooOften } from '#gateway/domain/renewal/campaign-slot.ts';
-import type { CampaignItem, RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
+import { type CampaignItem, givesUpAt, type RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Tables } from '#gateway/ports/store.ts';
-import { resultOf } from './campaign-results.ts';
+import { giveUpAbsent } from './campaign-absence.ts';
 import { deliverPendingNotices } from './deliver-notices.ts';
-import { eachPage, endAborted } from './manage-renewal-campaigns.ts';
+import { endAborted, endAllAborted } from './end-aborted.ts';
 import { type OrderRenewalDeps, queueRenewal } from './order-renewal.ts';
+import { lastAbleAt, OUTAGE_MS } from './renewal-outage.ts';
 
 export type CampaignWorkerDeps = OrderRenewalDeps & { log: Log };
 
@@ -14,22 +15,24 @@ export type CampaignWorkerDeps = OrderRenewalDeps & { log: Log };
 const BATCH = 50;
 /** Devices that may be told at once after a quiet moment, as seconds of the rate. */
 const BURST_SECONDS = 2;
-/** Counting is a look at every device of a campaign. */
-const COUNT_EVERY_MS = 2_000;
-/** Beyond the last turn: how long devices have at least to end what they were told, or to come online. */
-const PATIENCE_MS = 3_600_000;
+/** Counting is a look at every device of a campaign: less often the longer it only waits for those that are away. */
+const COUNT_EVERY_MS = { least: 2_000, most: 60_000 };
+const PAGE = 100;
+/** Pages of devices that are given up in one turn. */
+const PAGES_A_TURN = 5;
 
 type Allowance = { devices: number; at: number };
 
 /**
- * Carries campaigns out, in one process at a time: tells each device when its turn has come, no faster than the campaign allows, and ends a
- * campaign when all have ended or too many have failed. All it knows is in the database: after a restart, or in another
- * worker, it goes on where it was.
+ * Carries campaigns out, in one process at a time: tells each device when its turn has come, no faster than the campaign
+ * allows, and ends a campaign when all have ended, too many have failed, or those that are away were waited for long
+ * enough. All it knows is in the database: after a restart, or in another worker, it goes on where it was.
  */
 export class RenewalCampaignWorker {
   readonly #deps: CampaignWorkerDeps;
   readonly #allowances = new Map<string, Allowance>();
   readonly #countedAt = new Map<string, number>();
+  #endedAbortedAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: CampaignWorkerDeps) {
     this.#deps = deps;
@@ -37,10 +40,20 @@ export class RenewalCampaignWorker {
 
   /** To be called again and again, a few times a second. */
   async turn(): Promise<void> {
-    const { store } = this.#deps;
-    for (const campaign of await store.read.renewalCampaigns.list({ state: 'running', limit: 100 })) {
-      await this.#tellDue(campaign);
-      await this.#judge(campaign);
+    const { store, clock } = this.#deps;
+    const now = clock.now();
+    if (Math.abs(now - this.#endedAbortedAt) >= COUNT_EVERY_MS.most) {
+      this.#endedAbortedAt = now;
+      await endAllAborted(this.#deps);
+    }
+    for (let after: string | undefined; ; ) {
+      const campaigns = await store.read.renewalCampaigns.list({ state: 'running', limit: PAGE, after });
+      for (const campaign of campaigns) {
+        await this.#tellDue(campaign);
+        await this.#judge(campaign);
+      }
+      after = campaigns.at(-1)?.id;
+      if (campaigns.length < PAGE) return;
     }
   }
 
@@ -55,6 +68,7 @@ export class RenewalCampaignWorker {
         if ((await tables.renewalCampaigns.find(campaign.id))?.state !== 'running') return undefined;
         const ordered: CampaignItem[] = [];
         for (const item of batch) if (await this.#order(tables, campaign, item, now)) ordered.push(item);
+        if (ordered.length > 0) await tables.renewalCampaigns.update(campaign.id, { lastTurnAt: now });
         return ordered;
       });
       // Paused or aborted meanwhile.
@@ -101,55 +115,72 @@ export class RenewalCampaignWorker {
     return allowance;
   }
 
-  async #judge(campaign: RenewalCampaign): Promise<void> {
+  async #judge({ id, abortPercent, lastTurnAt }: RenewalCampaign): Promise<void> {
     const { store, clock } = this.#deps;
     const now = clock.now();
-    const { id, endsAt, startsAt, abortPercent } = campaign;
-    if (Math.abs(now - (this.#countedAt.get(id) ?? 0)) < COUNT_EVERY_MS) return;
+    const isTelling = await store.read.renewalCampaigns.hasItems(id, 'waiting');
+    if (!isTelling) {
+      if (!(await store.read.renewalCampaigns.hasItems(id, 'ordered'))) return this.#end(id, 'finished');
+      // From here on nothing aborts it any more: those that are given up must not take the orders from the others.
+      if (await this.#isOutOfPatience(id, now)) {
+        for (let page = 0; page < PAGES_A_TURN && (await giveUpAbsent(store, id, now)); ) page += 1;
+        return;
+      }
+    }
+    const quietMs = isTelling || lastTurnAt === null ? 0 : now - lastTurnAt;
+    const every = Math.min(COUNT_EVERY_MS.most, Math.max(COUNT_EVERY_MS.least, quietMs / 10));
+    if (Math.abs(now - (this.#countedAt.get(id) ?? 0)) < every) return;
     this.#countedAt.set(id, now);
     const counts = await store.read.renewalCampaigns.countItems(id);
-    const count = (state: CampaignItem['state']) => counts.get(state) ?? 0;
-    const [renewed, failed, waiting, ordered] = [count('renewed'), count('failed'), count('waiting'), count('ordered')];
-    const all = renewed + failed + waiting + ordered;
-    if (hasFailedTooOften({ renewed, failed, all }, abortPercent)) {
-      if (waiting + ordered > 0) return this.#abort(id, `${failed} of ${renewed + failed} failed`);
-    }
-    if (waiting > 0) return;
-    if (ordered === 0) return this.#finish(id, `${renewed} renewed, ${failed} failed`);
-    if (now < endsAt + Math.max(PATIENCE_MS, endsAt - startsAt)) return;
-    await eachPage(store, id, 'ordered', async (tables, item) => {
-      const result = await resultOf(tables, item);
-      const detail = item.detail ?? (result === 'under way' ? 'it has begun, and nothing more was heard' : result);
-      await tables.renewalCampaigns.updateItem(id, item.deviceId, { state: 'failed', detail, updatedAt: now });
-    });
-    await this.#finish(id, `${renewed} renewed, ${failed + ordered} failed`);
-  }
-
-  async #abort(id: string, detail: string): Promise<void> {
-    await this.#end(id, 'aborted', detail);
+    const [renewed, failed] = [counts.get('renewed') ?? 0, counts.get('failed') ?? 0];
+    const all = [...counts.values()].reduce((sum, count) => sum + count, 0) - (counts.get('skipped') ?? 0);
+    if (!hasFailedTooOften({ renewed, failed, all }, abortPercent)) return;
+    await this.#end(id, 'aborted');
     await endAborted(this.#deps, id);
   }
 
-  #finish(id: string, detail: string): Promise<void> {
-    return this.#end(id, 'finished', detail);
+  async #isOutOfPatience(id: string, now: number): Promise<boolean> {
+    const { read } = this.#deps.store;
+    // Read again: devices were told meanwhile.
+    const campaign = await read.renewalCampaigns.find(id);
+    if (campaign?.state !== 'running' || now < givesUpAt(campaign)) return false;
+    // While nobody can renew nobody is given up; how long that lasts is added when it is over (see noteAble).
+    return now - ((await lastAbleAt(read, now)) ?? now) < OUTAGE_MS;
   }
 
-  async #end(id: string, state: 'aborted' | 'finished', detail: string): Promise<void> {
+  async #end(id: string, state: 'aborted' | 'finished'): Promise<void> {
     const { store, clock, log } = this.#deps;
     const now = clock.now();
-    this.#allowances.delete(id);
-    this.#countedAt.delete(id);
-    const ended = await store.write(async (tables) => {
-      if ((await tables.renewalCampaigns.find(id))?.state !== 'running') return false;
-      await tables.renewalCampaigns.update(id, { state, finishedAt: now, detail });
+    const detail = await store.write(async (tables) => {
+      const { renewalCampaigns } = tables;
+      if ((await renewalCampaigns.find(id))?.state !== 'running') return undefined;
+      // Somebody may have given some of them another turn just now.
+      const isOpen =
+        (await renewalCampaigns.hasItems(id, 'waiting')) || (await renewalCampaigns.hasItems(id, 'ordered'));
+      if (isOpen !== (state === 'aborted')) return undefined;
+      const said = describeEnd(state, await renewalCampaigns.countItems(id));
+      // An aborted one is over when those that were not told will not be (see endAborted).
+      await renewalCampaigns.update(id, { state, finishedAt: state === 'finished' ? now : null, detail: said });
       const outcome = state === 'finished' ? 'ok' : 'failed';
       await tables.audit.append(
-        auditEntry({ at: now, actor: 'gateway', action: `renewal.${state}`, subject: id, outcome, detail }),
+        auditEntry({ at: now, actor: 'gateway', action: `renewal.${state}`, subject: id, outcome, detail: said }),
       );
-      return true;
+      return said;
     });
-    if (!ended) return;
+    if (detail === undefined) return;
+    this.#allowances.delete(id);
+    this.#countedAt.delete(id);
     if (state === 'finished') log.info('renewal campaign finished', { campaign: id, detail });
     else log.error('renewal campaign aborted: too many devices failed', { campaign: id, detail });
   }
+}
+
+function describeEnd(state: 'aborted' | 'finished', counts: ReadonlyMap<CampaignItem['state'], number>): string {
+  const [renewed, failed, unreached] = [
+    counts.get('renewed') ?? 0,
+    counts.get('failed') ?? 0,
+    counts.get('unreached') ?? 0,
+  ];
+  if (state === 'aborted') return `${failed} of ${renewed + failed} failed`;
+  return `${renewed} renewed, ${failed} failed${unreached === 0 ? '' : `, ${unreached} not reached`}`;
 }

@@ -1,4 +1,4 @@
-import type { RenewalCampaignDetail } from '#gateway/contract/renewal-api.ts';
+import { DEFAULT_GIVE_UP_SECONDS, type RenewalCampaignDetail } from '#gateway/contract/renewal-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { campaignSlot } from '#gateway/domain/renewal/campaign-slot.ts';
@@ -7,6 +7,7 @@ import type { CampaignItem, RenewalCampaign } from '#gateway/domain/renewal-camp
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
+import { takeOverAbsent } from './campaign-absence.ts';
 import { showCampaign } from './manage-renewal-campaigns.ts';
 import type { RenewalPlanner } from './renewal-planner.ts';
 import { BEING_PREPARED, requireStartable } from './require-startable.ts';
@@ -28,15 +29,20 @@ export type CampaignOrder = {
   /** Devices told a minute, at most; left out: half of what this gateway can issue. */
   perMinute?: number;
   abortPercent: number;
+  /** After the last device was told; left out: a day. */
+  giveUpSeconds?: number;
   actor: string;
 };
 
 const PAGE = 500;
+/** In one transaction. */
+const BATCH = 100;
 const MINUTE_MS = 60_000;
 
 /**
  * A new certificate for every device of a group. Each gets a moment of its own within the time given, or within as long
- * as the rate needs when that is longer, and a signed `renew` notice when it has come.
+ * as the rate needs when that is longer, and a signed `renew` notice when it has come. Devices that an earlier campaign
+ * waits for in vain are this one's from then on.
  * @throws GatewayError NOT_FOUND, STATE_CONFLICT
  */
 export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrder): Promise<RenewalCampaignDetail> {
@@ -62,6 +68,8 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
     endsAt: now + width,
     perMinute,
     abortPercent: order.abortPercent,
+    giveUpSeconds: order.giveUpSeconds ?? DEFAULT_GIVE_UP_SECONDS,
+    lastTurnAt: null,
     finishedAt: null,
     detail: BEING_PREPARED,
   };
@@ -75,10 +83,12 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
     const slotAt = campaignSlot(certificate.deviceId, { id, startsAt: now, width });
     return { campaignId: id, ...certificate, slotAt, state: 'waiting', noticeId: null, detail: null, updatedAt: now };
   });
-  for (let first = 0; first < items.length; first += PAGE) {
+  for (let first = 0; first < items.length; first += BATCH) {
     await store.write(async (tables) => {
       await requireBeingPrepared(tables, id);
-      await tables.renewalCampaigns.addItems(items.slice(first, first + PAGE));
+      const some = items.slice(first, first + BATCH);
+      await tables.renewalCampaigns.addItems(some);
+      for (const { serial } of some) await takeOverAbsent(tables, { campaignId: id, serial, now });
     });
   }
   await store.write(async (tables) => {

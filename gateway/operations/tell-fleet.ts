@@ -20,6 +20,8 @@ export type TellFleetDeps = {
   random: Randomness;
   /** Where the complete CRL of an issuer is fetched. @param keyId its subject key id, lower-case hexadecimal */
   crlUrlOf(keyId: string): string;
+  /** The newest CRL of each root, by which whoever checks a whole chain judges our CAs; left out: none is known. */
+  readRootCrls?: () => Promise<readonly CompleteCrl[]>;
   /** Milliseconds a CRL, and so the notice of it, is good for. */
   crlValidity: number;
 };
@@ -46,11 +48,12 @@ export async function tellFleet(
   { isWhole = true }: { isWhole?: boolean } = {},
 ): Promise<void> {
   const { broker, signer, clock, random, crlValidity } = deps;
-  const issuers = complete
+  const ofRoots = (await deps.readRootCrls?.()) ?? [];
+  const issuers = [...complete, ...ofRoots]
     .slice(0, MAX_CRL_ISSUERS)
     .map(({ keyId, number }) => ({ keyId, crlNumber: number, crlUrl: deps.crlUrlOf(keyId) }));
   const [inUse] = issuers;
-  if (inUse === undefined) return;
+  if (inUse === undefined || complete.length === 0) return;
   const crl: ToldCrl = { ...inUse, ...(isWhole ? { issuers } : {}) };
   const { crlNumber } = inUse;
   const now = clock.now();

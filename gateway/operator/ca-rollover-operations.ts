@@ -11,7 +11,13 @@ export type CaRolloverOperations = {
   discardCa(order: Decided): Promise<CaRolloverStep>;
   activateCa(order: Decided): Promise<CaRolloverStep>;
   taintCa(
-    order: Decided & { issuerKeyId?: string; withinSeconds?: number; perMinute?: number; abortPercent: number },
+    order: Decided & {
+      issuerKeyId?: string;
+      withinSeconds?: number;
+      perMinute?: number;
+      abortPercent: number;
+      giveUpSeconds?: number;
+    },
   ): Promise<CaRolloverStep>;
   retireCa(order: Decided & { issuerKeyId?: string; force: boolean }): Promise<CaRolloverStep>;
 };

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { giveUpSeconds } from './renewal-requests.ts';
 import { page, words } from './request-fields.ts';
 
 const keyId = z
@@ -23,6 +24,7 @@ export const CA_ROLLOVER_REQUEST = {
       .describe('renewals spread over this long; longer when the rate needs it'),
     perMinute: z.int().min(1).max(1_000_000).exactOptional().describe('devices told a minute at most'),
     abortPercent: z.int().min(0).max(100).default(5).describe('renewals end when more of them have failed'),
+    giveUpSeconds,
   }),
   retirement: z.strictObject({
     issuerKeyId: keyId.exactOptional(),

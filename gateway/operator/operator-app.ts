@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { OPERATOR_DOCUMENTS } from '#gateway/contract/operator-paths.ts';
 import { parseBoundedJson } from '#gateway/contract/parse-bounded-json.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -18,6 +19,8 @@ export type OperatorDeps = {
   log: Log;
   /** Of the gateway, for the OpenAPI document. */
   version: string;
+  /** The AsyncAPI document of the MQTT door. */
+  mqttContract: Readonly<Record<string, unknown>>;
 };
 
 /** The name under which a request is audited, or undefined when nobody vouches for who sent it. */
@@ -26,7 +29,7 @@ export type Authenticate = (request: FastifyRequest) => string | undefined;
 const MAX_BODY_BYTES = 64 * 1024;
 
 /** All that may be seen by anybody. */
-const PUBLIC_PATHS: readonly string[] = ['/', '/openapi.json'];
+const PUBLIC_PATHS: readonly string[] = ['/', ...Object.values(OPERATOR_DOCUMENTS)];
 
 const HEADERS = {
   // Answers hold tickets and the state of devices: nothing of it belongs into a cache.
@@ -95,7 +98,8 @@ export function buildOperatorApp(
   }
 
   const document = describeOpenApi(deps.version);
-  app.get('/openapi.json', (_request, reply) => reply.send(document));
+  app.get(OPERATOR_DOCUMENTS.operator, (_request, reply) => reply.send(document));
+  app.get(OPERATOR_DOCUMENTS.mqtt, (_request, reply) => reply.send(deps.mqttContract));
   app.get('/', (_request, reply) => reply.type('text/html; charset=utf-8').send(START_PAGE));
   return app;
 

@@ -13,6 +13,7 @@ export type RenewalOperations = {
     withinSeconds?: number;
     perMinute?: number;
     abortPercent: number;
+    giveUpSeconds?: number;
     actor: string;
   }): Promise<RenewalCampaignDetail>;
   listRenewals(query: PageQuery & { state?: CampaignState }): Promise<Page<RenewalCampaignDetail>>;

@@ -54,7 +54,7 @@ export const RENEWAL_ROUTES: readonly RouteDefinition[] = [
     answer: (operations, { params }, { actor }) => operations.abortRenewals({ id: params.campaignId, actor }),
   }),
   route('retryRenewals', {
-    summary: 'Give those that failed, and only those, another turn',
+    summary: 'Give those that failed or were not reached, and only those, another turn',
     response: 'RenewalCampaign',
     params: TAKES.campaignParams,
     answer: (operations, { params }, { actor }) => operations.retryRenewals({ id: params.campaignId, actor }),

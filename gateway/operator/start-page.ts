@@ -8,6 +8,7 @@ export const START_PAGE = `<!doctype html>
 <h1>Gatehouse</h1>
 <p>This gateway is running. Nobody can sign in here in this version: use the <code>gatehouse</code> command on the
 host of the gateway, for example <code>gatehouse device list</code> or <code>gatehouse doctor</code>.</p>
-<p>The operator API is described in <a href="/openapi.json">/openapi.json</a>; calls from here are answered with 401.</p>
+<p>The operator API is described in <a href="/openapi.json">/openapi.json</a>; calls from here are answered with 401.
+What devices say over MQTT is described in <a href="/asyncapi.json">/asyncapi.json</a>.</p>
 </html>
 `;

@@ -31,7 +31,7 @@ export interface RenewalCampaignTable {
   find(id: string): Promise<RenewalCampaign | undefined>;
   update(
     id: string,
-    change: Partial<Pick<RenewalCampaign, 'state' | 'finishedAt' | 'detail' | 'endsAt'>>,
+    change: Partial<Pick<RenewalCampaign, 'state' | 'finishedAt' | 'detail' | 'endsAt' | 'lastTurnAt'>>,
   ): Promise<void>;
   /** Newest first. */
   list(page: PageOrder & { state?: RenewalCampaign['state'] }): Promise<RenewalCampaign[]>;
@@ -49,6 +49,8 @@ export interface RenewalCampaignTable {
   /** By device id. */
   listItems(campaignId: string, page: PageOrder & { state?: CampaignItem['state'] }): Promise<CampaignItem[]>;
   countItems(campaignId: string): Promise<Map<CampaignItem['state'], number>>;
+  /** Whether one is in this state, without counting them. */
+  hasItems(campaignId: string, state: CampaignItem['state']): Promise<boolean>;
 }
 
 export interface RevocationJobTable {

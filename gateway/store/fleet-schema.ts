@@ -40,6 +40,8 @@ export type CampaignColumns = {
   ends_at: number;
   per_minute: number;
   abort_percent: number;
+  give_up_seconds: number;
+  last_turn_at: number | null;
   finished_at: number | null;
   detail: string | null;
 };

@@ -6,11 +6,12 @@ import { enrollmentWays } from './migrations/0003-enrollment-ways.ts';
 import { fleet } from './migrations/0004-fleet.ts';
 import { lookAlikes } from './migrations/0005-look-alikes.ts';
 import { due } from './migrations/0006-due.ts';
+import { absentDevices } from './migrations/0007-absent-devices.ts';
 import type { ColumnTypes, Migration } from './migrations/migration.ts';
 import type { Database } from './schema.ts';
 
 /** In order; only ever appended to. */
-const MIGRATIONS: readonly Migration[] = [first, tpm, enrollmentWays, fleet, lookAlikes, due];
+const MIGRATIONS: readonly Migration[] = [first, tpm, enrollmentWays, fleet, lookAlikes, due, absentDevices];
 
 /** The schema this version of the code reads and writes. */
 const SCHEMA_VERSION = MIGRATIONS.length;

@@ -16,6 +16,8 @@ const COLUMNS = {
   endsAt: 'ends_at',
   perMinute: 'per_minute',
   abortPercent: 'abort_percent',
+  giveUpSeconds: 'give_up_seconds',
+  lastTurnAt: 'last_turn_at',
   finishedAt: 'finished_at',
   detail: 'detail',
 } as const satisfies RecordColumns<RenewalCampaign, CampaignColumns>;
@@ -67,7 +69,16 @@ const LIST_BY_SERIAL = prepared((db, p: Parameter<{ serial: string }>) =>
     .selectFrom('renewal_campaign_items')
     .select(selected(ITEM_COLUMNS))
     .where('serial', '=', p('serial'))
-    .where('state', 'in', ['waiting', 'ordered', 'failed']),
+    .where('state', 'in', ['waiting', 'ordered', 'failed', 'unreached']),
+);
+
+const FIND_IN_STATE = prepared((db, p: Parameter<{ campaignId: string; state: CampaignItem['state'] }>) =>
+  db
+    .selectFrom('renewal_campaign_items')
+    .select('device_id')
+    .where('campaign_id', '=', p('campaignId'))
+    .where('state', '=', p('state'))
+    .limit(1),
 );
 
 export function renewalCampaignTable(scope: QueryScope): RenewalCampaignTable {
@@ -122,5 +133,6 @@ export function renewalCampaignTable(scope: QueryScope): RenewalCampaignTable {
         .execute();
       return new Map(rows.map(({ state, items }) => [state, Number(items)]));
     },
+    hasItems: async (campaignId, state) => (await scope.first(FIND_IN_STATE, { campaignId, state })) !== undefined,
   };
 }

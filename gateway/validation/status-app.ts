@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { formatPem } from '#ca/pkix/pem.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import { STATUS_CONTENT_TYPE, STATUS_PATHS } from '#gateway/contract/status-paths.ts';
@@ -12,8 +12,9 @@ import type { StatusDeps, StatusOptions, StatusSources } from './status-deps.ts'
 
 /** Milliseconds a health report is given out again before it is looked up anew. */
 const HEALTH_LIFETIME = 1_000;
-/** Seconds a cache may keep a CA certificate: it changes with years, and its successor has another key. */
-const CA_CERTIFICATE_AGE = 3600;
+/** Seconds a cache may keep a CA certificate, which changes with years and then has another key, or the MQTT contract. */
+const LASTING_AGE = 3600;
+const STILL_STARTING = 'the gateway is starting\n';
 const NOT_A_REQUEST = 'this is not a request that this door answers\n';
 const STARTING: HealthCheck[] = [{ name: 'start', ok: false, detail: 'the gateway is starting' }];
 
@@ -50,6 +51,18 @@ export function buildStatusApp(
   addListRoutes(app, deps, options, state);
   addOcspRoutes(app, deps, options, state);
 
+  /** What stays the same while this process lives, or changes with years. */
+  const sendLasting = (request: FastifyRequest, reply: FastifyReply, body: Buffer, contentType: string) => {
+    const now = clock.now();
+    const expires = now + LASTING_AGE * 1000;
+    return sendDocument(
+      request,
+      reply,
+      { body, contentType, etag: strongEtag(body), lastModified: startedAt, expires },
+      now,
+    );
+  };
+
   const certificates = [
     [STATUS_PATHS.intermediate, 'intermediateCertificate', 'cer'],
     [STATUS_PATHS.root, 'rootCertificate', 'cer'],
@@ -59,17 +72,10 @@ export function buildStatusApp(
   for (const [path, which, form] of certificates) {
     app.get(path, (request, reply) => {
       const der = state.sources?.describeAuthority()[which];
-      if (der === undefined) return sendText(reply, 503, 'the gateway is starting\n');
-      const body = form === 'pem' ? Buffer.from(formatPem('CERTIFICATE', der)) : der;
-      const now = clock.now();
-      const contentType = form === 'pem' ? STATUS_CONTENT_TYPE.pem : STATUS_CONTENT_TYPE.certificate;
-      const expires = now + CA_CERTIFICATE_AGE * 1000;
-      return sendDocument(
-        request,
-        reply,
-        { body, contentType, etag: strongEtag(body), lastModified: startedAt, expires },
-        now,
-      );
+      if (der === undefined) return sendText(reply, 503, STILL_STARTING);
+      return form === 'pem'
+        ? sendLasting(request, reply, Buffer.from(formatPem('CERTIFICATE', der)), STATUS_CONTENT_TYPE.pem)
+        : sendLasting(request, reply, der, STATUS_CONTENT_TYPE.certificate);
     });
   }
 
@@ -78,21 +84,14 @@ export function buildStatusApp(
     const { keyId } = request.params;
     const issuer = state.sources?.describeAuthority().issuers?.find((one) => one.keyId === keyId);
     if (issuer === undefined) return sendText(reply, 404, 'there is nothing at this path\n');
-    const body = issuer.certificate;
-    const now = clock.now();
-    const expires = now + CA_CERTIFICATE_AGE * 1000;
-    return sendDocument(
-      request,
-      reply,
-      {
-        body,
-        contentType: STATUS_CONTENT_TYPE.certificate,
-        etag: strongEtag(body),
-        lastModified: startedAt,
-        expires,
-      },
-      now,
-    );
+    return sendLasting(request, reply, issuer.certificate, STATUS_CONTENT_TYPE.certificate);
+  });
+
+  let contract: Buffer | undefined;
+  app.get(STATUS_PATHS.mqttContract, (request, reply) => {
+    if (state.sources === undefined) return sendText(reply, 503, STILL_STARTING);
+    contract ??= Buffer.from(JSON.stringify(state.sources.mqttContract));
+    return sendLasting(request, reply, contract, STATUS_CONTENT_TYPE.json);
   });
 
   app.get(STATUS_PATHS.metrics, async (_request, reply) =>

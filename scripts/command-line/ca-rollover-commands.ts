@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { CaRolloverStatus, CaRolloverStep, DeviceNotReady } from '#gateway/contract/ca-rollover-api.ts';
 import { DATA_FOLDER } from '#gateway/contract/data-folder.ts';
+import { DEFAULT_GIVE_UP_SECONDS } from '#gateway/contract/renewal-api.ts';
 import { CommandError } from './command-error.ts';
 import {
   commandGroup,
@@ -12,6 +13,7 @@ import {
   withExamples,
 } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
+import { formatDuration } from './duration.ts';
 import { formatTime } from './format-time.ts';
 import { connectOperator } from './operator-client.ts';
 import { print, printFields, printJson, printTable, say } from './output.ts';
@@ -31,6 +33,7 @@ type TaintOptions = GlobalOptions & {
   reason?: string;
   within?: number;
   rate?: number;
+  giveUpAfter?: number;
 };
 type RetireOptions = GlobalOptions & { issuer?: string; force?: true; reason?: string };
 
@@ -163,13 +166,24 @@ function addTaint(rollover: Command): void {
       .option('--issuer <key id>', 'which one, when several have been replaced', keyIdOption)
       .option('--reason <text>', 'why; stands in each notice and the audit')
       .option('--within <time>', 'spread over this time; longer when the rate needs it', durationOption)
-      .option('--rate <devices>', 'told a minute at most (default: half of what the gateway can issue)', countOption),
+      .option('--rate <devices>', 'told a minute at most (default: half of what the gateway can issue)', countOption)
+      .option(
+        '--give-up-after <time>',
+        `end without those that are away so long after the last is told (default: ${formatDuration(DEFAULT_GIVE_UP_SECONDS)})`,
+        durationOption,
+      ),
     'gatehouse ca rollover taint --within 2h',
     'gatehouse ca rollover taint --reason "HSM was lost" --rate 2000',
   ).action(async (_: unknown, command: Command) => {
-    const { data, json, issuer, reason, within, rate } = command.optsWithGlobals<TaintOptions>();
+    const { data, json, issuer, reason, within, rate, giveUpAfter } = command.optsWithGlobals<TaintOptions>();
     const operator = await connectOperator(dataFolder(data));
-    const body = { issuerKeyId: issuer, reason, withinSeconds: within, perMinute: rate };
+    const body = {
+      issuerKeyId: issuer,
+      reason,
+      withinSeconds: within,
+      perMinute: rate,
+      giveUpSeconds: giveUpAfter,
+    };
     const step = await operator.call<CaRolloverStep>('taintCa', { body });
     if (json) return printJson(step);
     if (step.campaignId === null) return say('no device has a certificate of it any more');

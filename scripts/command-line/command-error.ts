@@ -5,7 +5,7 @@ export type CommandErrorCode = 'FAILED' | 'USAGE' | 'NOT_RUNNING';
 export const EXIT_CODE = { FAILED: 1, USAGE: 2, NOT_RUNNING: 4 } as const satisfies Record<CommandErrorCode, number>;
 
 /** What a shell sees when the command worked and the answer is not a plain yes. */
-export const VERDICT_EXIT_CODE = { WAITS: 3, REFUSED: 5 } as const;
+export const VERDICT_EXIT_CODE = { WAITS: 3, REFUSED: 5, INCOMPLETE: 6 } as const;
 
 /** A command says what is wrong (`message`), then what to do next (`advice`). */
 export class CommandError extends Error {

@@ -1,6 +1,11 @@
 import { request } from 'node:http';
 import type { Page, Problem } from '#gateway/contract/operator-api.ts';
-import { OPERATOR_ROUTES, type OperatorRoute, operatorPath } from '#gateway/contract/operator-paths.ts';
+import {
+  OPERATOR_DOCUMENTS,
+  OPERATOR_ROUTES,
+  type OperatorRoute,
+  operatorPath,
+} from '#gateway/contract/operator-paths.ts';
 import { CommandError } from './command-error.ts';
 import { nextStepFor } from './next-step.ts';
 import { gatewayNotRunning, readRunFile } from './run-file.ts';
@@ -15,6 +20,8 @@ type OperatorCall = {
 export type OperatorClient = {
   /** @throws CommandError: what the gateway refused and why, or NOT_RUNNING. */
   call<T>(route: OperatorRoute, call?: OperatorCall): Promise<T>;
+  /** What programs can rely on, as a document. @throws CommandError */
+  describe(what: keyof typeof OPERATOR_DOCUMENTS): Promise<unknown>;
   /** All pages of a list, or the first `limit` items. */
   list<T>(
     route: OperatorRoute,
@@ -40,6 +47,13 @@ export async function connectOperator(dataDir: string): Promise<OperatorClient> 
     const answer = await exchange({ dataDir, socketPath: operatorSocket, method, path, body });
     return readAnswer(answer, deviceOf(path, body)) as T;
   };
+  const describe = async (what: keyof typeof OPERATOR_DOCUMENTS): Promise<unknown> => {
+    const path = OPERATOR_DOCUMENTS[what];
+    return readAnswer(
+      await exchange({ dataDir, socketPath: operatorSocket, method: 'GET', path, body: undefined }),
+      undefined,
+    );
+  };
   const list = async <T>(
     route: OperatorRoute,
     query: OperatorCall['query'] = {},
@@ -55,7 +69,7 @@ export async function connectOperator(dataDir: string): Promise<OperatorClient> 
     }
     return items;
   };
-  return { call, list };
+  return { call, describe, list };
 }
 
 type Exchange = { dataDir: string; socketPath: string; method: string; path: string; body: unknown };

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { alarmCommands } from './alarm-commands.ts';
+import { apiCommands } from './api-commands.ts';
 import { attemptCommands } from './attempt-commands.ts';
 import { auditCommands } from './audit-commands.ts';
 import { caCommands } from './ca-commands.ts';
@@ -29,7 +30,7 @@ export function createProgram(): Command {
       'after',
       `
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 4 the gateway is not running; of group test and device import also 3 waits
-for a person, 5 refused.
+for a person, 5 refused; of renewal start and status with --wait also 6 none failed and some were not reached.
 
 Examples:
   $ gatehouse serve
@@ -53,6 +54,7 @@ Examples:
     tpmCommands(),
     renewalCommands(),
     auditCommands(),
+    apiCommands(),
     doctorCommand(),
   ]) {
     program.addCommand(command);

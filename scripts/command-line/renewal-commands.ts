@@ -1,9 +1,14 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { CAMPAIGN_STATES, type CampaignState } from '#gateway/contract/operator-api.ts';
+import { CAMPAIGN_STATES, type CampaignItemState, type CampaignState } from '#gateway/contract/operator-api.ts';
 import type { OperatorRoute } from '#gateway/contract/operator-paths.ts';
-import type { RenewalCampaignDetail, RenewalCampaignDevice, RenewalPlan } from '#gateway/contract/renewal-api.ts';
-import { CommandError } from './command-error.ts';
+import {
+  DEFAULT_GIVE_UP_SECONDS,
+  type RenewalCampaignDetail,
+  type RenewalCampaignDevice,
+  type RenewalPlan,
+} from '#gateway/contract/renewal-api.ts';
+import { CommandError, VERDICT_EXIT_CODE } from './command-error.ts';
 import {
   commandGroup,
   countOption,
@@ -14,11 +19,19 @@ import {
   withExamples,
 } from './command-options.ts';
 import { dataFolder } from './data-folder.ts';
+import { formatDuration } from './duration.ts';
 import { formatTime } from './format-time.ts';
 import { connectOperator, type OperatorClient } from './operator-client.ts';
-import { printFields, printJson, printTable, say } from './output.ts';
+import { printJson, say } from './output.ts';
 import { startProgressBar } from './progress-bar.ts';
-import { formatSpan, printPlan } from './show-renewal-plan.ts';
+import {
+  countOf,
+  describeCounts,
+  printCampaign,
+  printCampaignDevices,
+  printCampaigns,
+} from './show-renewal-campaign.ts';
+import { printPlan } from './show-renewal-plan.ts';
 
 type StartOptions = GlobalOptions & {
   group?: string;
@@ -27,10 +40,12 @@ type StartOptions = GlobalOptions & {
   within?: number;
   rate?: number;
   abortAt?: number;
+  giveUpAfter?: number;
   wait?: true;
 };
 
 const LOOK_EVERY_MS = 1000;
+const GIVE_UP_HELP = `end without those that are away so long after the last is told; they still renew later (default: ${formatDuration(DEFAULT_GIVE_UP_SECONDS)})`;
 
 /** `5%` or `5`. */
 const percentOption = usage((text) => {
@@ -72,16 +87,24 @@ export function renewalCommands(): Command {
       .option('--within <time>', 'spread over this time; longer when the rate needs it', durationOption)
       .option('--rate <devices>', 'told a minute at most (default: half of what the gateway can issue)', countOption)
       .option('--abort-at <percent>', 'abort when more of those that ended have failed (default: 5%)', percentOption)
+      .option('--give-up-after <time>', GIVE_UP_HELP, durationOption)
       .option('--wait', 'stay until it has ended; ending the command does not end the campaign'),
     'gatehouse renewal start --group line-3 --reason "new intermediate" --within 1h',
-    'gatehouse renewal start --all --rate 500 --abort-at 2% --wait',
+    'gatehouse renewal start --all --rate 500 --abort-at 2% --give-up-after 1h --wait',
   ).action(async (_: unknown, command: Command) => {
     const options = command.optsWithGlobals<StartOptions>();
-    const { data, json, group, all, reason, within, rate, abortAt } = options;
+    const { data, json, group, all, reason, within, rate, abortAt, giveUpAfter } = options;
     if ((group === undefined) === (all === undefined))
       throw new CommandError('USAGE', 'which devices?', { advice: 'give --group GROUP, or --all' });
     const operator = await connectOperator(dataFolder(data));
-    const body = { group, reason, withinSeconds: within, perMinute: rate, abortPercent: abortAt };
+    const body = {
+      group,
+      reason,
+      withinSeconds: within,
+      perMinute: rate,
+      abortPercent: abortAt,
+      giveUpSeconds: giveUpAfter,
+    };
     const campaign = await operator.call<RenewalCampaignDetail>('startRenewals', { body });
     if (options.wait) return watch(operator, campaign.id, json === true);
     if (json) printJson(campaign);
@@ -100,8 +123,12 @@ export function renewalCommands(): Command {
       .description('how far a campaign is and how it went with each device; without an id: all campaigns')
       .argument('[id]', 'id of the campaign')
       .option('--failed', 'its devices that failed')
+      .option('--not-reached', 'its devices that were told and have not been heard of')
       .option('--devices', 'all its devices')
-      .option('--wait', 'stay until it has ended')
+      .option(
+        '--wait',
+        `stay until it has ended; exit code ${VERDICT_EXIT_CODE.INCOMPLETE}: none failed, some were not reached`,
+      )
       .option(
         '--state <state>',
         `only campaigns that are ${CAMPAIGN_STATES.join(', ')}`,
@@ -109,16 +136,18 @@ export function renewalCommands(): Command {
       ),
     'gatehouse renewal status',
     'gatehouse renewal status rc-0123456789abcdef --failed',
+    "gatehouse renewal status rc-0123456789abcdef --not-reached --json | jq -r '.[].deviceId'",
   ).action(async (id: string | undefined, _: unknown, command: Command) => {
     const options = command.optsWithGlobals<
-      GlobalOptions & { failed?: true; devices?: true; wait?: true; state?: CampaignState }
+      GlobalOptions & { failed?: true; notReached?: true; devices?: true; wait?: true; state?: CampaignState }
     >();
     const { data, json = false } = options;
     const operator = await connectOperator(dataFolder(data));
     if (id === undefined) return printCampaigns(await listCampaigns(operator, options.state), json);
     if (options.wait) return watch(operator, id, json);
-    if (options.failed || options.devices)
-      return printDevices(await listDevices(operator, id, options.failed ? 'failed' : undefined), json);
+    if (options.failed) return printCampaignDevices(await listDevices(operator, id, 'failed'), json);
+    if (options.notReached) return printCampaignDevices(await listNotReached(operator, id), json);
+    if (options.devices) return printCampaignDevices(await listDevices(operator, id), json);
     const campaign = await operator.call<RenewalCampaignDetail>('showRenewals', { params: [id] });
     if (json) printJson(campaign);
     else printCampaign(campaign, Date.now());
@@ -142,8 +171,8 @@ export function renewalCommands(): Command {
   steer(
     'retry',
     'retryRenewals',
-    'give those that failed, and only those, another turn',
-    'goes on with those that failed',
+    'give those that failed or were not reached, and only those, another turn',
+    'goes on with those that failed or were not reached',
   );
 
   return renewal;
@@ -155,15 +184,21 @@ async function watch(operator: OperatorClient, id: string, json: boolean): Promi
   {
     using bar = startProgressBar(countOf(campaign), `devices of campaign ${id}`);
     while (campaign.state === 'running' || campaign.state === 'paused') {
-      const { renewed, failed, skipped } = campaign.devices;
-      bar.advance(renewed + failed + skipped);
+      const { renewed, failed, unreached, skipped } = campaign.devices;
+      bar.advance(renewed + failed + unreached + skipped);
       await wait(LOOK_EVERY_MS);
       campaign = await operator.call<RenewalCampaignDetail>('showRenewals', { params: [id] });
     }
   }
   if (json) printJson(campaign);
   else printCampaign(campaign, Date.now());
-  if (campaign.state === 'finished' && campaign.devices.failed === 0) return;
+  const { failed, unreached } = campaign.devices;
+  if (campaign.state === 'finished' && failed === 0) {
+    if (unreached === 0) return;
+    say(`${unreached} not reached; they renew when they come back: gatehouse renewal status ${id} --not-reached`);
+    process.exitCode = VERDICT_EXIT_CODE.INCOMPLETE;
+    return;
+  }
   throw new CommandError(
     'FAILED',
     `campaign ${id} is ${campaign.state}: ${campaign.detail ?? describeCounts(campaign)}`,
@@ -181,7 +216,7 @@ function listCampaigns(operator: OperatorClient, state: CampaignState | undefine
 async function listDevices(
   operator: OperatorClient,
   id: string,
-  state: 'failed' | undefined,
+  state?: CampaignItemState,
 ): Promise<RenewalCampaignDevice[]> {
   const items: RenewalCampaignDevice[] = [];
   for (let after: string | undefined; ; ) {
@@ -198,61 +233,9 @@ async function listDevices(
   }
 }
 
-function printCampaign(campaign: RenewalCampaignDetail, now: number): void {
-  const { id, group, reason, state, detail, createdBy, startsAt, endsAt, perMinute, abortPercent } = campaign;
-  printFields({
-    campaign: id,
-    state: detail === null ? state : `${state} (${detail})`,
-    group: group ?? 'all',
-    reason,
-    started: `${formatTime(startsAt, now)} by ${createdBy}`,
-    'last device told': formatTime(endsAt, now),
-    rate: `${perMinute} a minute, over ${formatSpan(endsAt - startsAt)}`,
-    'aborted above': `${abortPercent} % failed`,
-    devices: describeCounts(campaign),
-  });
-}
-
-function printCampaigns(campaigns: RenewalCampaignDetail[], json: boolean): void {
-  if (json) return printJson(campaigns);
-  const now = Date.now();
-  return printTable(
-    ['campaign', 'group', 'state', 'started', 'devices', 'renewed', 'failed', 'reason'],
-    campaigns.map((campaign) => [
-      campaign.id,
-      campaign.group ?? 'all',
-      campaign.state,
-      formatTime(campaign.startsAt, now),
-      String(countOf(campaign)),
-      String(campaign.devices.renewed),
-      String(campaign.devices.failed),
-      campaign.reason,
-    ]),
-    'no campaigns; the first: gatehouse renewal start --group GROUP',
-  );
-}
-
-function printDevices(devices: RenewalCampaignDevice[], json: boolean): void {
-  if (json) return printJson(devices);
-  const now = Date.now();
-  return printTable(
-    ['device', 'result', 'since', 'detail'],
-    devices.map(({ deviceId, result, updatedAt, detail }) => [
-      deviceId,
-      result,
-      formatTime(updatedAt, now),
-      detail ?? '-',
-    ]),
-    'none',
-  );
-}
-
-function countOf({ devices }: RenewalCampaignDetail): number {
-  return Object.values(devices).reduce((sum, count) => sum + count, 0);
-}
-
-function describeCounts(campaign: RenewalCampaignDetail): string {
-  const { renewed, failed, ordered, waiting, skipped } = campaign.devices;
-  const parts = [`${renewed} renewed`, `${failed} failed`, `${ordered} told`, `${waiting} to be told`];
-  return `${countOf(campaign)}: ${[...parts, ...(skipped === 0 ? [] : [`${skipped} skipped`])].join(', ')}`;
+/** Those that are given up, and those that are waited for. */
+async function listNotReached(operator: OperatorClient, id: string): Promise<RenewalCampaignDevice[]> {
+  const unreached = await listDevices(operator, id, 'unreached');
+  const told = await listDevices(operator, id, 'ordered');
+  return [...unreached, ...told.filter(({ result }) => result === 'offline' || result === 'not acknowledged')];
 }

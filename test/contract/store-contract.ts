@@ -1,4 +1,5 @@
 import type { OpenStore } from './open-store.ts';
+import { describeCampaignTables } from './store-contract-campaigns.ts';
 import { describeCertificateTables } from './store-contract-certificates.ts';
 import { describeDeviceTables } from './store-contract-devices.ts';
 import { describeEnrollmentTables } from './store-contract-enrollment.ts';
@@ -18,6 +19,7 @@ export function describeStore(name: string, open: OpenStore): void {
   describeTpmTables(name, open);
   describeEnrollmentTables(name, open);
   describeRevocationTables(name, open);
+  describeCampaignTables(name, open);
   describeStatusTables(name, open);
   describeTransactions(name, open);
 }

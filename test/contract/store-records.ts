@@ -7,6 +7,7 @@ import type { Device } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { DEFAULT_POLICY, type Group } from '#gateway/domain/group.ts';
 import type { NoticeRecord } from '#gateway/domain/notice-record.ts';
+import type { RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
 import type { RevocationRecord } from '#gateway/domain/revocation-record.ts';
 import type { Ticket } from '#gateway/domain/ticket.ts';
 import type { Store } from '#gateway/ports/store.ts';
@@ -145,6 +146,26 @@ export function noticeOf(deviceId: DeviceId, seq: number, change: Partial<Notice
     expiresAt: T0 + DAY,
     sentAt: null,
     ackedAt: null,
+    detail: null,
+    ...change,
+  };
+}
+
+export function campaignOf(id: string, change: Partial<RenewalCampaign> = {}): RenewalCampaign {
+  return {
+    id,
+    group: null,
+    reason: 'why',
+    state: 'running',
+    createdAt: T0,
+    createdBy: 'anna',
+    startsAt: T0,
+    endsAt: T0 + DAY,
+    perMinute: 60,
+    abortPercent: 5,
+    giveUpSeconds: 3600,
+    lastTurnAt: null,
+    finishedAt: null,
     detail: null,
     ...change,
   };

@@ -205,6 +205,27 @@ describe('an agent enrolls and renews in every way', () => {
     expect(await gateway.device('bound-mqtt')).toMatchObject({ state: 'enrolled' });
   });
 
+  test('in the group it names, over EST and over MQTT, where several trust its maker', async () => {
+    await gateway.addGroup('other-makers', { approval: 'auto' });
+    await gateway.gatehouse('manufacturer', 'add', join(gateway.folder, 'maker-root.pem'), '--group', 'other-makers');
+    const doors = [
+      ['--gateway', `127.0.0.1:${gateway.ready.est.port}`],
+      ['--via', 'mqtt', '--gateway', `127.0.0.1:${gateway.ready.mqtt.port}`, '--renew-via', 'mqtt'],
+    ];
+    for (const [place, door] of doors.entries()) {
+      const serialNumber = `SN-20${place}`;
+      const idevid = [...(await shipped(serialNumber)), ...door, '--root', gateway.ready.rootPem];
+      const unclear = await agent(serialNumber).command(['enroll', ...idevid]);
+      expect(unclear).toMatchObject({ code: 3, stderr: expect.stringContaining('GROUP_AMBIGUOUS') });
+      expect(unclear.stderr).toContain('by its label');
+      const unknown = await agent(serialNumber).command(['enroll', ...idevid, '--label', 'nobody']);
+      expect(unknown).toMatchObject({ code: 3, stderr: expect.stringContaining('LABEL_UNKNOWN') });
+      await agent(serialNumber).ok('enroll', ...idevid, '--label', 'other-makers');
+      expect(await gateway.device(serialNumber)).toMatchObject({ state: 'enrolled', group: 'other-makers' });
+      await agent(serialNumber).ok('renew');
+    }
+  });
+
   test('and renews over MQTT when the port of EST is blocked', async () => {
     const { joinUrl } = await gateway.addDevice('remote-1');
     const remote = agent('remote-1');

@@ -175,6 +175,87 @@ describe('a fleet is renewed at a controlled rate', () => {
   });
 });
 
+describe('a fleet with a device that does not come back', () => {
+  let gateway: GatewayProcess;
+  let there: AgentProcess;
+  let away: AgentProcess;
+  beforeAll(async () => {
+    gateway = await startGateway({ staysReachable: true });
+    [there, away] = ['press-01', 'press-02'].map((id) => new AgentProcess(gateway.folder, id)) as [
+      AgentProcess,
+      AgentProcess,
+    ];
+    for (const agent of [there, away]) {
+      await agent.enroll((await gateway.addDevice(agent.deviceId)).joinUrl);
+      await agent.connect();
+    }
+    await away.stop();
+    await gateway.deviceSoon(away.deviceId, 'gone', ({ session }) => session === null);
+  }, 120_000);
+  afterAll(async () => {
+    await there?.stop();
+    await away?.stop();
+    await gateway?.dispose();
+  });
+
+  const show = (id: string) => gateway.operator.call<RenewalCampaignDetail>('showRenewals', { params: [id] });
+  const order = async ({ deviceId }: AgentProcess) =>
+    (await gateway.device(deviceId)).notices.filter(({ kind }) => kind === 'renew').map(({ id, state }) => [id, state]);
+
+  const renewed = (id: string) =>
+    eventually(
+      'who is there to be renewed',
+      () => show(id),
+      ({ devices }) => devices.renewed === 1,
+      {
+        patienceMs: 20_000,
+      },
+    );
+
+  test('is renewed without it: another campaign is not refused, and ends by itself, also after a kill', async () => {
+    const start = (...args: string[]) =>
+      gateway.gatehouse<RenewalCampaignDetail>('renewal', 'start', '--all', '--rate', '6000', ...args);
+    const older = await start();
+    expect((await renewed(older.id)).givesUpAt).toBeGreaterThan(Date.now() + 3_600_000);
+    // Long enough for a renewal on a busy machine, and no longer.
+    const newer = await start('--give-up-after', '20s');
+    expect(
+      await eventually(
+        'the older one',
+        () => show(older.id),
+        ({ state }) => state === 'finished',
+      ),
+    ).toMatchObject({
+      detail: '1 renewed, 0 failed, 1 not reached',
+    });
+    await renewed(newer.id);
+    await gateway.kill9();
+    await gateway.restart();
+    const { code, stdout, stderr } = await gateway.command('renewal', 'status', newer.id, '--wait');
+    expect(stdout).toContain('1 renewed, 0 failed, 1 not reached');
+    expect(stderr).toContain('--not-reached');
+    expect(code).toBe(6);
+    const listed = await gateway.gatehouse<RenewalCampaignDevice[]>('renewal', 'status', newer.id, '--not-reached');
+    expect(listed).toMatchObject([{ deviceId: away.deviceId, state: 'unreached', result: 'offline' }]);
+    expect(listed[0]?.detail).toMatch(/^last connected 2/);
+    expect(await order(away)).toEqual([[expect.any(String), 'outbox']]);
+  }, 120_000);
+
+  test('when it comes back after all it renews by the one order it has, and every campaign knows', async () => {
+    await away.connect();
+    const campaigns = await gateway.gatehouse<RenewalCampaignDetail[]>('renewal', 'status');
+    expect(campaigns).toHaveLength(2);
+    for (const { id } of campaigns)
+      await eventually(
+        'it to be noted',
+        () => show(id),
+        ({ devices }) => devices.renewed === 2,
+        { patienceMs: 30_000 },
+      );
+    expect(await order(away)).toEqual([[expect.any(String), 'done']]);
+  }, 60_000);
+});
+
 describe('after an outage', () => {
   let gateway: GatewayProcess;
   let press: AgentProcess;
@@ -215,7 +296,7 @@ describe('after an outage', () => {
     for (const agent of [press, pump])
       expect((await recordOf(agent))?.renewFrom).toBeGreaterThan(passed.start + 600_000 - 1000);
     await gateway.logged('renewals planned anew after an outage', { certificates: 2 });
-  }, 60_000);
+  });
 
   test('an agent that asks when to renew is told', async () => {
     const { authorityKeyId: issuerKeyId = '', serial } = await press.certificate();

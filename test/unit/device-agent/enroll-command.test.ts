@@ -129,7 +129,6 @@ describe('gatehouse-agent enroll ends with 2 and makes nothing', () => {
   test.each([
     ['when nothing is given', [], 'give the join URL'],
     ['when no claim is given', ['--via', 'mqtt'], 'give the claim file'],
-    ['when a label is given over MQTT', ['--via', 'mqtt', '--label', 'pumps', '-'], '--label is for EST'],
     ['when a root stands beside a join URL', ['--root', 'r.pem', '-'], '--root goes with --idevid-cert'],
     ['when the key of the maker is missing', ['--idevid-cert', 'c.pem'], 'needs --idevid-key'],
     ['when the gateway is missing', ['--idevid-cert', 'c', '--idevid-key', 'k'], 'needs --gateway'],

@@ -409,6 +409,11 @@ test('a label stands in the path', async () => {
   expect(gateway.calls).toMatchObject([{ label: 'pumps', operation: 'simpleenroll' }]);
 });
 
+test('over MQTT it stands in the message', async () => {
+  await enroll(memoryAgent(), { claim: await claimOf(gateway) }, { label: 'pumps' });
+  expect(gateway.calls).toMatchObject([{ via: 'mqtt', label: 'pumps', operation: 'simpleenroll' }]);
+});
+
 function pemToDer(pem: string): Buffer {
   return Buffer.from(/-----BEGIN CERTIFICATE-----([^-]+)/.exec(pem)?.[1] ?? '', 'base64');
 }

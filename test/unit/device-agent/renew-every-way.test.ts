@@ -64,7 +64,7 @@ describe('a renewal', () => {
     await gateway.stopEst();
     const noticeId = gateway.renewNotice(serial);
     await gateway.until(() => gateway.acks(noticeId).includes('done'));
-    expect(renewals()).toMatchObject([{ via: 'mqtt' }]);
+    expect(renewals()).toMatchObject([{ via: 'mqtt', label: undefined }]);
   });
 
   test('whose answer is lost over MQTT asks again with the same key', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DATA_FOLDER } from '#gateway/contract/data-folder.ts';
-import type { RenewalCampaignDetail, RenewalPlan } from '#gateway/contract/renewal-api.ts';
+import type { RenewalCampaignDetail, RenewalCampaignDevice, RenewalPlan } from '#gateway/contract/renewal-api.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { formatHistogram, formatSpan } from '#scripts/command-line/show-renewal-plan.ts';
 import { type OperatorGateway, openOperatorGateway } from '#test/fixtures/doors/operator-gateway.ts';
@@ -25,9 +25,12 @@ const campaign: RenewalCampaignDetail = {
   endsAt: NOW + HOUR,
   perMinute: 120,
   abortPercent: 5,
+  giveUpSeconds: 86_400,
+  lastTurnAt: NOW,
+  givesUpAt: null,
   finishedAt: null,
   detail: null,
-  devices: { waiting: 90, ordered: 4, renewed: 5, failed: 1, skipped: 0 },
+  devices: { waiting: 90, ordered: 4, renewed: 5, failed: 1, unreached: 0, skipped: 0 },
 };
 
 const plan: RenewalPlan = {
@@ -65,6 +68,15 @@ const failed = {
   updatedAt: NOW - 60_500,
 } as const;
 
+/** By the state in which they are listed. */
+const away: Record<string, RenewalCampaignDevice[]> = {
+  unreached: [{ ...failed, deviceId: 'pump-18', state: 'unreached', result: 'offline', detail: 'never connected' }],
+  ordered: [
+    { ...failed, deviceId: 'pump-19', state: 'ordered', result: 'not acknowledged', detail: null },
+    { ...failed, deviceId: 'pump-20', state: 'ordered', result: 'under way', detail: null },
+  ],
+};
+
 describe('`gatehouse renewal`', () => {
   let folder: string;
   let gateway: OperatorGateway;
@@ -76,7 +88,10 @@ describe('`gatehouse renewal`', () => {
       startRenewals: () => current,
       listRenewals: () => ({ items: [current], nextCursor: null }),
       showRenewals: () => current,
-      listRenewalDevices: () => ({ items: [failed], nextCursor: null }),
+      listRenewalDevices: ({ state }: { state: string }) => ({
+        items: state === 'failed' ? [failed] : away[state],
+        nextCursor: null,
+      }),
       pauseRenewals: () => ({ ...current, state: 'paused' }),
       resumeRenewals: () => current,
       abortRenewals: () => ({ ...current, state: 'aborted' }),
@@ -116,7 +131,7 @@ describe('`gatehouse renewal`', () => {
 
   test('start passes on what was asked for and says how to go on', async () => {
     const { code, stderr } = await gatehouse(
-      ...'start --group line-3 --within 1h --rate 120 --abort-at 5%'.split(' '),
+      ...'start --group line-3 --within 1h --rate 120 --abort-at 5% --give-up-after 7d'.split(' '),
       '--reason',
       'new intermediate',
     );
@@ -127,6 +142,7 @@ describe('`gatehouse renewal`', () => {
       withinSeconds: 3600,
       perMinute: 120,
       abortPercent: 5,
+      giveUpSeconds: 604_800,
       actor,
     };
     expect(gateway.calls).toEqual([{ name: 'startRenewals', input }]);
@@ -171,9 +187,41 @@ describe('`gatehouse renewal`', () => {
     current = {
       ...campaign,
       state: 'finished',
-      devices: { waiting: 0, ordered: 0, renewed: 100, failed: 0, skipped: 0 },
+      devices: { waiting: 0, ordered: 0, renewed: 100, failed: 0, unreached: 0, skipped: 0 },
     };
     expect((await gatehouse('status', campaign.id, '--wait')).code).toBe(0);
+  });
+
+  test('a campaign that was not told how long to wait for devices that are away waits a day, and says so', async () => {
+    await gatehouse('start', '--all');
+    expect(gateway.calls).toMatchObject([{ name: 'startRenewals', input: { giveUpSeconds: 86_400 } }]);
+    expect((await gatehouse('start', '--help')).stdout).toMatch(/--give-up-after <time>[^]*\(default: 1d\)/);
+    expect((await gatehouse('status', campaign.id)).stdout).toMatch(
+      /gives up who is away\s+1d after the last is told\n/,
+    );
+    current = { ...campaign, givesUpAt: Date.now() + 5.5 * HOUR };
+    expect((await gatehouse('status', campaign.id)).stdout).toMatch(/1d after the last is told: .*\(in 5 h\)/);
+  });
+
+  test('status names those that were not reached, given up or still waited for', async () => {
+    current = { ...campaign, state: 'finished', devices: { ...campaign.devices, unreached: 3 } };
+    expect((await gatehouse('status', campaign.id)).stdout).toContain('3 not reached');
+    expect((await gatehouse('status')).stdout).toMatch(/not reached/i);
+    const { stdout } = await gatehouse('status', campaign.id, '--not-reached');
+    expect(stdout).toMatch(/pump-18\s+offline\s.*never connected/);
+    expect(stdout).toMatch(/pump-19\s+not acknowledged/);
+    expect(stdout).not.toContain('pump-20');
+  });
+
+  test('--wait ends when those that are away are given up, and tells them apart from those that failed', async () => {
+    const devices = { waiting: 0, ordered: 0, renewed: 97, failed: 0, unreached: 3, skipped: 0 };
+    current = { ...campaign, state: 'finished', detail: '97 renewed, 0 failed, 3 not reached', devices };
+    const incomplete = await gatehouse('status', campaign.id, '--wait');
+    expect(incomplete.code).toBe(6);
+    expect(incomplete.stdout).toContain('97 renewed, 0 failed, 3 not reached');
+    expect(incomplete.stderr).toContain(`gatehouse renewal status ${campaign.id} --not-reached`);
+    current = { ...current, devices: { ...devices, failed: 1 } };
+    expect((await gatehouse('status', campaign.id, '--wait')).code).toBe(1);
   });
 
   test('a refusal says what is wrong and what to do next', async () => {

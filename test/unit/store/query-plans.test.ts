@@ -8,6 +8,7 @@ import { sqlTables } from '#gateway/store/sql-tables.ts';
 import { SqliteConnection, sqliteDialect } from '#gateway/store/sqlite-connection.ts';
 import {
   addDevices,
+  campaignOf,
   certificateOf,
   deviceNamed,
   enrollmentOf,
@@ -43,6 +44,8 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'certificates.find': ({ certificates }) => certificates.find('00'),
   'certificates.update': ({ certificates }) => certificates.update(serialOf(1), { state: 'active' }),
   'certificates.listByDevice': ({ certificates }) => certificates.listByDevice(device),
+  'certificates.listStanding': ({ certificates }) => certificates.listStanding(device),
+  'certificates.listIssuedSince': ({ certificates }) => certificates.listIssuedSince(device, 1),
   'certificates.list': ({ certificates }) => certificates.list(page),
   'certificates.list after one': ({ certificates }) => certificates.list({ ...page, after: serialOf(1) }),
   'certificates.list of a device': ({ certificates }) =>
@@ -59,10 +62,17 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'certificates.listAllByIssuer': ({ certificates }) => certificates.listAllByIssuer('k', page),
   'renewalCampaigns.find': ({ renewalCampaigns }) => renewalCampaigns.find('rc-1'),
   'renewalCampaigns.list': ({ renewalCampaigns }) => renewalCampaigns.list({ ...page, state: 'running' }),
+  'renewalCampaigns.list after one': ({ renewalCampaigns }) =>
+    renewalCampaigns.list({ ...page, state: 'running', after: 'rc-1' }),
   'renewalCampaigns.findItem': ({ renewalCampaigns }) => renewalCampaigns.findItem('rc-1', device),
   'renewalCampaigns.listDue': ({ renewalCampaigns }) => renewalCampaigns.listDue('rc-1', 1, 10),
   'renewalCampaigns.listBySerial': ({ renewalCampaigns }) => renewalCampaigns.listBySerial('00'),
   'renewalCampaigns.listItems': ({ renewalCampaigns }) => renewalCampaigns.listItems('rc-1', { ...page, after: 'a' }),
+  'renewalCampaigns.listItems in a state': ({ renewalCampaigns }) =>
+    renewalCampaigns.listItems('rc-1', { ...page, state: 'unreached' }),
+  'renewalCampaigns.listItems in a state after one': ({ renewalCampaigns }) =>
+    renewalCampaigns.listItems('rc-1', { ...page, state: 'unreached', after: 'a' }),
+  'renewalCampaigns.hasItems': ({ renewalCampaigns }) => renewalCampaigns.hasItems('rc-1', 'waiting'),
   'revocations.find': ({ revocations }) => revocations.find(serialOf(1)),
   'revocations.setClosedAfter': ({ revocations }) => revocations.setClosedAfter([serialOf(1)], 5),
   'revocations.listForCrl': ({ revocations }) => revocations.listForCrl(1, page),
@@ -169,5 +179,6 @@ async function fill(store: Awaited<ReturnType<typeof openTemporaryStore>>['store
     await tables.certificates.insert(certificateOf(device, 1));
     await tables.revocations.insert(revocationOf(1));
     await tables.notices.insert(noticeOf(device, 1));
+    await tables.renewalCampaigns.insert(campaignOf('rc-1'));
   });
 }

@@ -5,8 +5,13 @@ import Sqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
 import { expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { givesUpAt } from '#gateway/domain/renewal-campaign.ts';
 import { first } from '#gateway/store/migrations/0001-first.ts';
 import { tpm } from '#gateway/store/migrations/0002-tpm.ts';
+import { enrollmentWays } from '#gateway/store/migrations/0003-enrollment-ways.ts';
+import { fleet } from '#gateway/store/migrations/0004-fleet.ts';
+import { lookAlikes } from '#gateway/store/migrations/0005-look-alikes.ts';
+import { due } from '#gateway/store/migrations/0006-due.ts';
 import type { ColumnTypes } from '#gateway/store/migrations/migration.ts';
 import { openSqliteStore } from '#gateway/store/sqlite-store.ts';
 
@@ -63,6 +68,36 @@ it('brings a database of the second version to this one: its tickets and devices
       // Five minutes of challenges are lost, and asked for again.
       expect(await store.read.challenges.listByDevice(id)).toEqual([]);
       expect(await store.read.enrollmentRequests.list({ limit: 9 })).toEqual([]);
+    } finally {
+      await store.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+it('lets a campaign that runs wait a day for devices that are away, and finds them', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'gatehouse-upgrade-'));
+  try {
+    const path = join(folder, 'gateway.db');
+    await makeSecondVersion(path);
+    const database = new Sqlite(path);
+    const db = new Kysely<unknown>({ dialect: new SqliteDialect({ database }) });
+    for (const migration of [enrollmentWays, fleet, lookAlikes, due]) {
+      await migration.up(db, TYPES);
+      database.prepare('INSERT INTO schema_migrations VALUES (?, ?)').run(migration.number, migration.name);
+    }
+    database.exec(`
+      INSERT INTO renewal_campaigns VALUES ('rc-1', NULL, 'why', 'running', 1, 'anna', 1, 5, 60, 5, NULL, NULL);
+      INSERT INTO renewal_campaign_items VALUES ('rc-1', 'press-7', '01', 1, 'ordered', 'n-1', NULL, 1);
+    `);
+    await db.destroy();
+    const store = await openSqliteStore(path);
+    try {
+      const campaign = await store.read.renewalCampaigns.find('rc-1');
+      expect(campaign).toMatchObject({ giveUpSeconds: 86_400, lastTurnAt: null });
+      expect(campaign && givesUpAt(campaign)).toBe(5 + 86_400_000);
+      expect(await store.read.renewalCampaigns.hasItems('rc-1', 'ordered')).toBe(true);
     } finally {
       await store.close();
     }

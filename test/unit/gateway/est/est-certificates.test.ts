@@ -3,9 +3,6 @@ import { createHash } from 'node:crypto';
 import { Agent } from 'node:https';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { oid, printableString, sequence, setOf } from '#ca/pkix/der.ts';
-import { OID } from '#ca/pkix/oids.ts';
-import { makeKey } from '#test/fixtures/ca/keys.ts';
 import { createCsr, createTestMaker, type TestIdentity, type TestMaker } from '#test/fixtures/doors/certificates.ts';
 import {
   basic,
@@ -15,7 +12,6 @@ import {
   openEstGateway,
   tlsOf,
 } from '#test/fixtures/doors/est-gateway.ts';
-import { makeCsr } from '#test/fixtures/processes/device-credential.ts';
 
 const ENROLL = '/.well-known/est/simpleenroll';
 const REENROLL = '/.well-known/est/simplereenroll';
@@ -143,44 +139,5 @@ describe("a maker's certificate", () => {
     expect((await ask(ENROLL, { ...identity, pem })).status).toBe(200);
     const [order] = gateway.asked;
     expect(order).toMatchObject({ credentials: { chain: expect.objectContaining({ length: 8 }) } });
-  });
-});
-
-/** A CSR that its device bound to another session than this one. */
-async function boundElsewhere(): Promise<string> {
-  const value = printableString(Buffer.alloc(32, 7).toString('base64'));
-  const attributes = [sequence(oid(OID.challengePassword), setOf(value))];
-  return (await makeCsr(makeKey(), { attributes })).toString('base64');
-}
-
-describe('a registrar', () => {
-  test('may pass on a CSR that is bound to the session of its device, which proves nothing here', async () => {
-    const registrar = await gateway.authority.issueRegistrar('line-4');
-    gateway.makers.set(sha256(registrar.der), 'device-1');
-    const body = await boundElsewhere();
-    const response = await callEst(gateway, ENROLL, { headers: PKCS10, body, identity: registrar });
-    expect(response.status).toBe(200);
-    expect(gateway.asked).toMatchObject([{ binding: 'none', credentials: { by: 'certificate' } }]);
-  });
-
-  test('is not who has its purpose from elsewhere, or a ticket, or no such purpose', async () => {
-    const body = await boundElsewhere();
-    const foreign = await openEstGateway();
-    const shown = [
-      await foreign.authority.issueRegistrar('line-4'),
-      await gateway.authority.issueDevice('d'),
-      identity,
-    ];
-    await foreign.close();
-    for (const one of shown) {
-      gateway.makers.set(sha256(one.der), 'device-1');
-      const response = await callEst(gateway, ENROLL, { headers: PKCS10, body, identity: one });
-      expect(response.body).toMatch(/^CSR_BINDING_INVALID: /);
-    }
-    const registrar = await gateway.authority.issueRegistrar('line-4');
-    const headers = { ...PKCS10, ...basic('device-1', 'x') };
-    const withTicket = await callEst(gateway, ENROLL, { headers, body, identity: registrar });
-    expect(withTicket.body).toMatch(/^CSR_BINDING_INVALID: /);
-    expect(gateway.asked).toEqual([]);
   });
 });

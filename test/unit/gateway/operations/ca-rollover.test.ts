@@ -22,7 +22,10 @@ import {
 } from '#gateway/operations/ca-rollover.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { holdDevice } from '#gateway/operations/hold-device.ts';
+import { showCampaign } from '#gateway/operations/manage-renewal-campaigns.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
+import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
+import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
@@ -30,14 +33,16 @@ import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts'
 import { WorkLeases } from '#gateway/operations/work-leases.ts';
 import { createNoticeSigner } from '#gateway/runtime/file-notice-signer.ts';
 import {
+  ARRIVAL,
   connectDevice,
+  csrOf,
   DAY,
   enroll,
+  newKey,
   openWorld,
   register,
   type World,
 } from '#test/fixtures/gateway/operations-world.ts';
-import { type Member, renew } from '#test/fixtures/gateway/revocation-world.ts';
 
 const ACTOR = 'test';
 
@@ -121,6 +126,21 @@ async function addDevice(id: string): Promise<DeviceId> {
   const { der } = await enroll(own, id, await register(own, id));
   await connectDevice(own, der, id);
   return parseDeviceId(id);
+}
+
+/** With what it has, and in use at once. */
+async function renew(deviceId: DeviceId): Promise<void> {
+  const own = { ...world, authority } as unknown as World;
+  const certificates = await world.store.read.certificates.listByDevice(deviceId);
+  const der = certificates.find(({ state, supersedeAt }) => state === 'active' && supersedeAt === null)?.der;
+  if (der === undefined) throw new Error('it has a certificate in use');
+  const { certificate } = await reenrollDevice(own, {
+    attemptId: own.random.id('a'),
+    ...ARRIVAL,
+    peer: der,
+    csr: await csrOf(newKey(), { renews: der }),
+  });
+  await connectDevice(own, certificate, deviceId);
 }
 
 const anchorsNow = () => [...new Set(deps.trustBook.trust.issuers.map((issuer) => issuer.root.sha256))];
@@ -271,13 +291,10 @@ describe('the replacement of a CA', () => {
   });
 
   it('waits for a device that has renewed and never said that it trusts the new root', async () => {
-    const own = { ...world, authority } as unknown as World;
-    const enrolled = await enroll(own, 'press-1', await register(own, 'press-1'));
-    await connectDevice(own, enrolled.der, 'press-1');
+    const press = await addDevice('press-1');
     await toActivated('root');
     world.clock.at += 1000;
-    const young = await renew(own, { ...enrolled, deviceId: 'press-1' } as unknown as Member);
-    await connectDevice(own, young.der, 'press-1');
+    await renew(press);
     expect(await showRollover(deps)).toMatchObject({ devices: 1, withCertificate: 1, withAnchors: 0 });
     await expect(retireCa(deps, { actor: ACTOR, force: false })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
   });
@@ -336,6 +353,51 @@ describe('the replacement of a CA', () => {
     const items = await world.store.read.renewalCampaigns.listItems(campaignId ?? '', { limit: 10 });
     expect(items.map(({ deviceId }) => deviceId)).toEqual(['press-1', 'press-2']);
     await expect(taintCa(deps, { actor: ACTOR, abortPercent: 5 })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  });
+
+  it('tells those that are left again, without waiting for one that is away, and notes that it came back after all', async () => {
+    const there = await addDevice('press-1');
+    const away = await addDevice('press-2');
+    await toActivated('intermediate');
+    const worker = new RenewalCampaignWorker(deps);
+    const pace = { abortPercent: 5, perMinute: 6000, giveUpSeconds: 3600 };
+    const first = await taintCa(deps, { actor: ACTOR, ...pace });
+    const turn = async () => {
+      world.clock.at += 1000;
+      await worker.turn();
+    };
+    await turn();
+    await renew(there);
+    const orders = () => world.store.read.notices.listUnfinished(away, world.clock.at);
+    const before = await orders();
+    expect(before).toMatchObject([{ kind: 'renew' }]);
+
+    // As soon as all are told another one may begin, and has the device that is away from then on.
+    const second = await taintCa(deps, { actor: ACTOR, ...pace });
+    await turn();
+    expect(await showCampaign(deps, first.campaignId ?? '')).toMatchObject({
+      state: 'finished',
+      detail: '1 renewed, 0 failed, 1 not reached',
+    });
+    world.clock.at += 3_600_000;
+    await turn();
+    await turn();
+    expect(await showCampaign(deps, second.campaignId ?? '')).toMatchObject({
+      state: 'finished',
+      detail: '0 renewed, 0 failed, 1 not reached',
+    });
+    expect(await orders()).toEqual(before);
+
+    await expect(retireCa(deps, { actor: ACTOR, force: false })).rejects.toThrow(/1 of 2 devices would be cut off/);
+    expect((await showRollover(deps)).next).toContain('retire --force');
+    await retireCa(deps, { actor: ACTOR, force: true, reason: 'one is lost' });
+    // It comes to the EST door with what it has, and is seen to have renewed.
+    await renew(away);
+    for (const { campaignId } of [first, second]) {
+      const items = await world.store.read.renewalCampaigns.listItems(campaignId ?? '', { limit: 9 });
+      expect(items.find(({ deviceId }) => deviceId === away)?.state).toBe('renewed');
+    }
+    expect(await showRollover(deps)).toMatchObject({ phase: 'settled', devices: 2, ready: 2 });
   });
 
   it('does not taint while another campaign goes over the same devices, and names it', async () => {

@@ -5,6 +5,7 @@ import { ask, askWith } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, type Maker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
 import {
   ARRIVAL,
+  BOUND,
   changePolicy,
   connectDevice,
   csrOf,
@@ -52,7 +53,7 @@ describe('the policy of the group, at a first enrollment', () => {
   it('wants the CSR bound to its session where it says so', async () => {
     await changePolicy(world, { binding: 'required' });
     await expect(askWith(world, maker.device('SN-1'))).rejects.toMatchObject({ code: 'CSR_BINDING_REQUIRED' });
-    await askWith(world, maker.device('SN-1'), newKey(), { binding: 'verified' });
+    await askWith(world, maker.device('SN-1'), newKey(), BOUND);
   });
 
   it('asks the webhook about what it would grant, with all it has to know, and fails closed', async () => {
@@ -89,9 +90,13 @@ describe('the policy of the group, at a first enrollment', () => {
   });
 });
 
-async function renew(peer: Buffer, key = newKey(), more: { label?: string; binding?: 'verified' } = {}) {
+async function renew(
+  peer: Buffer,
+  key = newKey(),
+  { attributes = [], ...more }: { label?: string } & Partial<typeof BOUND> = {},
+) {
   world.clock.at += 1000;
-  const csr = await csrOf(key, { renews: peer });
+  const csr = await csrOf(key, { renews: peer, attributes });
   return reenrollDevice(world, { attemptId: 'a-00000000000000ab', ...ARRIVAL, peer, csr, ...more });
 }
 
@@ -105,7 +110,7 @@ describe('the policy of the group, at a renewal', () => {
     await expect(renew(der)).rejects.toMatchObject({ code: 'NETWORK_NOT_ALLOWED' });
     await changePolicy(world, { networks: [], binding: 'required' });
     await expect(renew(der)).rejects.toMatchObject({ code: 'CSR_BINDING_REQUIRED' });
-    await renew(der, newKey(), { binding: 'verified' });
+    await renew(der, newKey(), BOUND);
     await changePolicy(world, { binding: 'optional', webhook: 'https://policy.example/' });
     world.webhook.verdict = { decision: 'deny', reason: 'out of service' };
     await expect(renew(der)).rejects.toMatchObject({ code: 'POLICY_WEBHOOK_REFUSED' });

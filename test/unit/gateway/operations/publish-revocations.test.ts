@@ -225,6 +225,21 @@ describe('the complete list', () => {
   });
 });
 
+it('tells the fleet again when a person has signed a list of the root, without signing any', async () => {
+  const rootLists: { keyId: string; number: number }[] = [];
+  world = await openStatusWorld({}, { readRootCrls: async () => rootLists });
+  await world.publish();
+  expect(await world.publisher.isDue()).toBe(false);
+  rootLists.push({ keyId: 'cc', number: 4 });
+  expect(await world.publisher.isDue()).toBe(true);
+  const told = world.broker.fleet.length;
+  world.clock.at += 5000;
+  await world.publisher.turn();
+  expect(world.broker.fleet).toHaveLength(told + 1);
+  expect(world.authority.signed).toHaveLength(1);
+  expect(await world.publisher.isDue()).toBe(false);
+});
+
 describe('a clock that was ahead for a while', () => {
   beforeEach(async () => {
     world = await openStatusWorld();

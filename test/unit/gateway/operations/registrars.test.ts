@@ -12,10 +12,11 @@ import { approveEnrollment } from '#gateway/operations/decide-requests.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { addRegistrar, listRegistrars, removeRegistrar } from '#gateway/operations/manage-registrars.ts';
 import { nodeRandomness } from '#gateway/runtime/node-randomness.ts';
-import { askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
-import { newGroup } from '#test/fixtures/gateway/makers.ts';
+import { ask, askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
+import { createMaker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
 import {
   ARRIVAL,
+  BOUND,
   connectDevice,
   csrOf,
   type DeviceKey,
@@ -100,6 +101,25 @@ describe('a registrar', () => {
       akPublic: Buffer.alloc(0),
     });
     await expect(challenge).rejects.toMatchObject({ code: 'REGISTRAR_NOT_ALLOWED' });
+  });
+
+  it('may pass on a CSR that is bound to the session of its device, which proves nothing here', async () => {
+    const { peer } = await add(['line-1']);
+    const bound = { attributes: BOUND.attributes };
+    await askWith(world, { peer }, newKey(), { ...named('pump-1'), ...bound });
+    // Nobody else may, nor the registrar where the CSR has to be bound.
+    const device = { deviceId: parseDeviceId('pump-2'), group: 'line-1', hardwareSerial: 'SN-2' };
+    const { ticket } = await addDevice(world, { ...device, actor: 'test' });
+    const maker = createMaker(world);
+    await trust(world, maker.root, 'line-1');
+    const invalid = { code: 'CSR_BINDING_INVALID' };
+    const withTicket = ask(world, { by: 'ticket', deviceId: 'pump-2', ticket }, newKey(), bound);
+    await expect(withTicket).rejects.toMatchObject(invalid);
+    await expect(askWith(world, maker.device('SN-2'), newKey(), bound)).rejects.toMatchObject(invalid);
+    await newGroup(world, 'line-3', { approval: 'auto', binding: 'required' });
+    const strict = await add(['line-3'], { name: 'strict' });
+    const passedOn = askWith(world, { peer: strict.peer }, newKey(), { ...named('pump-3'), ...bound });
+    await expect(passedOn).rejects.toMatchObject({ code: 'CSR_BINDING_REQUIRED' });
   });
 
   it('that is removed opens nothing any more, nor does what it enrolled and nobody has used', async () => {

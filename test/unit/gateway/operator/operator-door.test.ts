@@ -1,13 +1,20 @@
 import { request as httpsRequest } from 'node:https';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { OPERATOR_ROUTES, type OperatorRoute, operatorPath } from '#gateway/contract/operator-paths.ts';
+import {
+  OPERATOR_DOCUMENTS,
+  OPERATOR_ROUTES,
+  type OperatorRoute,
+  operatorPath,
+} from '#gateway/contract/operator-paths.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { type OperatorDoor, startOperatorDoor } from '#gateway/operator/operator-doors.ts';
+import { handleOneAtATime } from '#gateway/runtime/one-at-a-time.ts';
 import { createTestAuthority } from '#test/fixtures/doors/certificates.ts';
 import { tlsOf } from '#test/fixtures/doors/est-gateway.ts';
 import {
   conflict,
+  MQTT_CONTRACT,
   type OperatorGateway,
   openOperatorGateway,
   sendJson,
@@ -310,6 +317,10 @@ test('describes every call in OpenAPI 3.1, with references that lead somewhere',
   for (const name of references) expect(document.components.schemas).toHaveProperty(name);
 });
 
+test('shows the MQTT contract that it was given', async () => {
+  expect((await gateway.send('GET', OPERATOR_DOCUMENTS.mqtt)).json).toEqual(MQTT_CONTRACT);
+});
+
 test('over HTTPS refuses every call before it is looked at, and shows the page and the document', async () => {
   const authority = await createTestAuthority();
   const server = await authority.issueServer();
@@ -317,6 +328,7 @@ test('over HTTPS refuses every call before it is looked at, and shows the page a
     host: '127.0.0.1',
     port: 0,
     tls: tlsOf(authority, server),
+    keepOrder: handleOneAtATime,
   });
   try {
     const send = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => {
@@ -339,7 +351,7 @@ test('over HTTPS refuses every call before it is looked at, and shows the page a
     const home = await send('GET', '/');
     expect(home.status).toBe(200);
     expect(home.json).toContain('gatehouse doctor');
-    expect((await send('GET', '/openapi.json')).status).toBe(200);
+    for (const path of Object.values(OPERATOR_DOCUMENTS)) expect((await send('GET', path)).status).toBe(200);
   } finally {
     await door.close();
   }

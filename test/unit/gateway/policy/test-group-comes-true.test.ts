@@ -10,6 +10,7 @@ import { type TestGroupOrder, testGroup } from '#gateway/operations/test-group.t
 import { askWith } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, type Maker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
 import {
+  BOUND,
   changePolicy,
   connectDevice,
   newKey,
@@ -47,7 +48,7 @@ type Case = {
   before?: () => Promise<string | undefined>;
   asks: Omit<TestGroupOrder, 'name'>;
   /** Of the real request. */
-  request?: Partial<FirstRequest>;
+  request?: Partial<FirstRequest> & Partial<typeof BOUND>;
   is: { outcome: string; code: string | null };
 };
 
@@ -125,7 +126,7 @@ const CASES: Record<string, Case> = {
     policy: { binding: 'required' },
     before: () => registered(),
     asks: { deviceId: id, bound: true },
-    request: { binding: 'verified' },
+    request: BOUND,
     is: ISSUED,
   },
   'a CSR that is not bound': {

@@ -1,9 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { parseCompactJws } from '#ca/pkix/compact-jws.ts';
 import { oid, printableString, sequence, setOf } from '#ca/pkix/der.ts';
 import { OID } from '#ca/pkix/oids.ts';
-import { type DeviceId, parseDeviceId } from '#gateway/contract/device-id.ts';
-import { parseNotice } from '#gateway/contract/notice.ts';
 import { networkOf } from '#gateway/domain/network-of.ts';
 import { answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
@@ -16,152 +13,95 @@ import {
   retryCampaign,
   showCampaign,
 } from '#gateway/operations/manage-renewal-campaigns.ts';
-import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { type CampaignOrder, startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { WorkLeases } from '#gateway/operations/work-leases.ts';
 import { makeKey } from '#test/fixtures/ca/keys.ts';
-import {
-  ARRIVAL,
-  connectDevice,
-  csrOf,
-  enroll,
-  HOUR,
-  newKey,
-  openWorld,
-  register,
-  type World,
-} from '#test/fixtures/gateway/operations-world.ts';
+import { type CampaignDevice, CampaignFleet } from '#test/fixtures/gateway/campaign-fleet.ts';
+import { ARRIVAL, csrOf, HOUR, newKey, openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
 import { makeCsr } from '#test/fixtures/processes/device-credential.ts';
 
-type Device = { id: DeviceId; der: Buffer; serial: string };
-
 let world: World;
-let worker: RenewalCampaignWorker;
-let devices: Device[];
+let fleet: CampaignFleet;
+let devices: CampaignDevice[];
 
 beforeEach(async () => {
   world = await openWorld();
-  worker = new RenewalCampaignWorker(world);
-  devices = [];
+  fleet = new CampaignFleet(world);
+  ({ devices } = fleet);
 });
 afterEach(() => world.close());
 
-async function fleet(count: number): Promise<void> {
-  for (let place = 0; place < count; place += 1) {
-    const id = parseDeviceId(`press-${String(place).padStart(2, '0')}`);
-    const { der, serial } = await enroll(world, id, await register(world, id));
-    await connectDevice(world, der, id);
-    devices.push({ id, der, serial });
-  }
-}
+const ORDER: CampaignOrder = {
+  group: 'default',
+  reason: 'test',
+  perMinute: 600,
+  abortPercent: 50,
+  giveUpSeconds: 3600,
+  actor: 'test',
+};
 
-function goOnline(...online: Device[]): void {
-  for (const [place, { id, serial }] of online.entries())
-    world.broker.connect({ id: place, deviceId: id, serial: serial as never, address: '10.0.0.1', since: 0 });
-}
-
-const ORDER: CampaignOrder = { group: 'default', reason: 'test', perMinute: 600, abortPercent: 50, actor: 'test' };
-
-/** Time goes on, a second a turn. */
-async function turns(count: number): Promise<void> {
-  for (let turn = 0; turn < count; turn += 1) {
-    world.clock.at += 1000;
-    await worker.turn();
-  }
-}
-
-function notified(): { deviceId: DeviceId; noticeId: string }[] {
-  return world.broker.sent.map(({ deviceId, token }) => {
-    const notice = parseNotice(parseCompactJws(token).payload);
-    if (notice?.kind !== 'renew') throw new Error('a renew notice');
-    return { deviceId, noticeId: notice.id };
-  });
-}
-
-async function renew(device: Device): Promise<void> {
-  const { certificate } = await reenrollDevice(world, {
-    attemptId: 'a-00000000000000aa',
-    ...ARRIVAL,
-    peer: device.der,
-    csr: await csrOf(newKey(), { renews: device.der }),
-  });
-  await connectDevice(world, certificate, device.id);
-}
-
-async function acknowledge(device: Device, outcome: 'received' | 'done' | 'failed', detail?: string): Promise<void> {
-  const noticeId = notified().find(({ deviceId }) => deviceId === device.id)?.noticeId;
-  const session = world.broker.sessionsOf(device.id)[0];
-  if (noticeId === undefined || session === undefined) throw new Error('it was told');
-  await receiveDeviceMessage(world, session, 'ack', Buffer.from(JSON.stringify({ noticeId, outcome, detail })));
-}
-
-async function results(id: string): Promise<Record<string, string>> {
-  const { items } = await listCampaignDevices(world, { id, limit: 100 });
-  return Object.fromEntries(items.map(({ deviceId, result }) => [deviceId, result]));
-}
-
-const first = (): Device => devices[0] as Device;
+type Six = [CampaignDevice, CampaignDevice, CampaignDevice, CampaignDevice, CampaignDevice, CampaignDevice];
+const first = (): CampaignDevice => devices[0] as CampaignDevice;
 
 it('tells every device within the time given, each at its own moment, and ends when all have renewed', async () => {
-  await fleet(12);
-  goOnline(...devices);
+  await fleet.add(12);
+  await fleet.goOnline(...devices);
   const { id, endsAt, startsAt, devices: counts } = await startCampaign(world, { ...ORDER, withinSeconds: 60 });
   expect(endsAt - startsAt).toBe(60_000);
   expect(counts).toMatchObject({ waiting: 12 });
-  await turns(30);
-  const half = notified().length;
+  await fleet.turns(30);
+  const half = fleet.notified().length;
   expect(half).toBeGreaterThan(0);
   expect(half).toBeLessThan(12);
-  await turns(31);
-  expect(new Set(notified().map(({ deviceId }) => deviceId)).size).toBe(12);
-  expect(notified()).toHaveLength(12);
-  for (const device of devices) await renew(device);
-  await turns(3);
+  await fleet.turns(31);
+  expect(new Set(fleet.notified().map(({ deviceId }) => deviceId)).size).toBe(12);
+  expect(fleet.notified()).toHaveLength(12);
+  for (const device of devices) await fleet.renew(device);
+  await fleet.turns(3);
   const campaign = await showCampaign(world, id);
   expect(campaign).toMatchObject({ state: 'finished', detail: '12 renewed, 0 failed', devices: { renewed: 12 } });
 });
 
 it('takes longer than was asked for when the rate needs it', async () => {
-  await fleet(4);
+  await fleet.add(4);
   const { startsAt, endsAt } = await startCampaign(world, { ...ORDER, withinSeconds: 60, perMinute: 1 });
   expect(endsAt - startsAt).toBe(240_000);
 });
 
 it('never tells more a minute than allowed, also after a pause in which all came due', async () => {
-  await fleet(20);
-  goOnline(...devices);
+  await fleet.add(20);
+  await fleet.goOnline(...devices);
   const { id } = await startCampaign(world, { ...ORDER, withinSeconds: 60, perMinute: 20 });
   await pauseCampaign(world, { id, actor: 'test' });
-  await turns(120);
-  expect(notified()).toEqual([]);
+  await fleet.turns(120);
+  expect(fleet.notified()).toEqual([]);
   await resumeCampaign(world, { id, actor: 'test' });
-  await turns(30);
-  expect(notified().length).toBeGreaterThanOrEqual(9);
-  expect(notified().length).toBeLessThanOrEqual(11);
-  await turns(31);
-  expect(notified()).toHaveLength(20);
+  await fleet.turns(30);
+  expect(fleet.notified().length).toBeGreaterThanOrEqual(9);
+  expect(fleet.notified().length).toBeLessThanOrEqual(11);
+  await fleet.turns(31);
+  expect(fleet.notified()).toHaveLength(20);
 });
 
 it('goes on after a restart where it was, and tells nobody twice', async () => {
-  await fleet(10);
-  goOnline(...devices);
+  await fleet.add(10);
+  await fleet.goOnline(...devices);
   await startCampaign(world, { ...ORDER, withinSeconds: 20 });
-  await turns(8);
-  const before = notified().length;
+  await fleet.turns(8);
+  const before = fleet.notified().length;
   expect(before).toBeGreaterThan(0);
-  await world.restart();
-  worker = new RenewalCampaignWorker(world);
+  await fleet.restart();
   world.clock.at += 60_000;
-  await turns(30);
-  expect(notified()).toHaveLength(10);
-  expect(new Set(notified().map(({ noticeId }) => noticeId)).size).toBe(10);
+  await fleet.turns(30);
+  expect(fleet.notified()).toHaveLength(10);
+  expect(new Set(fleet.notified().map(({ noticeId }) => noticeId)).size).toBe(10);
 });
 
 it('is done by one worker at a time', async () => {
-  await fleet(6);
-  goOnline(...devices);
+  await fleet.add(6);
+  await fleet.goOnline(...devices);
   await startCampaign(world, { ...ORDER, perMinute: 6000 });
   const processes = ['w-1', 'w-2'].map((holder) => {
     const own = new RenewalCampaignWorker(world);
@@ -169,17 +109,17 @@ it('is done by one worker at a time', async () => {
   });
   world.clock.at += 2000;
   await Promise.all(processes.map((turn) => turn()));
-  expect(notified()).toHaveLength(6);
+  expect(fleet.notified()).toHaveLength(6);
 });
 
 it('aborts when too many fail, and tells nobody any more, also not who comes online later', async () => {
-  await fleet(30);
+  await fleet.add(30);
   const [online, offline] = [devices.slice(0, 12), devices.slice(12)];
-  goOnline(...online);
+  await fleet.goOnline(...online);
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000, abortPercent: 5 });
-  await turns(1);
-  for (const device of online) await acknowledge(device, 'failed', 'no space left on the device');
-  await turns(3);
+  await fleet.turns(1);
+  for (const device of online) await fleet.acknowledge(device, 'failed', 'no space left on the device');
+  await fleet.turns(3);
   const campaign = await showCampaign(world, id);
   expect(campaign).toMatchObject({ state: 'aborted', detail: '12 of 12 failed' });
   expect(campaign.devices).toMatchObject({ failed: 12, skipped: 18, waiting: 0, ordered: 0 });
@@ -190,15 +130,15 @@ it('aborts when too many fail, and tells nobody any more, also not who comes onl
 });
 
 it('tells for each device how it went', async () => {
-  await fleet(6);
-  const [renewed, failed, silent, busy, refused] = devices as [Device, Device, Device, Device, Device, Device];
-  goOnline(renewed, failed, silent, busy, refused);
+  await fleet.add(6);
+  const [renewed, failed, silent, busy, refused] = devices as Six;
+  await fleet.goOnline(renewed, failed, silent, busy, refused);
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000, abortPercent: 100 });
-  await turns(2);
-  await renew(renewed);
-  await acknowledge(failed, 'received');
-  await acknowledge(failed, 'failed', 'no space left on the device');
-  await acknowledge(busy, 'received');
+  await fleet.turns(2);
+  await fleet.renew(renewed);
+  await fleet.acknowledge(failed, 'received');
+  await fleet.acknowledge(failed, 'failed', 'no space left on the device');
+  await fleet.acknowledge(busy, 'received');
   await expect(
     reenrollDevice(world, {
       attemptId: 'a-00000000000000ab',
@@ -207,8 +147,8 @@ it('tells for each device how it went', async () => {
       csr: await csrOf(newKey(), { commonName: 'other' }),
     }),
   ).rejects.toThrow();
-  await acknowledge(refused, 'failed', 'the gateway refused');
-  expect(await results(id)).toEqual({
+  await fleet.acknowledge(refused, 'failed', 'the gateway refused');
+  expect(await fleet.results(id)).toEqual({
     'press-00': 'renewed',
     'press-01': 'failed',
     'press-02': 'not acknowledged',
@@ -223,20 +163,23 @@ it('tells for each device how it went', async () => {
   ]);
   // Nobody is waited for for ever.
   world.clock.at += HOUR + 60_000;
-  await turns(3);
-  expect(await showCampaign(world, id)).toMatchObject({ state: 'finished', detail: '1 renewed, 5 failed' });
-  expect(await results(id)).toMatchObject({
+  await fleet.turns(3);
+  expect(await showCampaign(world, id)).toMatchObject({
+    state: 'finished',
+    detail: '1 renewed, 4 failed, 1 not reached',
+  });
+  expect(await fleet.results(id)).toMatchObject({
     'press-02': 'not acknowledged',
     'press-03': 'failed',
     'press-05': 'offline',
   });
   // One that comes back late is seen to have renewed all the same.
-  await renew(devices[5] as Device);
-  expect(await results(id)).toMatchObject({ 'press-05': 'renewed' });
+  await fleet.renew(devices[5] as CampaignDevice);
+  expect(await fleet.results(id)).toMatchObject({ 'press-05': 'renewed' });
 });
 
 /** Asks for a name it may not have. */
-async function askInVain(device: Device, attemptId: string): Promise<void> {
+async function askInVain(device: CampaignDevice, attemptId: string): Promise<void> {
   const csr = await csrOf(newKey(), { commonName: 'other' });
   await expect(reenrollDevice(world, { attemptId, ...ARRIVAL, peer: device.der, csr })).rejects.toMatchObject({
     code: 'IDENTITY_MISMATCH',
@@ -244,14 +187,14 @@ async function askInVain(device: Device, attemptId: string): Promise<void> {
 }
 
 it('knows the reason of a refusal when the device says so before the attempt is on record', async () => {
-  await fleet(1);
-  goOnline(first());
+  await fleet.add(1);
+  await fleet.goOnline(first());
   // Records that nobody waits for may take as long as they like.
   world.background = new BackgroundWrites(world, { delayMs: 60_000, batchSize: 64 });
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
-  await turns(2);
+  await fleet.turns(2);
   await askInVain(first(), 'a-00000000000000ab');
-  await acknowledge(first(), 'failed', 'the gateway refused');
+  await fleet.acknowledge(first(), 'failed', 'the gateway refused');
   expect(await world.store.read.attempts.find('a-00000000000000ab')).toBeUndefined();
   const { items } = await listCampaignDevices(world, { id, limit: 10 });
   expect(items).toMatchObject([
@@ -260,10 +203,10 @@ it('knows the reason of a refusal when the device says so before the attempt is 
 });
 
 it('finds each refused device with its attempt, also when all come from one address', async () => {
-  await fleet(4);
-  goOnline(...devices);
+  await fleet.add(4);
+  await fleet.goOnline(...devices);
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
-  await turns(2);
+  await fleet.turns(2);
   // So many others were refused there that no more of its attempts are kept.
   const other = { network: networkOf(ARRIVAL.address), code: 'KEY_NOT_ALLOWED' } as const;
   for (let place = 0; world.attemptRows.take({ ...other, deviceId: `other-${place}` }, world.clock.now()); place += 1);
@@ -271,10 +214,10 @@ it('finds each refused device with its attempt, also when all come from one addr
     await askInVain(device, `a-000000000000000${place}`);
     // The same again is no news.
     await askInVain(device, `a-00000000000000f${place}`);
-    await acknowledge(device, 'failed', 'the gateway refused');
+    await fleet.acknowledge(device, 'failed', 'the gateway refused');
   }
   await world.background.flush();
-  expect(new Set(Object.values(await results(id)))).toEqual(new Set(['refused']));
+  expect(new Set(Object.values(await fleet.results(id)))).toEqual(new Set(['refused']));
   const attempts = await world.store.read.attempts.list({ outcome: 'refused', limit: 10 });
   expect(attempts.map((attempt) => attempt.id).toSorted()).toEqual(
     devices.map((_, place) => `a-000000000000000${place}`),
@@ -282,11 +225,11 @@ it('finds each refused device with its attempt, also when all come from one addr
 });
 
 it('knows what was refused before the operation, of a session and of a TPM, too', async () => {
-  await fleet(2);
-  goOnline(...devices);
-  const [bound, attested] = devices as [Device, Device];
+  await fleet.add(2);
+  await fleet.goOnline(...devices);
+  const [bound, attested] = devices as [CampaignDevice, CampaignDevice];
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
-  await turns(2);
+  await fleet.turns(2);
   const attribute = sequence(oid(OID.challengePassword), setOf(printableString('of another session')));
   const answer = await answerCsrMessage(
     { ...world, caCertificatesFor: () => [] },
@@ -315,7 +258,7 @@ it('knows what was refused before the operation, of a session and of a TPM, too'
     akPublic: Buffer.alloc(4),
   });
   await expect(challenge).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
-  for (const device of devices) await acknowledge(device, 'failed', 'the gateway refused');
+  for (const device of devices) await fleet.acknowledge(device, 'failed', 'the gateway refused');
   const { items } = await listCampaignDevices(world, { id, limit: 10 });
   expect(items.map(({ detail }) => detail)).toEqual([
     `refused: CSR_BINDING_INVALID in attempt ${answer.attemptId}`,
@@ -324,58 +267,60 @@ it('knows what was refused before the operation, of a session and of a TPM, too'
 });
 
 it('keeps the reason of a refusal for one that is never heard again', async () => {
-  await fleet(1);
-  goOnline(first());
+  await fleet.add(1);
+  await fleet.goOnline(first());
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000, abortPercent: 100 });
-  await turns(2);
+  await fleet.turns(2);
   await askInVain(first(), 'a-00000000000000ab');
-  expect(await results(id)).toEqual({ 'press-00': 'not acknowledged' });
+  expect(await fleet.results(id)).toEqual({ 'press-00': 'not acknowledged' });
   world.clock.at += HOUR + 60_000;
-  await turns(3);
-  expect(await results(id)).toEqual({ 'press-00': 'refused' });
+  await fleet.turns(3);
+  expect(await fleet.results(id)).toEqual({ 'press-00': 'refused' });
   // It may have been granted all the same.
-  await renew(first());
-  expect(await results(id)).toEqual({ 'press-00': 'renewed' });
+  await fleet.renew(first());
+  expect(await fleet.results(id)).toEqual({ 'press-00': 'renewed' });
 });
 
 it('gives those that failed, and only those, another turn', async () => {
-  await fleet(3);
-  goOnline(...devices);
+  await fleet.add(3);
+  await fleet.goOnline(...devices);
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000, abortPercent: 100 });
-  await turns(2);
-  await renew(devices[1] as Device);
-  await renew(devices[2] as Device);
-  await acknowledge(first(), 'failed', 'flash is full');
-  await turns(3);
+  await fleet.turns(2);
+  await fleet.renew(devices[1] as CampaignDevice);
+  await fleet.renew(devices[2] as CampaignDevice);
+  await fleet.acknowledge(first(), 'failed', 'flash is full');
+  await fleet.turns(3);
   expect(await showCampaign(world, id)).toMatchObject({ state: 'finished', devices: { renewed: 2, failed: 1 } });
   world.broker.sent.length = 0;
   expect(await retryCampaign(world, { id, actor: 'test' })).toMatchObject({
     state: 'running',
     devices: { waiting: 1 },
   });
-  await turns(3);
-  expect(notified().map(({ deviceId }) => deviceId)).toEqual(['press-00']);
-  await renew(first());
-  await turns(3);
+  await fleet.turns(3);
+  expect(fleet.notified().map(({ deviceId }) => deviceId)).toEqual(['press-00']);
+  await fleet.renew(first());
+  await fleet.turns(3);
   expect(await showCampaign(world, id)).toMatchObject({ state: 'finished', devices: { renewed: 3 } });
   await expect(retryCampaign(world, { id, actor: 'test' })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
 });
 
 it('leaves alone who has renewed by itself, and who is in no state to', async () => {
-  await fleet(3);
-  goOnline(...devices);
+  await fleet.add(3);
+  await fleet.goOnline(...devices);
   const { id } = await startCampaign(world, { ...ORDER, withinSeconds: 600 });
-  await renew(first());
-  await world.store.write((tables) => tables.devices.update((devices[1] as Device).id, { state: 'quarantined' }));
-  await turns(601);
-  expect(await results(id)).toMatchObject({ 'press-00': 'renewed', 'press-01': 'skipped' });
-  expect(notified().map(({ deviceId }) => deviceId)).toEqual(['press-02']);
+  await fleet.renew(first());
+  await world.store.write((tables) =>
+    tables.devices.update((devices[1] as CampaignDevice).id, { state: 'quarantined' }),
+  );
+  await fleet.turns(601);
+  expect(await fleet.results(id)).toMatchObject({ 'press-00': 'renewed', 'press-01': 'skipped' });
+  expect(fleet.notified().map(({ deviceId }) => deviceId)).toEqual(['press-02']);
 });
 
 it('refuses a group that is not there, one without certificates, and a second campaign over the same devices', async () => {
   await expect(startCampaign(world, { ...ORDER, group: 'x' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await expect(startCampaign(world, ORDER)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
-  await fleet(1);
+  await fleet.add(1);
   const { id } = await startCampaign(world, ORDER);
   const { group: _, ...everybody } = ORDER;
   await expect(startCampaign(world, everybody)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
@@ -386,7 +331,7 @@ it('refuses a group that is not there, one without certificates, and a second ca
 });
 
 it('stays aborted when that was said while it was being prepared', async () => {
-  await fleet(2);
+  await fleet.add(2);
   const write = world.store.write.bind(world.store);
   let isAborting = false;
   // Its row is there before its devices are. Others write meanwhile, too.
@@ -403,14 +348,14 @@ it('stays aborted when that was said while it was being prepared', async () => {
   await expect(startCampaign(world, ORDER)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
   const [campaign] = await world.store.read.renewalCampaigns.list({ limit: 1 });
   expect(campaign).toMatchObject({ state: 'aborted' });
-  await turns(5);
+  await fleet.turns(5);
   expect(world.broker.sent).toEqual([]);
 });
 
 it('is not retried while another is over the same devices, nor while it is paused', async () => {
-  await fleet(2);
+  await fleet.add(2);
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
-  await turns(2);
+  await fleet.turns(2);
   await world.store.write(async ({ renewalCampaigns }) => {
     for (const device of devices) await renewalCampaigns.updateItem(id, device.id, { state: 'failed' });
   });

@@ -1,8 +1,10 @@
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
 import type { PublishedList } from '#gateway/domain/status-change.ts';
 import type { OcspReply } from '#gateway/operations/answer-ocsp.ts';
+import { handleOneAtATime } from '#gateway/runtime/one-at-a-time.ts';
 import { createPrometheusMetrics } from '#gateway/runtime/prometheus-metrics.ts';
 import { systemClock } from '#gateway/runtime/system-clock.ts';
 import type { RootCrl, StatusSources } from '#gateway/validation/status-deps.ts';
@@ -14,7 +16,7 @@ let now: number;
 let door: StatusDoor;
 let crl: PublishedList | undefined;
 let lists: Map<string, PublishedList>;
-let rootCrl: RootCrl | undefined;
+let rootCrls: RootCrl[];
 let answer: (request: Buffer) => OcspReply;
 let checks: HealthCheck[];
 let log: ReturnType<typeof createMemoryLog>;
@@ -26,7 +28,7 @@ beforeEach(async () => {
   checks = [{ name: 'store', ok: true, detail: 'writes' }];
   log = createMemoryLog();
   lists = new Map();
-  rootCrl = undefined;
+  rootCrls = [];
   answer = (request) => ({ der: request });
   sources = {
     describeAuthority: () => ({
@@ -35,13 +37,14 @@ beforeEach(async () => {
     }),
     findList: (scopeName, issuerKeyId) =>
       scopeName === 'full' && issuerKeyId === undefined ? crl : lists.get(`${scopeName}@${issuerKeyId ?? ''}`),
-    readRootCrl: () => Promise.resolve(rootCrl),
+    readRootCrls: () => Promise.resolve(rootCrls),
     answerOcsp: (request) => Promise.resolve(answer(request)),
     checkHealth: () => Promise.resolve(checks),
+    mqttContract: { asyncapi: '3.0.0' },
   };
   door = await startStatusDoor(
     { clock: { now: () => now, monotonic: () => systemClock.monotonic() }, log, metrics: createPrometheusMetrics() },
-    { host: '127.0.0.1', port: 0 },
+    { host: '127.0.0.1', port: 0, keepOrder: handleOneAtATime },
   );
 });
 afterEach(() => door.close());
@@ -50,16 +53,19 @@ function get(path: string, init: RequestInit = {}): Promise<Response> {
   return fetch(`http://127.0.0.1:${door.address.port}${path}`, init);
 }
 
-test.each([STATUS_PATHS.crl, STATUS_PATHS.intermediate, STATUS_PATHS.rootPem, STATUS_PATHS.readyz])(
-  'answers 503 with Retry-After to %s until the gateway can serve, and at once when it can',
-  async (path) => {
-    const before = await get(path);
-    expect(before.status).toBe(503);
-    expect(before.headers.get('retry-after')).toBe('5');
-    door.setReady(sources);
-    expect((await get(path)).status).toBe(200);
-  },
-);
+test.each([
+  STATUS_PATHS.crl,
+  STATUS_PATHS.intermediate,
+  STATUS_PATHS.rootPem,
+  STATUS_PATHS.mqttContract,
+  STATUS_PATHS.readyz,
+])('answers 503 with Retry-After to %s until the gateway can serve, and at once when it can', async (path) => {
+  const before = await get(path);
+  expect(before.status).toBe(503);
+  expect(before.headers.get('retry-after')).toBe('5');
+  door.setReady(sources);
+  expect((await get(path)).status).toBe(200);
+});
 
 test('is alive and shows metrics from the start', async () => {
   expect((await get(STATUS_PATHS.healthz)).status).toBe(200);
@@ -137,11 +143,23 @@ test('serves delta, shards, and the lists of later issuers by their key id', asy
   }
 });
 
-test('serves the CRL of the root once there is one', async () => {
+test('serves the CRLs of the roots once there are some: each by its key id, that of the issuing CA under a name', async () => {
   door.setReady(sources);
+  const [keyId, other] = ['cd'.repeat(20), 'ef'.repeat(20)];
   expect((await get(STATUS_PATHS.rootCrl)).status).toBe(404);
-  rootCrl = { der: Buffer.from('root crl'), number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  expect((await get(`/crl/${keyId}.crl`)).status).toBe(404);
+  const list = { number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  rootCrls = [
+    { ...list, keyId, der: Buffer.from('root crl') },
+    { ...list, keyId: other, der: Buffer.from('older root') },
+  ];
   await expect.poll(async () => (await get(STATUS_PATHS.rootCrl)).text()).toBe('root crl');
+  const [named, older] = await Promise.all([keyId, other].map((id) => get(`/crl/${id}.crl`)));
+  expect(await named?.text()).toBe('root crl');
+  expect(older?.headers.get('content-type')).toBe('application/pkix-crl');
+  expect(older?.headers.get('etag')).not.toBe(named?.headers.get('etag'));
+  expect(await older?.text()).toBe('older root');
+  expect((await get(`/crl/${other}-delta.crl`)).status).toBe(404);
 });
 
 describe('OCSP', () => {
@@ -227,6 +245,16 @@ test('serves the CA certificates as DER and as PEM', async () => {
   expect(await pem.text()).toContain('-----BEGIN CERTIFICATE-----\ncm9vdA==\n');
 });
 
+test('serves the MQTT contract as JSON, to be kept for a while', async () => {
+  door.setReady(sources);
+  const response = await get(STATUS_PATHS.mqttContract);
+  expect(response.headers.get('content-type')).toBe('application/json');
+  expect(response.headers.get('cache-control')).toBe('public, max-age=3600');
+  expect(await response.json()).toEqual({ asyncapi: '3.0.0' });
+  const headers = { 'If-None-Match': response.headers.get('etag') ?? '' };
+  expect((await get(STATUS_PATHS.mqttContract, { headers })).status).toBe(304);
+});
+
 test('is not ready when a check fails, and names it', async () => {
   checks = [
     { name: 'store', ok: true, detail: 'writes' },
@@ -239,7 +267,7 @@ test('is not ready when a check fails, and names it', async () => {
 });
 
 test('says 503, and why only in the log, when something behind it is broken', async () => {
-  door.setReady({ ...sources, readRootCrl: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
+  door.setReady({ ...sources, readRootCrls: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
   const response = await get(STATUS_PATHS.rootCrl);
   expect(response.status).toBe(503);
   expect(await response.text()).not.toContain('sdb');
@@ -267,3 +295,29 @@ function listOf(number: number, thisUpdate: number, text: string): PublishedList
     der: Buffer.from(text),
   };
 }
+
+/** What comes back, until the door or, after so many answers, we end it: also by RST, in the middle of what is sent. */
+async function send(text: string, answers: number): Promise<string> {
+  const socket = connect({ host: '127.0.0.1', port: door.address.port });
+  const ended = new Promise<void>((resolve) => {
+    socket.once('close', () => resolve());
+  });
+  let received = '';
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.toString('latin1');
+    if (received.split('HTTP/1.1 ').length > answers) socket.end();
+  });
+  socket.on('error', () => {});
+  socket.write(text);
+  await ended;
+  return received;
+}
+
+const requestOf = (path: string) => `GET ${path} HTTP/1.1\r\nHost: gate\r\n\r\n`;
+
+test('cuts who sends a thousand requests at once, and answers a few in their order', async () => {
+  const few = await send(`${requestOf('/healthz')}${requestOf('/nothing')}${requestOf('/healthz')}`, 3);
+  expect(few.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200']);
+  const many = await send(requestOf('/healthz').repeat(1000), 1000);
+  expect(many.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(9);
+});
