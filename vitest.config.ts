@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -6,6 +7,9 @@ export default defineConfig({
     // Real processes, sockets and databases: a process of its own per file, and few of them at once.
     pool: 'forks',
     maxWorkers: 2,
+    globalSetup: 'test/fixtures/gateway/ceremony-folder.ts',
+    // The programs that tests start are the same few hundred modules each time: Node keeps them as it has compiled them.
+    env: { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules', '.cache', 'gatehouse-compiled') },
     // Speed is measured by `npm run bench`. These end what would never end, on however slow a machine.
     testTimeout: 300_000,
     hookTimeout: 300_000,

@@ -86,10 +86,11 @@ program
 
 program
   .command('crl')
-  .description("renew the root's list of revoked intermediates, with the root key at hand")
+  .description("renew a root's list of revoked intermediates, with the root key at hand")
   .requiredOption('--dir <folder>', "the authority's folder; it may run")
-  .option('--root-key-file <file>', 'key of the root in use (default: where the ceremony left it)')
+  .option('--root-key-file <file>', 'key of that root (default: where the ceremony left it)')
   .option('--root-passphrase-file <file>', 'its passphrase (default: where the ceremony left it)')
+  .option('--root-key-id <id>', 'which root, by its key id or the beginning of it (default: the one in use)')
   .option('--revoke <serial>', 'serial of an intermediate to be revoked')
   .option('--reason <reason>', 'of RFC 5280 5.3.1 (default: unspecified)')
   .option('--days <n>', 'how long it is good for (default: 400)')

@@ -6,6 +6,7 @@ import { AUTHORITY_FILES } from '#ca/ceremony/ceremony-files.ts';
 import { clearDiscarded } from '#ca/ceremony/discard-generation.ts';
 import { createFileIssuerStore, openGeneration } from '#ca/ceremony/file-issuer-store.ts';
 import { type CaGenerationFolder, findIssuing, showIssuing } from '#ca/ceremony/generation-folders.ts';
+import { useStatusUrl } from '#ca/ceremony/used-status-urls.ts';
 import { type FileJournal, openFileJournal } from '#ca/keys/file-journal.ts';
 import { keptListFiles } from '#ca/keys/kept-list-files.ts';
 import { AuthorityError } from '#ca/ports/certificate-authority.ts';
@@ -46,6 +47,7 @@ export async function serveAuthority(options: ServeOptions): Promise<RunningAuth
     // Under the lock: a power cut may have come between the two steps of an activation.
     await clearDiscarded(dir);
     if (generations.length > 1) await showIssuing(dir, await findIssuing(dir, generations));
+    const formerStatusUrls = statusUrl === undefined ? [] : await useStatusUrl(dir, statusUrl, Date.now());
     const authority = await openLocalAuthority({
       ...oldest,
       successors: createFileIssuerStore(options),
@@ -54,6 +56,7 @@ export async function serveAuthority(options: ServeOptions): Promise<RunningAuth
       trustDomain,
       clock: Date.now,
       ...(statusUrl !== undefined && { statusUrl }),
+      formerStatusUrls,
       ...(crlShards !== undefined && { crlShards }),
     });
     server = await listenAuthority(authority, { path: socket, log });

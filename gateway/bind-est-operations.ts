@@ -4,6 +4,7 @@ import { type ChallengeDeps, createTpmChallenge } from '#gateway/operations/crea
 import { type DetectDeps, watchRefusals } from '#gateway/operations/detect-clones.ts';
 import { type EnrollDeps, enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
+import { recordDoorRefusal } from '#gateway/operations/record-door-refusal.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { showRenewalInfo } from '#gateway/operations/show-renewal-info.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -29,6 +30,8 @@ export function bindEstOperations(deps: Deps) {
     reenrollDevice: (request) => watchRefusals(deps, request.address, () => reenrollDevice(deps, request)),
     enrollWithServerKey: (request) => enrollWithServerKey(deps, request),
     createTpmChallenge: (order) => createTpmChallenge(deps, { ...order, door: 'est' }),
+    recordRefusal: ({ credentials: shown, ...refused }) =>
+      void recordDoorRefusal(deps, { ...refused, door: 'est', shown }),
     showRenewalInfo: (name) => showRenewalInfo(deps, name),
     findPolicy: async (label) => (await store.read.groups.find(label ?? DEFAULT_GROUP))?.policy,
     describeAuthority: () => estAuthority(trustBook.trust),

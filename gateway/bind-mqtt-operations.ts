@@ -1,5 +1,5 @@
 import { type AdmitDeps, admitSession, isStillAdmitted } from '#gateway/operations/admit-session.ts';
-import { type AnswerDeps, answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
+import { type AnswerDeps, answerCsrMessage, refuseCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { type DeliverDeps, deliverPendingNotices } from '#gateway/operations/deliver-notices.ts';
 import { type DetectDeps, watchRefusal, watchTakeOver } from '#gateway/operations/detect-clones.ts';
 import {
@@ -41,6 +41,7 @@ export function bindMqttOperations(deps: Deps): SessionOperations {
     },
     receiveDeviceMessage: (session, kind, payload) => receiveDeviceMessage(deps, session, kind, payload),
     answerCsrMessage: (sender, request) => answerCsrMessage(deps, sender, request),
+    refuseCsrMessage: (sender, requestId, reason) => refuseCsrMessage(deps, sender, requestId, reason),
     deliverPendingNotices: async (session) => {
       deps.windows.listens(session);
       await deliverPendingNotices(deps, session.deviceId);

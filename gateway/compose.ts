@@ -4,6 +4,7 @@ import { statusPathsOf } from '#ca/issuance/issuer.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type ReadyFile } from '#gateway/contract/data-folder.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import { AttemptBudget } from '#gateway/domain/attempt-budget.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { anchorsOf, certificatesAbove, chainAbove } from '#gateway/domain/ca-trust.ts';
 import { IdentityTrails } from '#gateway/domain/clone/identity-trails.ts';
@@ -39,11 +40,12 @@ import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
 import { RecurringWork } from './recurring-work.ts';
 import { requireFreePorts } from './require-free-ports.ts';
-import { rootCrlFile } from './root-crl-file.ts';
+import { rootCrlFiles } from './root-crl-files.ts';
 import { lockDataFolder, writeRunFile } from './run-files.ts';
 import { createNoticeSigner } from './runtime/file-notice-signer.ts';
 import { createHttpsPolicyWebhook } from './runtime/https-policy-webhook.ts';
 import { nodeRandomness } from './runtime/node-randomness.ts';
+import { handleOneAtATime } from './runtime/one-at-a-time.ts';
 import { keepPeerChains } from './runtime/peer-chains.ts';
 import { createPinoLog } from './runtime/pino-log.ts';
 import { listenPrivately } from './runtime/private-socket.ts';
@@ -113,7 +115,10 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   stops.push(() => leases.release());
   const background = new BackgroundWrites({ store, log }, SESSION_RECORDS);
   stops.push(() => background.flush());
-  const statusDoor = await startStatusDoor({ clock, log, metrics }, { host: config.host, port: config.statusPort });
+  const statusDoor = await startStatusDoor(
+    { clock, log, metrics },
+    { host: config.host, port: config.statusPort, keepOrder: handleOneAtATime },
+  );
   stops.push(() => statusDoor.close());
   const status = addressOf('http', config, statusDoor.address.port);
 
@@ -165,13 +170,18 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     trustBook,
     renewals: new RenewalPlanner({ store, clock }),
     refusals: new AuditBudget({ burst: 60, perSecond: 0.2, maxKeys: 10_000 }),
-    strangerLines: new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 }),
+    attemptRows: new AttemptBudget(new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 })),
     timeNotices: new AuditBudget(TIME_NOTICE_BUDGET),
     sessionRows: new AuditBudget({ burst: 60, perSecond: 1 / 60, maxKeys: 200_000 }),
     trustDomain: description.trustDomain,
     /** The first issuer's has no name in it. */
     crlUrlOf: (keyId: string) =>
       `${status.url}${statusPathsOf(keyId === trustBook.trust.issuers[0]?.keyId ? undefined : keyId).crl}`,
+    readRootCrls: rootCrlFiles(
+      inDataFolder(config, DATA_FOLDER.rootCrl),
+      () => anchorsOf(trustBook.trust).map(({ der }) => der),
+      log,
+    ),
     crlValidity: config.crlHours * HOUR_MS,
     archive: statusListFiles(inDataFolder(config, DATA_FOLDER.statusLists)),
   };
@@ -215,6 +225,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
       port: config.estPort,
       tls: serverTls(identities, trustBook.trust),
       manufacturers: manufacturers.certificates,
+      keepOrder: handleOneAtATime,
     },
   );
   stops.push(() => est.close());
@@ -239,11 +250,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     ownCertificates: () => [...identities.describe(), ...ocsp.describe()],
     revocations,
     trustBook,
-    readRootCrl: rootCrlFile(
-      inDataFolder(config, DATA_FOLDER.rootCrl),
-      () => anchorsOf(trustBook.trust).map(({ der }) => der),
-      log,
-    ),
+    readRootCrls: shared.readRootCrls,
   };
   const operations = bindOperatorOperations({
     ...shared,
@@ -273,6 +280,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     host: config.host,
     port: config.operatorPort,
     tls: serverTls(identities, trustBook.trust),
+    keepOrder: handleOneAtATime,
   });
   stops.push(() => operatorDoor.close());
   const localDoor = await startLocalOperatorDoor(operatorDeps, {
@@ -303,7 +311,7 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
   statusDoor.setReady({
     describeAuthority: () => trustBook.description,
     findList: (scopeName, issuerKeyId) => revocations.lists.findNamed(scopeName, issuerKeyId),
-    readRootCrl: health.readRootCrl,
+    readRootCrls: health.readRootCrls,
     answerOcsp: (request) => ocsp.responder.answer(request),
     checkHealth: () => checkHealth(health),
     mqttContract,

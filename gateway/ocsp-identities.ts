@@ -94,6 +94,7 @@ export class OcspIdentities {
   }
 
   #isFresh({ notBefore, notAfter }: Certificate): boolean {
-    return this.#deps.clock.now() < notBefore + (notAfter - notBefore) / 2;
+    const now = this.#deps.clock.now();
+    return now >= notBefore && now < notBefore + (notAfter - notBefore) / 2;
   }
 }

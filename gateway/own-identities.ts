@@ -25,7 +25,8 @@ type Identity = { name: string; key: KeyObject; certificate: Certificate };
 
 /**
  * The gateway's own two keys and their certificates: the TLS server's and the notice signer's. Certificates are
- * replaced at two thirds of their life, when their issuer changed, or when the names of this machine did.
+ * replaced at two thirds of their life, when their issuer changed, when the names of this machine did, or when the clock
+ * was set back to before their life.
  */
 export class OwnIdentities {
   readonly #deps: OwnCertificateDeps & { log: Log };
@@ -99,6 +100,8 @@ export class OwnIdentities {
     const { notBefore, notAfter, authorityKeyId } = certificate;
     if (!certificate.publicKey.equals(order.publicKey)) return false;
     if (authorityKeyId !== parseCertificate(this.#options.issuer()).subjectKeyId) return false;
+    // Of a future that the clock has come back from: until then nobody would take it, and no device could connect.
+    if (this.#deps.clock.now() < notBefore) return false;
     if (this.#deps.clock.now() > notBefore + ((notAfter - notBefore) * 2) / 3) return false;
     if (order.profile !== 'gateway-server') return true;
     const names = new Set([...certificate.dnsNames, ...certificate.ipAddresses]);

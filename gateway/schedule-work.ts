@@ -79,7 +79,8 @@ export async function scheduleWork(work: RecurringWork, shared: Shared, parts: P
   work.add('quarantine', LOOK_EVERY, () => followQuarantine(shared));
   work.add('deny set', MINUTE, async () => shared.denySet.prune(shared.clock.now()));
   work.add('clone rules', MINUTE, async () => void (await shared.cloneRules.load(shared.store)));
-  work.add('own certificates', 10 * MINUTE, parts.refreshOwn);
+  // Often: as long as one is not good nobody can connect.
+  work.add('own certificates', MINUTE, parts.refreshOwn);
   work.add('ocsp', 30 * SECOND, () => parts.ocsp.refresh());
   work.add('renewal calendar', HOUR, () => shared.renewals.load());
   work.add('trust reports', SECOND, () => parts.trustReports.turn());

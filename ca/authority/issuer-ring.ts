@@ -12,7 +12,12 @@ export type RingIssuer = StoredIssuer & {
   formatTbs: (template: CertificateTemplate) => Buffer;
 };
 
-export type IssuerRingOptions = { trustDomain: string; statusUrl?: string; crlShards?: number };
+export type IssuerRingOptions = {
+  trustDomain: string;
+  statusUrl?: string;
+  formerStatusUrls?: readonly string[];
+  crlShards?: number;
+};
 
 /**
  * The issuing CAs of an authority, oldest first: one issues, those before it still sign their lists, those after it
@@ -115,7 +120,7 @@ export class IssuerRing {
 
 async function prepare(
   stored: StoredIssuer,
-  { trustDomain, statusUrl, crlShards }: IssuerRingOptions,
+  { trustDomain, statusUrl, formerStatusUrls, crlShards }: IssuerRingOptions,
 ): Promise<RingIssuer> {
   const { signer, intermediate } = stored;
   const issuer = describeIssuer(intermediate, {
@@ -123,6 +128,7 @@ async function prepare(
     trustDomain,
     isSuccessor: stored.number > 1,
     ...(statusUrl !== undefined && { statusUrl }),
+    ...(formerStatusUrls !== undefined && { formerStatusUrls }),
     ...(crlShards !== undefined && { crlShards }),
   });
   const probe = Buffer.from('gatehouse: is this the key of this certificate?');

@@ -34,6 +34,8 @@ export type LocalAuthorityDeps = {
   trustDomain: string;
   /** Base URL of the status server, for CRL and issuer URLs in certificates; left out: neither is written. */
   statusUrl?: string;
+  /** What it was before, newest first: certificates that are still valid may name that. */
+  formerStatusUrls?: readonly string[];
   /** Lists that the revocations of certificates issued from now on are spread over; default 1, the whole list. */
   crlShards?: number;
   /** Milliseconds UTC. */
@@ -74,6 +76,7 @@ class LocalAuthority implements SucceededAuthority {
       lastCrlNumber: journal.lastCrl().number,
       journalLength: journal.length,
       crlShards: issuer.status?.crlShards ?? 1,
+      ...(issuer.status !== undefined && { statusUrl: issuer.status.base }),
       issuers,
     };
   }

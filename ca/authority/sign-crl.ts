@@ -1,5 +1,5 @@
 import { subtle } from 'node:crypto';
-import { type Issuer, shardUrl } from '#ca/issuance/issuer.ts';
+import { type Issuer, shardUrls } from '#ca/issuance/issuer.ts';
 import { MAX_CRL_SHARDS } from '#ca/pkix/crl-shard.ts';
 import { PkixError } from '#ca/pkix/pkix-error.ts';
 import { AuthorityError, type CrlOrder } from '#ca/ports/certificate-authority.ts';
@@ -72,7 +72,7 @@ export async function signCrl(deps: SignCrlDeps, order: CrlOrder): Promise<Buffe
 function scopeFields(
   scope: CrlScope,
   { status }: Issuer,
-): Pick<CrlTemplate, 'distributionPoint' | 'baseNumber' | 'freshestCrl'> {
+): Pick<CrlTemplate, 'distributionPoints' | 'baseNumber' | 'freshestCrl'> {
   switch (scope.kind) {
     case 'full':
       // Nowhere to find a delta list, nothing to say about it.
@@ -81,7 +81,7 @@ function scopeFields(
       return { baseNumber: scope.baseNumber };
     case 'shard': {
       if (status === undefined) throw refused('without a status URL there are no shards');
-      return { distributionPoint: shardUrl(status, scope) };
+      return { distributionPoints: shardUrls(status, scope) };
     }
   }
 }

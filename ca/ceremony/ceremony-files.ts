@@ -11,7 +11,7 @@ export const AUTHORITY_FILES = {
   /** To be moved offline, with its passphrase. */
   rootKey: 'root.key.pem',
   rootPassphrase: 'root-passphrase',
-  /** DER: which intermediates the root has revoked; the gateway gives it out. */
+  /** DER: which intermediates a root has revoked; the gateway gives it out. Of a later root: in its generation's folder. */
   rootCrl: 'root.crl',
   intermediateCertificate: 'intermediate.pem',
   intermediateKey: 'intermediate.key.pem',
@@ -19,6 +19,8 @@ export const AUTHORITY_FILES = {
   journal: 'journal.jsonl',
   /** The last complete list of each issuer. */
   lists: 'lists',
+  /** Where status is found, now and before; see used-status-urls.ts. */
+  statusUrls: 'status-urls.json',
   /** Folders 1, 2, ... of issuing CAs, once there has been a second one; see generation-folders.ts. */
   generations: 'generations',
   /** Which of them issues. */

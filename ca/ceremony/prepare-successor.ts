@@ -21,6 +21,7 @@ import {
   makeRoot,
 } from './make-ca.ts';
 import { openRootKey, type RootKeyFiles } from './open-root-key.ts';
+import { formatFirstRootCrl } from './sign-root-crl.ts';
 import { buildFolder, writeNewFile } from './staging-folder.ts';
 
 export type SuccessorOptions = CaYears &
@@ -77,7 +78,7 @@ export async function prepareSuccessor(dir: string, options: SuccessorOptions = 
   const number = before.number + 1;
   const target = generationFolder(place, number);
   await buildFolder(target, async (staging) => {
-    const write = (name: string, content: string, mode: 0o600 | 0o644) =>
+    const write = (name: string, content: string | Uint8Array, mode: 0o600 | 0o644) =>
       writeNewFile(join(staging, name), content, mode);
     const writeCertificate = (name: string, { der }: KeyedCa['certificate']) =>
       write(name, formatPem('CERTIFICATE', der), 0o644);
@@ -90,6 +91,8 @@ export async function prepareSuccessor(dir: string, options: SuccessorOptions = 
     const rootKey = await formatEncryptedKey(root.privateKey, rootPassphrase.text);
     await write(AUTHORITY_FILES.rootKey, rootKey, 0o600);
     if (rootPassphrase.isMade) await write(AUTHORITY_FILES.rootPassphrase, `${rootPassphrase.text}\n`, 0o600);
+    // While its key is at hand: programs that check every certificate of a chain need it from the first one on.
+    await write(AUTHORITY_FILES.rootCrl, formatFirstRootCrl(root, now), 0o644);
     const { newWithOld, oldWithNew } = linkRoots(oldRoot, root);
     await writeCertificate(CROSS_FILES.newWithOld, newWithOld);
     await writeCertificate(CROSS_FILES.oldWithNew, oldWithNew);

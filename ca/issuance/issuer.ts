@@ -34,6 +34,8 @@ export type StatusUrls = {
   deltaCrl: string;
   ocsp: string;
   issuer: string;
+  /** Bases of before that certificates may still name, newest first. */
+  formerBases: readonly string[];
   /** How many lists the certificates issued from now on are spread over; 1: the whole list. */
   crlShards: number;
   /** Stands in the paths of this issuer; left out: it is the first one. */
@@ -55,6 +57,7 @@ export type Issuer = {
 /**
  * @param options.statusUrl base of the status server, http, e.g. `http://gate.example:8080`: what is fetched from there is
  * signed, and https would need a check of the very thing that is being checked (RFC 5280 8).
+ * @param options.formerStatusUrls what it was before, newest first: certificates go on naming that
  * @param options.crlShards 1 to MAX_CRL_SHARDS; default 1
  * @param options.isSuccessor true: not the first issuer of its authority, with paths of its own
  * @throws IssuanceError PROFILE_REFUSED when this certificate cannot issue, or the URL cannot stand in certificates.
@@ -65,6 +68,7 @@ export function describeIssuer(
     algorithm: SignatureAlgorithmName;
     trustDomain: string;
     statusUrl?: string;
+    formerStatusUrls?: readonly string[];
     crlShards?: number;
     isSuccessor?: boolean;
   },
@@ -79,18 +83,21 @@ export function describeIssuer(
     signatureAlgorithm: formatSignatureAlgorithm(options.algorithm),
     trustDomain: options.trustDomain,
     ...(options.statusUrl !== undefined && {
-      status: statusUrls(
-        options.statusUrl,
-        options.crlShards ?? 1,
-        options.isSuccessor === true ? subjectKeyId : undefined,
-      ),
+      status: statusUrls(options.statusUrl, {
+        formerBases: options.formerStatusUrls ?? [],
+        crlShards: options.crlShards ?? 1,
+        name: options.isSuccessor === true ? subjectKeyId : undefined,
+      }),
     }),
   };
 }
 
-function statusUrls(status: string, crlShards: number, name: string | undefined): StatusUrls {
-  const base = status.replace(/\/+$/, '');
-  if (!/^http:\/\/[\x21-\x7e]{1,200}$/.test(base))
+function statusUrls(
+  status: string,
+  { formerBases, crlShards, name }: { formerBases: readonly string[]; crlShards: number; name: string | undefined },
+): StatusUrls {
+  const base = baseOf(status);
+  if (![base, ...formerBases].every((one) => /^http:\/\/[\x21-\x7e]{1,200}$/.test(one)))
     throw new IssuanceError('PROFILE_REFUSED', 'the status URL is not an http URL');
   if (!Number.isSafeInteger(crlShards) || crlShards < 1 || crlShards > MAX_CRL_SHARDS)
     throw new IssuanceError('PROFILE_REFUSED', `the CRL is split into 1 to ${MAX_CRL_SHARDS} shards`);
@@ -101,18 +108,31 @@ function statusUrls(status: string, crlShards: number, name: string | undefined)
     deltaCrl: `${base}${deltaCrl}`,
     ocsp: `${base}${ocsp}`,
     issuer: `${base}${issuer}`,
+    formerBases,
     crlShards,
     ...(name !== undefined && { name }),
   };
 }
 
-/** URL of the list that covers this shard: the very octets that stand in certificates and in the list (RFC 5280 5.2.5). */
-export function shardUrl({ base, name }: StatusUrls, shard: { index: number; count: number }): string {
-  return `${base}${shardPath(shard, name)}`;
+/** Of a status URL as an operator writes it. */
+export function baseOf(statusUrl: string): string {
+  return statusUrl.replace(/\/+$/, '');
+}
+
+/**
+ * URLs of the list that covers this shard, that of now first: the very octets that stand in certificates and in the list
+ * (RFC 5280 5.2.5). The status server may have moved since a certificate was issued, and the list must still be its own.
+ */
+export function shardUrls(
+  { base, formerBases, name }: StatusUrls,
+  shard: { index: number; count: number },
+): [string, ...string[]] {
+  const path = shardPath(shard, name);
+  return [`${base}${path}`, ...formerBases.map((former) => `${former}${path}`)];
 }
 
 /** URL of the list that a certificate names. @param serial hexadecimal */
 export function crlUrlFor(status: StatusUrls, serial: string): string {
   const { crlShards } = status;
-  return crlShards === 1 ? status.crl : shardUrl(status, { index: shardOf(serial, crlShards), count: crlShards });
+  return crlShards === 1 ? status.crl : shardUrls(status, { index: shardOf(serial, crlShards), count: crlShards })[0];
 }

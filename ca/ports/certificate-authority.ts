@@ -11,6 +11,8 @@ export type AuthorityDescription = {
   lastCrlNumber: number;
   /** Into how many lists it splits the revocations of what it issues now; left out: one whole list. */
   crlShards?: number;
+  /** Base of the URLs that it writes into what it issues now; left out: none, or not told. */
+  statusUrl?: string;
   /** Octets of its journal; left out by an authority that does not let it be read. */
   journalLength?: number;
   /** All whose keys it holds, oldest first; left out by an authority that knows one alone. */

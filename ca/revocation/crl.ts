@@ -42,8 +42,8 @@ export type CrlTemplate = {
   nextUpdate: number;
   /** Subject key id of the issuer, lower-case hexadecimal. */
   authorityKeyId: string;
-  /** Of a shard: its URL, byte for byte as in the distribution points of the certificates it covers. */
-  distributionPoint?: string;
+  /** Of a shard: its URLs, byte for byte as in the distribution points of the certificates it covers. */
+  distributionPoints?: readonly string[];
   /** Of a delta list: number of the complete list it goes on from. */
   baseNumber?: number;
   /** Of a complete list: URL of the delta list. */
@@ -68,7 +68,7 @@ export function formatTbsCrl(template: CrlTemplate): Buffer {
 }
 
 function formatCrlExtensions(template: CrlTemplate): Der[] {
-  const { number, authorityKeyId, distributionPoint, baseNumber, freshestCrl } = template;
+  const { number, authorityKeyId, distributionPoints, baseNumber, freshestCrl } = template;
   const extensions = [
     formatExtension(OID.authorityKeyIdentifier, false, sequence(implicit(0, Buffer.from(authorityKeyId, 'hex')))),
     formatExtension(OID.crlNumber, false, integer(number)),
@@ -77,9 +77,9 @@ function formatCrlExtensions(template: CrlTemplate): Der[] {
     // RFC 5280 5.2.4: critical, or a delta list would be taken for the whole one.
     extensions.push(formatExtension(OID.deltaCrlIndicator, true, integer(baseNumber)));
   }
-  if (distributionPoint !== undefined) {
+  if (distributionPoints !== undefined) {
     extensions.push(
-      formatExtension(OID.issuingDistributionPoint, true, formatIssuingDistributionPoint(distributionPoint)),
+      formatExtension(OID.issuingDistributionPoint, true, formatIssuingDistributionPoint(distributionPoints)),
     );
   }
   if (freshestCrl !== undefined) {
@@ -89,19 +89,20 @@ function formatCrlExtensions(template: CrlTemplate): Der[] {
 }
 
 /** RFC 5280 5.2.5: never empty; onlyContainsUserCerts, because CA certificates are listed by the root. */
-function formatIssuingDistributionPoint(url: string): Der {
+function formatIssuingDistributionPoint(urls: readonly string[]): Der {
   const onlyContainsUserCerts = implicit(1, boolean(true).subarray(2));
-  return sequence(formatPointName(url), onlyContainsUserCerts);
+  return sequence(formatPointName(urls), onlyContainsUserCerts);
 }
 
 /** DistributionPoint (RFC 5280 4.2.1.13) with one URL and nothing else. @param url printable ASCII */
 function formatDistributionPoint(url: string): Der {
-  return sequence(formatPointName(url));
+  return sequence(formatPointName([url]));
 }
 
-function formatPointName(url: string): Der {
-  const fullName = implicit(0, implicit(6, Buffer.from(url, 'latin1')), { constructed: true });
-  return implicit(0, fullName, { constructed: true });
+/** One point under several names: a certificate and a list fit when they share one of them (RFC 5280 6.3.3 b 2 i). */
+function formatPointName(urls: readonly string[]): Der {
+  const names = urls.map((url) => implicit(6, Buffer.from(url, 'latin1')));
+  return implicit(0, implicit(0, Buffer.concat(names), { constructed: true }), { constructed: true });
 }
 
 /** @param signature as the Signer gives it. */

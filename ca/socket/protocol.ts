@@ -82,6 +82,7 @@ const descriptionSchema = z.object({
   intermediateCertificate: z.base64(),
   lastCrlNumber: z.int().nonnegative(),
   crlShards: z.int().positive().exactOptional(),
+  statusUrl: z.string().exactOptional(),
   journalLength: z.int().nonnegative().exactOptional(),
   issuers: z
     .array(

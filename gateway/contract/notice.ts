@@ -84,7 +84,8 @@ export type RevocationsBody = {
   crlUrl: string;
   /**
    * The newest complete CRL of each issuer whose certificates may still be valid, the one in use first, which is the one
-   * above. Left out by gateways that know of one only.
+   * above; then that of each root, which tells of the issuers. Left out by gateways that know of one only, and while one is
+   * missing: who is not named is taken off devices.
    */
   issuers?: IssuerCrl[];
 };

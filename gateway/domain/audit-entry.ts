@@ -26,6 +26,7 @@ type AuditAction =
   | 'renewal.retried'
   | 'renewal.finished'
   | 'device.hardware-replaced'
+  | 'device.owner-given'
   | 'ticket.created'
   | 'ticket.revoked'
   | 'ticket.claimed'

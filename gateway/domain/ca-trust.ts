@@ -33,6 +33,12 @@ export function anchorsOf(trust: CaTrust): Certificate[] {
   return distinct(acceptedIssuers(trust).map(({ root }) => root));
 }
 
+/** Of these, the roots that are still trusted once what was replaced is retired. */
+export function lastingAnchorsOf(trust: CaTrust): Certificate[] {
+  const lasting = acceptedIssuers(trust).filter(({ state }) => state === 'active' || state === 'announced');
+  return distinct(lasting.map(({ root }) => root));
+}
+
 /** The links between roots that are both trusted: of no use to those who know one of them alone, and no harm. */
 export function linksOf(trust: CaTrust): Certificate[] {
   const anchors = anchorsOf(trust);

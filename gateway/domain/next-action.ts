@@ -85,7 +85,7 @@ const NEXT_ACTIONS = {
   OUTSIDE_HOURS: 'Come back within the hours of the group.',
   GROUP_FULL: 'Ask the operator to raise the limit of the group or to retire devices.',
   DEVICE_ID_NOT_ALLOWED: 'Ask the operator for a device id that fits the group.',
-  OWNER_MISSING: 'Ask the operator to give the device an owner.',
+  OWNER_MISSING: 'Ask the operator to give the device an owner (gatehouse device import).',
   POLICY_WEBHOOK_REFUSED: 'Ask the operator: another system said no to this device.',
   POLICY_WEBHOOK_UNAVAILABLE: OUR_SIDE,
   RATE_LIMITED: 'Wait as Retry-After says, then correct the request.',

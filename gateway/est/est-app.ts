@@ -18,8 +18,10 @@ import type { OpenConnections } from './open-connections.ts';
 import { asGatewayError, refusalAnswer } from './refusal-answer.ts';
 import { RefusalLog } from './refusal-log.ts';
 import { addRenewalInfoRoute } from './renewal-info-route.ts';
+import { askedBy } from './request-handling.ts';
 import { type EstAnswer, sendAnswer } from './send-answer.ts';
 import { SessionNonces } from './session-nonce.ts';
+import { credentialsShown } from './shown-credentials.ts';
 
 /** A client may go on sending what was already refused; past this it is cut, so that it cannot send for ever. */
 const MAX_DISCARDED_BYTES = 8 * 1024 * 1024;
@@ -109,7 +111,7 @@ export function buildEstApp(
     const refusal = callers.judgeRefusal(request, asGatewayError(error), clock.monotonic());
     const { code } = refusal;
     const kind = kindOf(request);
-    if (judged === 'here' && kind !== undefined) deps.metrics.enrollment(kind, code, elapsed(request) / 1000);
+    if (judged === 'here' && kind !== undefined) recordHere(request, refusal, kind);
     const told = { ...facts(request), code, detail: refusal.message };
     if (code === 'INTERNAL') log.error('est request failed', { ...told, error: refusal.cause ?? refusal });
     // RFC 7030 4.2.3: no refusal, but an answer that comes later.
@@ -119,6 +121,13 @@ export function buildEstApp(
     const { accept } = request.headers;
     const isSlowed = code === 'RATE_LIMITED';
     answer(request, reply, refusalAnswer(refusal, { attemptId: request.id, accept, ...(isSlowed ? {} : { status }) }));
+  }
+
+  function recordHere(request: FastifyRequest, error: GatewayError, kind: 'enroll' | 'reenroll' | 'challenge'): void {
+    const milliseconds = elapsed(request);
+    deps.metrics.enrollment(kind, error.code, milliseconds / 1000);
+    const credentials = credentialsShown(request);
+    deps.recordRefusal({ ...askedBy(request), kind, error, milliseconds, ...(credentials && { credentials }) });
   }
 
   function refuseUnknownPath(request: FastifyRequest, reply: FastifyReply): void {

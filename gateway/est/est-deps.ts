@@ -1,8 +1,10 @@
+import type { Server } from 'node:https';
 import type { TlsOptions } from 'node:tls';
 import type { Directory } from '#gateway/contract/est.ts';
 import type { GroupPolicy } from '#gateway/contract/operator-api.ts';
 import type { CertificateName, SuggestedWindow } from '#gateway/contract/renewal-info.ts';
 import type { VerifyBinding } from '#gateway/domain/channel-binding.ts';
+import type { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Metrics } from '#gateway/ports/metrics.ts';
@@ -61,6 +63,14 @@ export type TpmChallengeMade = {
   expiresIn: number;
 };
 
+/** credentials: as they were shown, judged by nobody; left out: none. */
+type RefusedHere = Asked & {
+  kind: 'enroll' | 'reenroll' | 'challenge';
+  credentials?: EstCredentials;
+  error: GatewayError;
+  milliseconds: number;
+};
+
 export type EstAuthority = {
   rootCertificate: Buffer;
   intermediateCertificate: Buffer;
@@ -78,6 +88,8 @@ export type EstDeps = {
   reenrollDevice(order: ReenrollOrder): Promise<EnrollmentAnswer>;
   enrollWithServerKey(order: ServerKeyOrder): Promise<ServerKeyAnswer>;
   createTpmChallenge(order: TpmChallengeOrder): Promise<TpmChallengeMade>;
+  /** Of what this door refuses itself, the attempt; the operations record the rest. */
+  recordRefusal(refused: RefusedHere): void;
   /** RFC 9773 4.2; `retryAfter` in seconds. @throws GatewayError NOT_FOUND */
   showRenewalInfo(name: CertificateName): Promise<{ window: SuggestedWindow; retryAfter: number }>;
   /** Of the group with this name, or of the default group. @returns undefined when there is no such group. */
@@ -100,6 +112,8 @@ export type EstOptions = {
   port: number;
   /** Key, certificate chain, `ca` (root and intermediate), versions and ciphers; see gateway/runtime/tls-options.ts. */
   tls: TlsOptions;
+  /** Has the requests of a connection handled one at a time; see gateway/runtime/one-at-a-time.ts. */
+  keepOrder: (server: Server) => void;
   /** CAs of makers that some group trusts, DER: a client that has several certificates learns which to show. */
   manufacturers?: readonly Uint8Array[];
   limits?: Partial<EstLimits>;
@@ -120,7 +134,10 @@ export type EstLimits = {
   handshakesPerAddress: number;
   /** Milliseconds a connection may wait for its handshake to begin; it is closed then. More than `silentHandshake`. */
   handshakeWait: number;
-  /** Milliseconds a connection may hold a place for its handshake without sending a byte, while others wait for one. */
+  /**
+   * Milliseconds a connection may hold a place for its handshake while others wait for one: without a whole ClientHello it
+   * is cut then; one that was answered goes on without the place.
+   */
   silentHandshake: number;
   /** Milliseconds for the TLS handshake; a half-open one is cut then. */
   handshakeTimeout: number;

@@ -30,6 +30,7 @@ export async function startEstDoor(deps: EstDeps, options: EstOptions): Promise<
   let { manufacturers = [] } = options;
   const open = new OpenConnections(limits);
   const server = createEstServer(deps, estTlsOptions(options.tls, manufacturers), { limits, open });
+  options.keepOrder(server);
   const inFlight = new InFlightGate(limits.inFlight, () => handshakes.finished());
   const handshakes = putBeforeHandshake(
     server,

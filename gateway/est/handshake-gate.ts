@@ -42,6 +42,8 @@ export class HandshakeGate {
   readonly #inTurn = new Set<Neighbour>();
   /** By address and port of the client: the socket under TLS and the one above it agree on these only. */
   readonly #underWay = new Map<string, { socket: Socket; neighbour: Neighbour; since: number }>();
+  /** Have our part of the handshake and are silent since: they cost nothing until they speak, and keep no place. */
+  readonly #stalled = new Map<string, Socket>();
   #waiting = 0;
   /** Handshakes that may begin although the door works on all it can. */
   #allowed: number;
@@ -110,6 +112,7 @@ export class HandshakeGate {
     clearInterval(this.#sweeper);
     for (const { waiting } of this.#neighbours.values()) for (const { socket } of waiting.splice(0)) socket.destroy();
     for (const { socket } of this.#underWay.values()) socket.destroy();
+    for (const socket of this.#stalled.values()) socket.destroy();
   }
 
   #hasPlace(): boolean {
@@ -143,6 +146,8 @@ export class HandshakeGate {
 
   /** @param socket left out for the one that is found under the key */
   #ended(key: string, socket?: Socket): void {
+    const stalled = this.#stalled.get(key);
+    if (stalled !== undefined && (socket === undefined || socket === stalled)) this.#stalled.delete(key);
     const under = this.#underWay.get(key);
     // The port may have been given to another connection since.
     if (under === undefined || (socket !== undefined && under.socket !== socket)) return;
@@ -169,8 +174,14 @@ export class HandshakeGate {
       this.#sweeper = undefined;
       return;
     }
-    for (const { socket, since } of this.#underWay.values()) {
-      if (socket.bytesRead === 0 && now - since >= this.#limits.silentHandshake) socket.destroy();
+    for (const [key, { socket, since }] of this.#underWay) {
+      if (now - since < this.#limits.silentHandshake) continue;
+      // Nothing was answered: no ClientHello has come, or not the whole of it.
+      if (socket.bytesWritten === 0) socket.destroy();
+      else {
+        this.#ended(key, socket);
+        this.#stalled.set(key, socket);
+      }
     }
     this.#pump();
   }

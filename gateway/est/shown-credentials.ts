@@ -20,6 +20,14 @@ export function enrollCredentialsOf({ headers, raw }: FastifyRequest): EstCreden
   );
 }
 
+/** What was shown, whatever it is good for, for the record. @returns undefined: nothing */
+export function credentialsShown({ headers, raw }: FastifyRequest): EstCredentials | undefined {
+  const basic = parseBasicCredentials(headers.authorization);
+  if (basic !== undefined) return { by: 'ticket', ...basic };
+  const peer = peerCertificateOf(raw.socket);
+  return peer === undefined ? undefined : byCertificate(peer);
+}
+
 export function byCertificate({ der, chain }: PeerCertificate): EstCredentials {
   return { by: 'certificate', peer: der, chain };
 }

@@ -1,7 +1,7 @@
 import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
-import { type CsrRequest, type CsrSender, refused } from '#gateway/operations/answer-csr-message.ts';
+import type { CsrRequest, CsrSender } from '#gateway/operations/answer-csr-message.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { CsrLimits } from './csr-limits.ts';
@@ -12,7 +12,7 @@ import type { SessionOperations } from './session-operations.ts';
 import type { SessionTable } from './session-table.ts';
 
 export type DeskDeps = {
-  operations: Pick<SessionOperations, 'answerCsrMessage'>;
+  operations: Pick<SessionOperations, 'answerCsrMessage' | 'refuseCsrMessage'>;
   table: Pick<SessionTable, 'ofDevice' | 'enrolling'>;
   limits: MqttLimits;
   clock: Clock;
@@ -42,15 +42,17 @@ export class CsrDesk {
     const message = parseCsrMessage(payload);
     member.csr.lastAskedAt = now;
     if (message.kind !== 'invalid') return this.#work(session, member, message);
-    log.info('CSR message not understood', { deviceId, serial, address: session.address, detail: message.why });
-    const { requestId } = message;
-    if (requestId === undefined) return;
+    const { requestId, why } = message;
+    if (requestId === undefined) {
+      log.info('CSR message not understood', { deviceId, serial, address: session.address, detail: why });
+      return;
+    }
     try {
       // Nonsense costs as much as anything else that is refused.
       this.#rates.take(callerOf(session, member), now);
-      this.#tell(session, member, refused(requestId, requestId, new GatewayError('REQUEST_INVALID', message.why)));
+      this.#refuse(session, member, requestId, new GatewayError('REQUEST_INVALID', why));
     } catch (error) {
-      this.#tell(session, member, refused(requestId, requestId, error));
+      this.#refuse(session, member, requestId, error);
     }
   }
 
@@ -99,8 +101,14 @@ export class CsrDesk {
       if (!(error instanceof GatewayError)) {
         this.#deps.log.error('CSR over MQTT failed', { deviceId, serial, address: session.address, error });
       }
-      this.#tell(session, member, refused(requestId, requestId, error));
+      this.#refuse(session, member, requestId, error);
     }
+  }
+
+  #refuse(session: Session, member: Member, requestId: string, error: unknown): void {
+    const { kind, live } = member;
+    const sender = { kind, deviceId: live.deviceId, address: session.address };
+    this.#tell(session, member, this.#deps.operations.refuseCsrMessage(sender, requestId, error));
   }
 
   async #ask(session: Session, member: Member, request: CsrRequest): Promise<CsrAnswer> {

@@ -25,6 +25,12 @@ export type SessionOperations = {
   receiveDeviceMessage: (sender: ReportingSession, kind: DeviceMessageKind, payload: Buffer) => Promise<void>;
   /** Never rejects: a refusal is an answer too. */
   answerCsrMessage: (sender: CsrSender, request: CsrRequest) => Promise<CsrAnswer>;
+  /** Of a CSR that the door refuses itself: what is told, and kept of it. */
+  refuseCsrMessage: (
+    sender: Pick<CsrSender, 'kind' | 'deviceId' | 'address'>,
+    requestId: string,
+    reason: unknown,
+  ) => CsrAnswer;
   /** Called when the session listens on its notice topic. */
   deliverPendingNotices: (session: Pick<ReportingSession, 'deviceId' | 'serial'>) => Promise<unknown>;
 };

@@ -2,6 +2,7 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { highestProof } from '#gateway/domain/attestation/proof.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
+import { isBarred } from '#gateway/domain/device.ts';
 import type { Enrollment } from '#gateway/domain/enrollment.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { supersededAt } from '#gateway/domain/revocable.ts';
@@ -35,6 +36,10 @@ export async function activateCertificate(
     // Read again inside: it may have been revoked or have lapsed since it was looked at.
     if (certificate?.state !== 'pending' || certificate.deviceId === null) throw notPending(certificate);
     const { deviceId, enrollmentId } = certificate;
+    const device = await tables.devices.find(deviceId);
+    // In quarantine since it was looked at: it keeps what it has in use, and gets no other.
+    if (device !== undefined && isBarred(device))
+      throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject: { deviceId, serial } });
     const others = (await tables.certificates.listByDevice(deviceId)).filter(
       (other) => other.state === 'active' && other.serial !== serial && other.notAfter >= now,
     );
@@ -55,7 +60,6 @@ export async function activateCertificate(
       supersedeAt: hasSuccessor ? endsAt : null,
       ...(hasSuccessor && NOT_TO_BE_RENEWED),
     });
-    const device = await tables.devices.find(deviceId);
     if (device !== undefined) {
       // Only upwards: what was proved once is asked for from then on.
       const proofLevel = highestProof(device.proofLevel, certificate.proofLevel ?? 'software');

@@ -1,6 +1,7 @@
 import type { CsrAnswer } from '#gateway/contract/csr-messages.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { type BoundSession, verifyChannelBinding } from '#gateway/domain/channel-binding.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { EnrollmentCredentials } from './authorize-enrollment.ts';
 import {
   type ChallengeDeps,
@@ -10,6 +11,7 @@ import {
 } from './create-tpm-challenge.ts';
 import { tellRefusal } from './csr-refusals.ts';
 import { type EnrollDeps, type Enrolled, enrollDevice } from './enroll-device.ts';
+import { recordDoorRefusal } from './record-door-refusal.ts';
 import { reenrollDevice } from './reenroll-device.ts';
 
 export type AnswerDeps = EnrollDeps &
@@ -50,7 +52,7 @@ const ATTEMPT_ID = /^a-[0-9a-f]{16}$/;
 export async function answerCsrMessage(deps: AnswerDeps, sender: CsrSender, request: CsrRequest): Promise<CsrAnswer> {
   const { requestId, label } = request;
   const asked = label === undefined ? {} : { label };
-  const attemptId = ATTEMPT_ID.test(requestId) ? requestId : deps.random.id('a');
+  const attemptId = attemptIdOf(deps, requestId);
   try {
     if (request.kind === 'challenge') {
       const made = await createTpmChallenge(deps, {
@@ -126,7 +128,34 @@ function challenged(requestId: string, attemptId: string, made: ChallengeMade): 
   };
 }
 
-/** The answer to a request that was not granted, here or at the door. */
-export function refused(requestId: string, attemptId: string, error: unknown): CsrAnswer {
+/**
+ * What the door refuses itself: a message that cannot be read, or one too many. An attempt like any other, and answered
+ * as one.
+ */
+export function refuseCsrMessage(
+  deps: AnswerDeps,
+  { kind, deviceId, address }: Pick<CsrSender, 'kind' | 'deviceId' | 'address'>,
+  requestId: string,
+  reason: unknown,
+): CsrAnswer {
+  const attemptId = attemptIdOf(deps, requestId);
+  const error = reason instanceof GatewayError ? reason : new GatewayError('INTERNAL', 'unexpected', { cause: reason });
+  const asked = {
+    attemptId,
+    kind: kind === 'device' ? 'reenroll' : 'enroll',
+    door: 'mqtt',
+    deviceId,
+    address,
+  } as const;
+  const isKept = recordDoorRefusal(deps, { ...asked, error, milliseconds: 0 });
+  deps.log[isKept ? 'warn' : 'debug']('enrollment refused', { ...asked, code: error.code, detail: error.message });
+  return refused(requestId, attemptId, error);
+}
+
+function attemptIdOf({ random }: Pick<AnswerDeps, 'random'>, requestId: string): string {
+  return ATTEMPT_ID.test(requestId) ? requestId : random.id('a');
+}
+
+function refused(requestId: string, attemptId: string, error: unknown): CsrAnswer {
   return { version: 1, requestId, attemptId, ...tellRefusal(error) };
 }

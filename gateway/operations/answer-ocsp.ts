@@ -103,7 +103,10 @@ export class OcspResponder {
     const kept = this.#answers.find(asked);
     // Before the row is read: a revocation in between makes the two differ.
     const isDenied = denySet.has(serial as SerialNumber);
-    if (kept !== undefined && kept.isDenied === isDenied && clock.now() < kept.renewAt) {
+    const now = clock.now();
+    // Not one from the future of a clock that was set back since: nobody would take it.
+    const isOfNow = kept !== undefined && now < kept.renewAt && now >= kept.lastModified;
+    if (isOfNow && kept.isDenied === isDenied) {
       metrics.ocspAnswered(kept.outcome, true);
       return { der: kept.der, kept };
     }

@@ -12,8 +12,8 @@ export type ExpiryDeps = {
   clock: Pick<Clock, 'now'>;
   trustBook: Pick<CaTrustBook, 'trust'>;
   revocations: Pick<RevocationPublisher, 'lists'>;
-  /** undefined: a person has put none there, and nobody is promised one. */
-  readRootCrl: () => Promise<{ nextUpdate: number } | undefined>;
+  /** That of the root in use first. One that a person has put nowhere is promised to nobody. */
+  readRootCrls: () => Promise<readonly { keyId: string; nextUpdate: number }[]>;
   ownCertificates: () => OwnCertificate[];
 };
 
@@ -35,11 +35,13 @@ export async function checkExpiry(deps: ExpiryDeps): Promise<HealthCheck[]> {
   const { active, issuers } = trustBook.trust;
   const longest = await longestLife(deps.store);
   const checks: HealthCheck[] = [];
-  const rootCrl = await deps.readRootCrl();
-  if (rootCrl !== undefined) {
-    const advice =
-      'bring the root key back and sign a new one: gatehouse ca crl --root-key-file FILE --root-passphrase-file FILE';
-    checks.push(judge('root CRL', rootCrl.nextUpdate, ROOT_CRL_WARNING, { advice, now }));
+  for (const { keyId, nextUpdate } of await deps.readRootCrls()) {
+    const isInUse = keyId === active.root.subjectKeyId;
+    const which = isInUse ? '' : ` --root-key-id ${keyId.slice(0, 8)}`;
+    const advice = `bring the root key back and sign a new one: gatehouse ca crl${which} --root-key-file FILE --root-passphrase-file FILE`;
+    checks.push(
+      judge(isInUse ? 'root CRL' : `CRL of root ${keyId.slice(0, 8)}`, nextUpdate, ROOT_CRL_WARNING, { advice, now }),
+    );
   }
   for (const [name, { notAfter }, command] of [
     ['root certificate in use', active.root, 'prepare the next root: gatehouse ca rollover prepare --root'],

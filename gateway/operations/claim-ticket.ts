@@ -15,6 +15,8 @@ import { activeRecord } from './active-record.ts';
 import { askAuthority } from './ask-authority.ts';
 import { requireOpen } from './authorize-ticket.ts';
 import { endClaim } from './end-claim.ts';
+import { requireUncompromised } from './find-begun.ts';
+import { isCompromised } from './is-compromised.ts';
 import { markRevoked } from './mark-revoked.ts';
 import { type AcceptedCsr, readCsr } from './read-csr.ts';
 import { type ShutOutDeps, shutOut } from './shut-out.ts';
@@ -85,6 +87,7 @@ async function reserve(
     const device = await tables.devices.find(deviceId);
     if (device === undefined) throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
     if (isBarred(device)) throw new GatewayError('DEVICE_NOT_ALLOWED', `"${deviceId}" is ${device.state}`);
+    await requireUncompromised(tables, { deviceId, spkiSha256: csr.spkiSha256 });
     const ticket = await requireTicket(tables, deviceId, now);
     const before = isSerialNumber(ticket.claimSerial) ? await tables.certificates.find(ticket.claimSerial) : undefined;
     if (before?.state === 'active' && before.notAfter > now && before.spkiSha256 === csr.spkiSha256)
@@ -128,9 +131,10 @@ async function issue(
   const record = activeRecord(der, order, { deviceId, now });
   const isGood = await deps.store.write(async (tables) => {
     const current = await tables.tickets.find(ticket.id);
+    const isGoodKey = !(await isCompromised(tables, record.spkiSha256));
     await tables.certificates.insert(record);
     const state = current === undefined ? undefined : ticketState(current, now);
-    const isWanted = current?.claimSerial === serial && (state === 'open' || state === 'bound');
+    const isWanted = isGoodKey && current?.claimSerial === serial && (state === 'open' || state === 'bound');
     // The signature exists, so it goes on the record, and on the CRL; nobody ever sees the certificate.
     if (!isWanted) await markRevoked(tables, record, { reason: 'cessationOfOperation', now, requestedBy: 'gateway' });
     await tables.audit.append(

@@ -68,7 +68,7 @@ const CSR_REFUSALS = {
   EK_CERTIFICATE_EXPIRED: { status: 403 },
   EK_MISMATCH: { status: 400 },
   EK_NOT_ALLOWED: { status: 403 },
-  EK_BELONGS_TO_ANOTHER: { status: 409 },
+  EK_BELONGS_TO_ANOTHER: { status: 409, says: 'the endorsement key of this TPM belongs to another device' },
   EK_CHANGED: { status: 409 },
   APPROVAL_PENDING: { status: 202, retryAfter: 30 },
   APPROVAL_REFUSED: { status: 403 },

@@ -6,27 +6,28 @@ import { isRevocable } from '#gateway/domain/revocable.ts';
 import type { RevocationJob } from '#gateway/domain/revocation-job.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
-import { devicesOf, revocableCertificates } from './revocation-targets.ts';
+import { devicesOf, isIssuing, revocableCertificates } from './revocation-targets.ts';
 
 /**
  * Makes items of what there is to revoke now. Asked again it adds what has come since: a renewal may have been under
- * way while the job began. An issuer goes on issuing: of it only what there was when the job began.
+ * way while the job began. An issuer that is in use goes on issuing: of it only what there was when the job began.
  * @returns how many were new
  */
 export async function expandJob(deps: { store: Store; clock: Clock }, job: RevocationJob): Promise<number> {
   const { store, clock } = deps;
   let added = 0;
   const now = clock.now();
+  const isIssuer = job.scope === 'issuer' && (await isIssuing(store.read, job.target));
   for await (const page of revocableCertificates(store.read, job, now)) {
-    const items = page.filter((one) => isMeant(job, one, now)).map((one) => newItem(job, one));
+    const items = page.filter((one) => !isIssuer || isMeant(job, one, now)).map((one) => newItem(job, one));
     if (items.length > 0) added += await store.write((tables) => tables.revocationJobs.addItems(items));
   }
   return added;
 }
 
 /** One from a future that the clock has come back from was made before, too. */
-function isMeant({ scope, createdAt }: RevocationJob, { issuedAt }: CertificateRecord, now: number): boolean {
-  return scope !== 'issuer' || issuedAt <= createdAt || issuedAt > now;
+function isMeant({ createdAt }: RevocationJob, { issuedAt }: CertificateRecord, now: number): boolean {
+  return issuedAt <= createdAt || issuedAt > now;
 }
 
 function newItem({ id }: RevocationJob, { serial, deviceId }: CertificateRecord) {

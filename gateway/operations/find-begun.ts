@@ -56,14 +56,14 @@ export async function findKeyInUse(
   );
 }
 
-/** @throws GatewayError KEY_NOT_ALLOWED for a key that was revoked as compromised, of whatever device */
+/** @throws GatewayError KEY_NOT_ALLOWED for a key that was revoked as compromised, whoever had it */
 export async function requireUncompromised(
-  read: Read,
-  { deviceId, spkiSha256 }: { deviceId: DeviceId; spkiSha256: string },
+  read: Pick<Tables, 'certificates'>,
+  { deviceId, spkiSha256 }: { deviceId?: DeviceId; spkiSha256: string },
 ): Promise<void> {
   if (!(await isCompromised(read, spkiSha256))) return;
   throw new GatewayError('KEY_NOT_ALLOWED', 'this key was revoked as compromised; make a new one', {
-    subject: { deviceId },
+    subject: deviceId === undefined ? {} : { deviceId },
   });
 }
 

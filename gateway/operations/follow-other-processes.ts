@@ -37,9 +37,9 @@ export async function followQuarantine({
 }: Pick<QuarantineDeps, 'broker' | 'quarantined'> & { store: Pick<Store, 'read'> }): Promise<void> {
   const known = new Set<DeviceId>();
   for (let after: DeviceId | undefined; ; ) {
-    const page = await store.read.devices.list({ state: 'quarantined', limit: 500, after });
-    for (const { deviceId } of page) known.add(deviceId);
-    after = page.at(-1)?.deviceId;
+    const page = await store.read.devices.listIds({ state: 'quarantined', limit: 1000, after });
+    for (const deviceId of page) known.add(deviceId);
+    after = page.at(-1);
     if (after === undefined) break;
   }
   for (const deviceId of known) {

@@ -59,7 +59,7 @@ async function recordHold(
   );
   const advice = `an operator put this device on hold (${why}); leave it running: it is let in again once released`;
   const noticeId = await queueRevokedNotice(tables, deps, { deviceId, serials, reason: HOLD, advice, actor, now });
-  return { deviceId, serials, claims: [], noticeId };
+  return { deviceId, serials, ended: [], noticeId };
 }
 
 /**

@@ -63,9 +63,17 @@ async function importOne(
     (await findClash(tables, entry, { group, isKnown: known !== undefined })) ??
     (known === undefined ? undefined : findDifference(known, entry));
   if (fault !== undefined || group === undefined) return { deviceId, outcome: 'refused', detail: fault ?? 'no group' };
-  const isAllowed = ekSha256 === undefined || !(await allowEk(tables, { deviceId, ekSha256, actor, now }));
+  const added: string[] = [];
+  if (ekSha256 !== undefined && (await allowEk(tables, { deviceId, ekSha256, actor, now })))
+    added.push('its endorsement key');
   if (known !== undefined) {
-    return { deviceId, outcome: isAllowed ? 'unchanged' : 'added', detail: isAllowed ? null : 'its endorsement key' };
+    if (known.owner === null && entry.owner !== undefined) {
+      await giveOwner(tables, { deviceId, owner: entry.owner, actor, now });
+      added.push('its owner');
+    }
+    return added.length === 0
+      ? { deviceId, outcome: 'unchanged', detail: null }
+      : { deviceId, outcome: 'added', detail: added.join(', ') };
   }
   await tables.devices.insert(
     newDevice(
@@ -115,9 +123,20 @@ function findDifference(known: Device, { group, hardwareSerial, owner }: DeviceE
   if (group !== undefined && known.group !== group) return `it is registered in the group "${known.group}"`;
   if (hardwareSerial !== undefined && known.hardwareSerial !== hardwareSerial)
     return `it is registered with ${known.hardwareSerial === null ? 'no' : 'another'} hardware serial`;
-  if (owner !== undefined && known.owner !== owner)
-    return `it is registered with ${known.owner === null ? 'no' : 'another'} owner`;
+  // Nobody's is given one: a group that asks for owners later must not shut out who was there before.
+  if (owner !== undefined && known.owner !== null && known.owner !== owner)
+    return 'it is registered with another owner';
   return undefined;
+}
+
+async function giveOwner(
+  tables: Tables,
+  { deviceId, owner, actor, now }: { deviceId: DeviceId; owner: string; actor: string; now: number },
+): Promise<void> {
+  await tables.devices.update(deviceId, { owner });
+  await tables.audit.append(
+    auditEntry({ at: now, actor, action: 'device.owner-given', subject: deviceId, detail: owner }),
+  );
 }
 
 /** @returns true when it was not on the list for this device before */

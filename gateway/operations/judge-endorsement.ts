@@ -33,7 +33,9 @@ export async function judgeEndorsement(
 ): Promise<EndorsementVerdict> {
   const allowed = await read.ekAllowList.find(facts.ekSha256);
   if (allowed !== undefined) {
-    if (allowed.deviceId !== null && allowed.deviceId !== deviceId) throw belongsToAnother(deviceId);
+    if (allowed.deviceId !== null && allowed.deviceId !== deviceId) {
+      throw belongsToAnother(deviceId, `is allowed for "${allowed.deviceId}" alone`);
+    }
     return { level: 'tpm-endorsed', shortfall: undefined };
   }
   if (facts.ekCertificate === null) {
@@ -60,7 +62,7 @@ export async function requireOwnEk(
   const known = await tables.endorsements.find(deviceId);
   if (known?.ekSha256 === ekSha256) return;
   const holder = await tables.endorsements.findByEk(ekSha256);
-  if (holder !== undefined) throw belongsToAnother(deviceId);
+  if (holder !== undefined) throw belongsToAnother(deviceId, `belongs to "${holder.deviceId}"`);
   if (known !== undefined) {
     throw new GatewayError(
       'EK_CHANGED',
@@ -70,11 +72,9 @@ export async function requireOwnEk(
   }
 }
 
-function belongsToAnother(deviceId: DeviceId): GatewayError {
-  // Which one it is stands with the operator, not in the answer to whoever asks.
-  return new GatewayError('EK_BELONGS_TO_ANOTHER', 'the endorsement key of this TPM belongs to another device', {
-    subject: { deviceId },
-  });
+/** Which one it is is for the operator; whoever asks is not told, see csr-refusals.ts. */
+function belongsToAnother(deviceId: DeviceId, why: string): GatewayError {
+  return new GatewayError('EK_BELONGS_TO_ANOTHER', `the endorsement key of this TPM ${why}`, { subject: { deviceId } });
 }
 
 /** Parsed once: a fleet has a few makers, and importing their keys again costs as much as checking a signature. */

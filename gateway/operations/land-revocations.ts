@@ -39,7 +39,7 @@ export async function landRevocations(
     ...broker.markRevoked(serials).map(land),
     shutOut(
       deps,
-      revoked.flatMap(({ claims }) => claims),
+      revoked.flatMap(({ ended }) => ended),
       reason,
     ),
   ]);

@@ -11,6 +11,8 @@ import type { Randomness } from '#gateway/ports/randomness.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import { activeRecord } from './active-record.ts';
 import { askAuthority } from './ask-authority.ts';
+import { requireUncompromised } from './find-begun.ts';
+import { isCompromised } from './is-compromised.ts';
 import { markRevoked } from './mark-revoked.ts';
 import type { RevocationPublisher } from './publish-revocations.ts';
 import { readCsr } from './read-csr.ts';
@@ -67,9 +69,10 @@ export async function addRegistrar(deps: RegistrarDeps, order: RegistrarOrder): 
   const now = deps.clock.now();
   const record = activeRecord(der, issuance, { deviceId: null, now });
   const isWanted = await deps.store.write(async (tables) => {
-    await tables.certificates.insert(record);
     const current = await tables.registrars.find(name);
-    if (current?.serial === registrar.serial) {
+    const isStanding = current?.serial === registrar.serial && !(await isCompromised(tables, record.spkiSha256));
+    await tables.certificates.insert(record);
+    if (isStanding) {
       // The end as it stands in the certificate, which its issuer may have cut.
       await tables.registrars.remove(name);
       await tables.registrars.insert({ ...registrar, notAfter: record.notAfter });
@@ -78,12 +81,12 @@ export async function addRegistrar(deps: RegistrarDeps, order: RegistrarOrder): 
       auditEntry({
         at: now,
         actor,
-        action: current?.serial === registrar.serial ? 'registrar.added' : 'certificate.revoked',
+        action: isStanding ? 'registrar.added' : 'certificate.revoked',
         subject: `registrar ${name}`,
         detail: `serial ${registrar.serial}, groups ${groups.join(', ')}`,
       }),
     );
-    return current?.serial === registrar.serial;
+    return isStanding;
   });
   if (!isWanted) throw new GatewayError('STATE_CONFLICT', 'the registrar was removed while its certificate was made');
   return {
@@ -117,6 +120,7 @@ async function reserve(
   const { name, groups, lifetimeSeconds, actor } = order;
   const now = deps.clock.now();
   return deps.store.write(async (tables) => {
+    await requireUncompromised(tables, { spkiSha256 });
     for (const group of groups) {
       if ((await tables.groups.find(group)) === undefined) throw new GatewayError('NOT_FOUND', `no group "${group}"`);
     }

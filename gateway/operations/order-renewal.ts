@@ -75,7 +75,8 @@ export async function orderRenewal(
     if ((await tables.devices.find(deviceId)) === undefined)
       throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
     const active = (await tables.certificates.listByDevice(deviceId)).find(
-      (certificate) => certificate.state === 'active',
+      // Not one that has a successor: nobody renews with that.
+      ({ state, supersedeAt }) => state === 'active' && supersedeAt === null,
     );
     if (active === undefined) {
       throw new GatewayError(

@@ -104,7 +104,7 @@ async function shutOutUnrecorded(
     const unrecorded = page.map(({ deviceId, serial }) => ({
       deviceId,
       serials: [serial],
-      claims: [],
+      ended: [],
       noticeId: undefined,
     }));
     await landRevocations(deps, unrecorded, { reason, decidedAt: requestedAt });

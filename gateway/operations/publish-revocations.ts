@@ -57,11 +57,17 @@ export class RevocationPublisher {
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   readonly #restored = new Set<string>();
+  /** Whose lists are made, as of the last round. */
+  #issuers: readonly ListIssuer[] = [];
   /** What changed is read here, and the process that builds has not made its lists yet, or has died. */
   #isWaiting = false;
   #lastThisUpdate = 0;
   #lastRoundMs = 0;
   #failure: { since: number; error: string } | undefined;
+  /** Base of the URLs in what is certified now, as the authority told last. */
+  #statusUrl: string | undefined;
+  /** Which CRLs of roots the fleet was told of last. */
+  #toldRoots = '';
 
   constructor(deps: PublishDeps) {
     this.#deps = deps;
@@ -122,10 +128,30 @@ export class RevocationPublisher {
   async isDue(): Promise<boolean> {
     // After a failure more may have been read than any list has.
     if (this.#failure !== undefined || this.#isWaiting || this.lists.full === undefined) return true;
-    if (this.lists.all().some((list) => this.#isOld(list))) return true;
+    if ((await this.#rootCrls()) !== this.#toldRoots) return true;
+    if (await this.#isAnyDue(this.#issuers)) return true;
     const { statusChanges, statusLists } = this.#deps.store.read;
     if ((await statusChanges.newestSeq()) > this.#index.seq) return true;
     return (await statusLists.highestNumber()) > this.lists.highestNumber;
+  }
+
+  /** What nobody makes anew (a list of an issuer that has expired, a delta list that got too long) is old and not due. */
+  async #isAnyDue(issuers: readonly ListIssuer[]): Promise<boolean> {
+    if (this.#isOutrun()) return true;
+    for (const { keyId } of issuers) {
+      const revocations = await this.#index.of(keyId);
+      if (dueScopes(revocations, this.lists, (list) => this.#isOld(list)).length > 0) return true;
+    }
+    return false;
+  }
+
+  /**
+   * The fleet notice goes by the number of the list in use, and whoever has heard a higher one does not listen: so that has
+   * to be the highest of all complete lists, also when the one in use is another issuer's since a moment ago.
+   */
+  #isOutrun(): boolean {
+    const [inUse, ...others] = this.lists.complete();
+    return inUse !== undefined && others.some(({ number }) => number > inUse.number);
   }
 
   get #interval(): number {
@@ -133,8 +159,8 @@ export class RevocationPublisher {
   }
 
   #isOld(list: PublishedList): boolean {
-    // A shard of a number that is not in use any more, and whatever else nobody makes anew, ends where it ends.
     const age = this.#deps.clock.now() - list.thisUpdate;
+    if (this.#statusUrl !== undefined && !isAt(list, this.#statusUrl)) return true;
     return age >= this.#deps.crlValidity / CRL_PERIODS_VALID || age < -CLOCK_TOLERANCE_MS;
   }
 
@@ -148,7 +174,7 @@ export class RevocationPublisher {
       this.#failure = { since: this.#failure?.since ?? clock.now(), error: String(error) };
       metrics.crlFailed();
       // The notice says what the lists in force do not.
-      await tellFleet(this.#deps, this.lists.complete()).catch(() => undefined);
+      await this.#tellFleet().catch(() => undefined);
       throw error;
     }
   }
@@ -156,7 +182,9 @@ export class RevocationPublisher {
   async #publishAll(): Promise<void> {
     const { authority, clock, leases } = this.#deps;
     const description = await authority.describe();
+    this.#statusUrl = description.statusUrl;
     const issuers = listIssuers(description, clock.now());
+    this.#issuers = issuers;
     const first = description.issuers?.[0]?.keyId;
     if (description.issuers !== undefined) this.lists.keepOnly(description.issuers.map(({ keyId }) => keyId));
     const isBuilder = await leases.run(LEASE, async () => {
@@ -166,15 +194,28 @@ export class RevocationPublisher {
       this.#isWaiting = false;
     });
     if (!isBuilder) await this.#follow(issuers, first);
-    await tellFleet(this.#deps, this.lists.complete());
+    const roots = await this.#rootCrls();
+    await this.#tellFleet();
+    this.#toldRoots = roots;
+  }
+
+  /** Whose list is not named is taken off devices: as long as one is missing that is to be there, none is named. */
+  #tellFleet(): Promise<void> {
+    const isWhole = this.#issuers.every(({ keyId }) => this.lists.findNamed('full', keyId) !== undefined);
+    return tellFleet(this.#deps, this.lists.complete(), { isWhole });
+  }
+
+  /** A person has signed one with the root key: the fleet is to hear of it. */
+  async #rootCrls(): Promise<string> {
+    const lists = (await this.#deps.readRootCrls?.()) ?? [];
+    return lists.map(({ keyId, number }) => `${keyId}:${number}`).join(' ');
   }
 
   async #follow(issuers: readonly ListIssuer[], first: string | undefined): Promise<void> {
     await this.#index.readShards();
     await this.#readOn(issuers, first);
     await this.#index.readBases();
-    const revocations = await Promise.all(issuers.map(({ keyId }) => this.#index.of(keyId)));
-    this.#isWaiting = revocations.some((one) => dueScopes(one, this.lists, (list) => this.#isOld(list)).length > 0);
+    this.#isWaiting = await this.#isAnyDue(issuers);
   }
 
   /** What others have made, and what has changed. */
@@ -191,12 +232,13 @@ export class RevocationPublisher {
     await this.#listAgain(issuers);
     const round = await this.#beginRound(description);
     const signed: PublishedList[] = [];
-    try {
-      for (const { keyId } of issuers) await this.#signAll(await this.#index.of(keyId), round, signed);
-    } finally {
-      // What was signed is in force whether or not it can be recorded, and whatever failed after it.
-      if (signed.length > 0) await this.#record(signed, round, started);
-    }
+    const failures: unknown[] = [];
+    // The one in use last, as it depends on the others; one whose lists cannot be signed does not keep them from theirs.
+    for (const { keyId } of issuers.toReversed())
+      await this.#signAll(await this.#index.of(keyId), round, signed).catch((error: unknown) => failures.push(error));
+    // What was signed is in force whether or not it can be recorded, and whatever failed beside it.
+    if (signed.length > 0) await this.#record(signed, round, started);
+    if (failures.length > 0) throw failures[0];
     const { full } = this.lists;
     if (full === undefined || signed.length === 0) return;
     log.info('CRL published', {
@@ -260,10 +302,12 @@ export class RevocationPublisher {
       lists.put(list);
       signed.push(list);
     };
-    for (const scope of dueScopes(revocations, lists, (list) => this.#isOld(list))) {
+    const isToBeMade = (list: PublishedList) => this.#isOld(list) || (list === lists.full && this.#isOutrun());
+    for (const scope of dueScopes(revocations, lists, isToBeMade)) {
       // First, so that it is there when the complete list names it.
       const delta = scope.kind === 'full' ? await signDelta(authority, revocations, round) : undefined;
       if (delta !== undefined) put(delta);
+      else if (scope.kind === 'full') lists.dropDelta(revocations.issuerKeyId);
       const previous = lists.find(scope, revocations.issuerKeyId);
       put(await signList(authority, revocations, scope, round, { previous, hasDelta: delta !== undefined }));
       if (scope.kind === 'full') {
@@ -310,4 +354,15 @@ export class RevocationPublisher {
       before: Math.min(...issuers.map(({ base }) => base?.seq ?? 0)),
     };
   }
+}
+
+/** The extensions of a list, at its end, and the signature after them. */
+const TAIL = 8192;
+
+/**
+ * Whether certificates that are issued now name this list: when the status server has moved, a shard of before is not theirs
+ * (RFC 5280 6.3.3 b 2 i), and programs that check would refuse them.
+ */
+function isAt({ scope, der }: PublishedList, statusUrl: string): boolean {
+  return !scope.startsWith('shard-') || der.subarray(-TAIL).includes(`${statusUrl}/crl/`);
 }

@@ -39,6 +39,11 @@ export class PublishedLists {
     }
   }
 
+  /** The complete list is the news then: a delta list of before it would be no more than an old one. */
+  dropDelta(issuerKeyId: string): void {
+    this.#lists.delete(listName('delta', issuerKeyId));
+  }
+
   /** 0 when there is none. */
   get highestNumber(): number {
     return Math.max(0, ...this.all().map(({ number }) => number));

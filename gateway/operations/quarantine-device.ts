@@ -86,9 +86,9 @@ export async function quarantineDevice(
 /** At a start: what the last run knew. Page by page, by the index on the state. */
 export async function loadQuarantined({ store, quarantined }: Pick<QuarantineDeps, 'store' | 'quarantined'>) {
   for (let after: DeviceId | undefined; ; ) {
-    const page = await store.read.devices.list({ state: 'quarantined', limit: 500, after });
-    for (const { deviceId } of page) quarantined.add(deviceId);
-    after = page.at(-1)?.deviceId;
+    const page = await store.read.devices.listIds({ state: 'quarantined', limit: 1000, after });
+    for (const deviceId of page) quarantined.add(deviceId);
+    after = page.at(-1);
     if (after === undefined) return;
   }
 }

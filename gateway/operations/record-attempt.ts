@@ -1,5 +1,5 @@
 import type { Attempt } from '#gateway/domain/attempt.ts';
-import type { AuditBudget } from '#gateway/domain/audit-budget.ts';
+import type { AttemptBudget } from '#gateway/domain/attempt-budget.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError, type GatewayErrorCode } from '#gateway/domain/gateway-error.ts';
 import { networkOf } from '#gateway/domain/network-of.ts';
@@ -12,6 +12,7 @@ import { type Store, StoreError } from '#gateway/ports/store.ts';
 import { AttemptSteps } from './attempt-steps.ts';
 import type { BackgroundWrites } from './background-writes.ts';
 import { noteRefused } from './campaign-results.ts';
+import { putAttempt } from './put-attempt.ts';
 
 export type AttemptDeps = {
   store: Store;
@@ -20,8 +21,7 @@ export type AttemptDeps = {
   log: Log;
   metrics: Metrics;
   background: Pick<BackgroundWrites, 'add'>;
-  refusals: AuditBudget;
-  strangerLines: AuditBudget;
+  attemptRows: AttemptBudget;
 };
 
 /** What is known of an attempt so far; the work fills in the device as soon as it knows it. */
@@ -87,7 +87,8 @@ async function recordSuccess(deps: AttemptDeps, facts: AttemptFacts, outcome: Su
   deps.metrics.enrollment(kind, outcome, facts.steps.milliseconds() / 1000);
   deps.log.info(SUCCESS[outcome], { attemptId, kind, door, deviceId, address });
   // What is issued is on record anyway; a client that asks the same thing in a loop gets its answer, but not a row a time.
-  const isKept = outcome === 'issued' || deps.refusals.take(networkOf(address), deps.clock.now());
+  const end = { network: networkOf(address), deviceId, code: undefined };
+  const isKept = outcome === 'issued' || deps.attemptRows.take(end, deps.clock.now());
   if (!isKept) return;
   keepAttempt(deps, facts, { outcome, code: null, detail: null, nextAction: null });
   if (outcome === 'given-again' && deviceId !== undefined) await auditAgain(deps, facts, deviceId);
@@ -103,13 +104,12 @@ async function recordFailure(deps: AttemptDeps, facts: AttemptFacts, error: unkn
   const told = { attemptId, kind, door, deviceId, address, code, detail: refusal?.message };
   const isPending = code === 'APPROVAL_PENDING';
   const isOurs = refusal === undefined || OUR_SIDE.has(code);
-  const network = networkOf(address);
-  const now = deps.clock.now();
   // A stranger who guesses tickets in a loop must not fill log and disk: past a few a minute the metrics tell of it.
-  const isKept = (deviceId === undefined ? deps.strangerLines : deps.refusals).take(network, now);
+  const isKept = deps.attemptRows.take({ network: networkOf(address), deviceId, code }, deps.clock.now());
+  const isStranger = deviceId === undefined || code === 'TICKET_UNKNOWN';
   if (refusal === undefined) deps.log.error('enrollment failed', { ...told, error });
   else if (isPending) deps.log.info('enrollment waits for a person', told);
-  else if (deviceId !== undefined || isKept) deps.log.warn('enrollment refused', told);
+  else if (!isStranger || isKept) deps.log.warn('enrollment refused', told);
   else deps.log.debug('enrollment refused', told);
   const outcome = isPending ? 'pending' : isOurs ? 'failed' : 'refused';
   // Once a device: all of a fleet may come from one address, and each is to be found with its reason.
@@ -121,7 +121,7 @@ async function recordFailure(deps: AttemptDeps, facts: AttemptFacts, error: unkn
   if (deviceId !== undefined && !isPending) await auditRefusal(deps, { ...facts, deviceId }, code, detail);
 }
 
-const OUR_SIDE: ReadonlySet<GatewayErrorCode> = new Set<GatewayErrorCode>([
+export const OUR_SIDE: ReadonlySet<GatewayErrorCode> = new Set<GatewayErrorCode>([
   'AUTHORITY_UNAVAILABLE',
   'STORE_UNAVAILABLE',
   'OVERLOADED',
@@ -165,13 +165,7 @@ function keepAttempt(
     milliseconds,
     steps: steps.list(),
   };
-  deps.background.add(async (tables) => {
-    const before = await tables.attempts.find(attemptId);
-    // Clients name their attempts: nobody takes the place of another device's.
-    const isSame = before?.deviceId === attempt.deviceId || (before?.deviceId === null && before.address === address);
-    const isForeign = before !== undefined && !isSame;
-    await tables.attempts.put(isForeign ? { ...attempt, id: deps.random.id('a') } : attempt);
-  });
+  deps.background.add((tables) => putAttempt(tables, deps.random, attempt));
 }
 
 /** A full disk is not a bug: the device is told to come back, and nothing was half done. */

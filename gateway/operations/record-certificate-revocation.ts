@@ -2,7 +2,7 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import { isNamedRevocable, isRevocable, letsIn } from '#gateway/domain/revocable.ts';
+import { isNamedRevocable, isRevocable, letsIn, supersededAt } from '#gateway/domain/revocable.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { endQuarantineNotices } from './end-quarantine-notices.ts';
 import { markRevoked } from './mark-revoked.ts';
@@ -12,7 +12,8 @@ import { resolveOpenAlarms } from './resolve-alarms.ts';
 
 /**
  * This certificate alone, revoked inside the caller's transaction, with what is being made from it or was made and not
- * used yet: whoever had its key may have asked for that. Its device keeps others it has. A device that is left with none counts as revoked: a new ticket may bring it back.
+ * used yet: whoever had its key may have asked for that. Its device keeps others it has. A device that is left with none
+ * to go on from counts as revoked: a new ticket may bring it back.
  * @returns undefined when it was revoked before
  */
 export async function recordCertificateRevocation(
@@ -28,7 +29,7 @@ export async function recordCertificateRevocation(
   await revokeOne(tables, certificate, { reason, actor, now, why: reason });
   // A claim goes with its ticket's session, and has no notices.
   if (deviceId === null || profile !== 'device') {
-    return { deviceId, serials: [serial], claims: [certificate], noticeId: undefined };
+    return { deviceId, serials: [serial], ended: [certificate], noticeId: undefined };
   }
   await abandonItsRenewals(tables, { ...certificate, deviceId }, now);
   const serials = [serial];
@@ -39,6 +40,7 @@ export async function recordCertificateRevocation(
     serials.push(unused.serial);
   }
   const isLast = await isWithoutCertificate(tables, { ...certificate, deviceId }, now);
+  const ended = isLast ? await endReplaced(tables, { ...certificate, deviceId }, { actor, now }) : [];
   if (isLast) {
     const device = await tables.devices.find(deviceId);
     if (device?.state === 'enrolled' || device?.state === 'held' || device?.state === 'quarantined') {
@@ -61,7 +63,7 @@ export async function recordCertificateRevocation(
     ? 'an operator revoked this certificate; to come back, stop the agent and enroll again with a new ticket: gatehouse-agent enroll --replace JOIN-URL'
     : 'an operator revoked this certificate; another one of this device is good';
   const noticeId = await queueRevokedNotice(tables, deps, { deviceId, serials, reason, advice, actor, now });
-  return { deviceId, serials, claims: [], noticeId };
+  return { deviceId, serials, ended, noticeId };
 }
 
 async function revokeOne(
@@ -116,5 +118,31 @@ export async function listUnused(
 
 async function isWithoutCertificate(tables: Tables, { deviceId, serial }: OfDevice, now: number): Promise<boolean> {
   const others = await tables.certificates.listByDevice(deviceId);
-  return !others.some((other) => other.serial !== serial && letsIn(other, now));
+  // One that this has replaced, and that is good for its overlap, is nothing to go on from.
+  return !others.some((other) => other.serial !== serial && other.supersedeAt === null && letsIn(other, now));
+}
+
+/** What was replaced goes with what has replaced it when nothing else is left: its overlap was for the switch. */
+async function endReplaced(
+  tables: Tables,
+  { deviceId, serial }: OfDevice,
+  { actor, now }: { actor: string; now: number },
+): Promise<CertificateRecord[]> {
+  const ended: CertificateRecord[] = [];
+  for (const other of await tables.certificates.listByDevice(deviceId)) {
+    if (other.serial === serial || other.state !== 'active' || other.supersedeAt === null) continue;
+    const supersedeAt = supersededAt(other, now);
+    await tables.certificates.update(other.serial, { state: 'superseded', supersedeAt });
+    await tables.audit.append(
+      auditEntry({
+        at: now,
+        actor,
+        action: 'certificate.superseded',
+        subject: deviceId,
+        detail: `serial ${other.serial} by ${serial}, which was revoked`,
+      }),
+    );
+    ended.push(other);
+  }
+  return ended;
 }

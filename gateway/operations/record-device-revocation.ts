@@ -18,7 +18,8 @@ import { resolveOpenAlarms } from './resolve-alarms.ts';
 export type RecordedRevocation = {
   deviceId: DeviceId | null;
   serials: SerialNumber[];
-  claims: CertificateRecord[];
+  /** What else is good for nothing any more: claims, and what was replaced by one of these. */
+  ended: CertificateRecord[];
   noticeId: string | undefined;
 };
 
@@ -61,11 +62,11 @@ export async function recordDeviceRevocation(
       }),
     );
   }
-  const claims: CertificateRecord[] = [];
+  const ended: CertificateRecord[] = [];
   for (const ticket of await tables.tickets.listByDevice(deviceId)) {
     if (ticket.revokedAt !== null || ticket.spentAt !== null) continue;
     await tables.tickets.update(ticket.id, { revokedAt: now });
-    claims.push(...(await endClaim(tables, ticket, { now, actor, why: 'its device was revoked' })));
+    ended.push(...(await endClaim(tables, ticket, { now, actor, why: 'its device was revoked' })));
   }
   // What is under way, or waits for a person, was asked for before this.
   const requests = await tables.enrollmentRequests.listOpenByDevice(deviceId);
@@ -89,7 +90,7 @@ export async function recordDeviceRevocation(
       actor,
       action: order.becomes === 'retired' ? 'device.retired' : 'device.revoked',
       subject: deviceId,
-      detail: reason,
+      detail: device.state === 'retired' ? `${reason}; it was retired before and stays so` : reason,
     }),
   );
   const serials = revocable.map(({ serial }) => serial);
@@ -98,7 +99,7 @@ export async function recordDeviceRevocation(
       ? 'this device was retired; it may be switched off'
       : 'an operator revoked this device; to bring it back, stop the agent and enroll again with a new ticket: gatehouse-agent enroll --replace JOIN-URL';
   const noticeId = await queueRevokedNotice(tables, deps, { deviceId, serials, reason, advice, actor, now });
-  return { deviceId, serials, claims, noticeId };
+  return { deviceId, serials, ended, noticeId };
 }
 
 /** The notice that tells a device which of its certificates are not good any more. @returns undefined: it is not told. */

@@ -44,6 +44,9 @@ export async function restoreLists(
     const list = await restoreList(deps, onRecord, issuer);
     if (list !== undefined) lists.put(list);
   }
+  // Made together they have one number (RFC 5280 5.2.3).
+  const [full, delta] = ['full', 'delta'].map((kind) => lists.findNamed(kind, issuer.keyId)?.number ?? 0);
+  if ((delta ?? 0) < (full ?? 0)) lists.dropDelta(issuer.keyId);
   // Made by a version that knew one list and kept it in the database.
   const last = lists.findNamed('full', issuer.keyId) === undefined ? await deps.store.read.crls.latest() : undefined;
   if (last !== undefined && isSignedBy(last.der, issuer)) {

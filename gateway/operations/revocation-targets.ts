@@ -34,7 +34,10 @@ export async function requireTarget(read: Tables, { scope, target }: RevocationT
     case 'key': {
       const spkiSha256 = hexOf(target, 'the SHA-256 of a public key (SubjectPublicKeyInfo) is 64 hexadecimal digits');
       if ((await read.certificates.listByKey(spkiSha256)).length === 0)
-        throw new GatewayError('NOT_FOUND', `no device certificate has the key ${spkiSha256}`);
+        throw new GatewayError(
+          'NOT_FOUND',
+          `no certificate of a device, a claim or a registrar has the key ${spkiSha256}`,
+        );
       return { scope, target: spkiSha256 };
     }
     case 'issuer': {

@@ -59,7 +59,7 @@ async function recordOrShutOut(deps: RevokeDeps, order: RevocationOrder): Promis
       isRevocable(certificate, now),
     );
     const serials = revocable.map(({ serial }) => serial);
-    await landRevocations(deps, [{ deviceId, serials, claims: [], noticeId: undefined }], {
+    await landRevocations(deps, [{ deviceId, serials, ended: [], noticeId: undefined }], {
       reason,
       decidedAt: requestedAt,
     });

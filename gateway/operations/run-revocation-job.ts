@@ -159,7 +159,7 @@ class JobRun {
     const unrecorded = items.map(({ deviceId, serial }) => ({
       deviceId,
       serials: [serial],
-      claims: [],
+      ended: [],
       noticeId: undefined,
     }));
     await landRevocations(this.#deps, unrecorded, { reason: job.reason, decidedAt });

@@ -3,6 +3,7 @@ import type { AttemptDetail, AttemptOutcome, Page } from '#gateway/contract/oper
 import { ATTEMPT_LIFE_MS, MAX_ATTEMPTS } from '#gateway/domain/attempt.ts';
 import { REQUEST_HISTORY_MS } from '#gateway/domain/enrollment-request.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { NOTICE_HISTORY_MS } from '#gateway/domain/notice-record.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store } from '#gateway/ports/store.ts';
 import type { BackgroundWrites } from './background-writes.ts';
@@ -16,7 +17,8 @@ export async function showAttempt(deps: ShowAttemptDeps, id: string): Promise<At
   await deps.background.flush();
   const attempt = await deps.store.read.attempts.find(id);
   if (attempt !== undefined) return attempt;
-  throw new GatewayError('NOT_FOUND', `no attempt "${id}" is on record; they are kept for 30 days`);
+  const why = 'they are kept for 30 days, of strangers and of who asks in a loop only the first; the log may have it';
+  throw new GatewayError('NOT_FOUND', `no attempt "${id}" is on record: ${why}`);
 }
 
 /** Newest first. */
@@ -40,5 +42,8 @@ export async function pruneHistory(deps: { store: Store; clock: Clock }): Promis
     gone = await deps.store.write(({ enrollmentRequests }) =>
       enrollmentRequests.prune(now - REQUEST_HISTORY_MS, BATCH),
     );
+  }
+  for (let gone = BATCH; gone >= BATCH; ) {
+    gone = await deps.store.write(({ notices }) => notices.prune(now - NOTICE_HISTORY_MS, BATCH));
   }
 }

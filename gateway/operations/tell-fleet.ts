@@ -1,6 +1,5 @@
 import { parseRevocationReason, REMOVE_FROM_CRL, reasonCodeOf } from '#ca/revocation/reasons.ts';
 import {
-  type IssuerCrl,
   MAX_CRL_ISSUERS,
   MAX_FLEET_NOTICE_BYTES,
   type Notice,
@@ -21,6 +20,8 @@ export type TellFleetDeps = {
   random: Randomness;
   /** Where the complete CRL of an issuer is fetched. @param keyId its subject key id, lower-case hexadecimal */
   crlUrlOf(keyId: string): string;
+  /** The newest CRL of each root, by which whoever checks a whole chain judges our CAs; left out: none is known. */
+  readRootCrls?: () => Promise<readonly CompleteCrl[]>;
   /** Milliseconds a CRL, and so the notice of it, is good for. */
   crlValidity: number;
 };
@@ -28,7 +29,7 @@ export type TellFleetDeps = {
 /** `keyId`: of the issuer, lower-case hexadecimal; `number`: the CRL number. */
 export type CompleteCrl = { keyId: string; number: number };
 
-type ToldCrl = Pick<RevocationsBody, 'crlNumber' | 'crlUrl'> & { issuers: IssuerCrl[] };
+type ToldCrl = Pick<RevocationsBody, 'crlNumber' | 'crlUrl' | 'issuers'>;
 
 /** More would not fit, however short its serials are. */
 const MOST_ENTRIES = 1000;
@@ -38,15 +39,22 @@ const MOST_ENTRIES = 1000;
  * changes that do. Costs what is told, never what was ever revoked. To be called after each CRL, and also when one
  * could not be made: subscribers then know sooner than their CRL does.
  * @param complete the newest CRL of each issuer that can be fetched, that of the one in use first
+ * @param options.isWhole false: that of an issuer whose certificates may be valid is missing, and must not be taken for
+ * one that has none any more
  */
-export async function tellFleet(deps: TellFleetDeps, complete: readonly CompleteCrl[]): Promise<void> {
+export async function tellFleet(
+  deps: TellFleetDeps,
+  complete: readonly CompleteCrl[],
+  { isWhole = true }: { isWhole?: boolean } = {},
+): Promise<void> {
   const { broker, signer, clock, random, crlValidity } = deps;
-  const issuers = complete
+  const ofRoots = (await deps.readRootCrls?.()) ?? [];
+  const issuers = [...complete, ...ofRoots]
     .slice(0, MAX_CRL_ISSUERS)
     .map(({ keyId, number }) => ({ keyId, crlNumber: number, crlUrl: deps.crlUrlOf(keyId) }));
   const [inUse] = issuers;
-  if (inUse === undefined) return;
-  const crl: ToldCrl = { ...inUse, issuers };
+  if (inUse === undefined || complete.length === 0) return;
+  const crl: ToldCrl = { ...inUse, ...(isWhole ? { issuers } : {}) };
   const { crlNumber } = inUse;
   const now = clock.now();
   const sign = (body: RevocationsBody): string => {
@@ -83,7 +91,7 @@ async function readAllInForce(
   const entries = inForce
     .toSorted((a, b) => b.revokedAt - a.revokedAt)
     .map(({ serial, reason, revokedAt }) => formatEntry(serial, codeOf(reason), revokedAt));
-  return { crlNumber, seq, full: true, since: 0, entries, crlUrl, issuers };
+  return { crlNumber, seq, full: true, since: 0, entries, crlUrl, ...(issuers && { issuers }) };
 }
 
 /** A list of changes, newest first, and the number of each. */
@@ -98,7 +106,7 @@ async function readNewestChanges({ store }: TellFleetDeps, { crlNumber, crlUrl, 
     formatEntry(serial, change === 'released' ? REMOVE_FROM_CRL : codeOf(reason), at),
   );
   return {
-    body: { crlNumber, seq, full: false, since, entries, crlUrl, issuers },
+    body: { crlNumber, seq, full: false, since, entries, crlUrl, ...(issuers && { issuers }) },
     seqs: changes.map((change) => change.seq),
   };
 }

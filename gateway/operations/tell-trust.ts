@@ -106,7 +106,7 @@ export class TrustReports {
     const queued = await store.write(async (tables) => {
       const device = await tables.devices.find(deviceId);
       if (device === undefined || device.trustSeen === this.#wanted()) return false;
-      const notices = await tables.notices.listByDevice(deviceId, 20);
+      const notices = await tables.notices.listByDevice(deviceId, 1, 'trust');
       const isTold = notices.some(
         (notice) => Math.abs(now - notice.createdAt) < REPEAT_MS && versionIn(notice) === trust.version,
       );

@@ -21,7 +21,7 @@ type Told = Pick<LiveSession, 'deviceId' | 'serial'>;
 const PATIENCE_MS = 10_000;
 /** A device that keeps to another moment (a part of a life is kept for attempts) is not told the same again before this. */
 const REPEAT_MS = 24 * 3600_000;
-/** As many notices of a device are looked through for one that says the same. */
+/** As many `renew` notices of a device are looked through for one that says the same. */
 const LOOKED_THROUGH = 20;
 /** In one turn. */
 const BATCH = 100;
@@ -47,6 +47,8 @@ export class WindowTeller {
   /** It listens for its notices. */
   listens({ deviceId, serial }: Told): void {
     if (this.#silent.get(deviceId)?.serial === serial) return;
+    // Behind those who have waited longer, also when it came before with another certificate.
+    this.#silent.delete(deviceId);
     this.#silent.set(deviceId, { deviceId, serial, at: this.#deps.clock.monotonic() });
   }
 
@@ -75,7 +77,7 @@ export class WindowTeller {
     }
     for (const each of told) {
       this.#silent.delete(each.deviceId);
-      if (this.#isHere(each)) await this.#tell(each, undefined);
+      await this.#tellByRecord(each);
     }
   }
 
@@ -85,24 +87,26 @@ export class WindowTeller {
     const moved = await readMovedWindows(store.read);
     // What was moved before this process began is told to those who report.
     this.#movedUpTo ??= moved?.at ?? 0;
-    if (moved !== undefined && moved.at > this.#movedUpTo) {
+    // Not by which is later: the clock may have been set back in between.
+    if (moved !== undefined && moved.at !== this.#movedUpTo) {
       this.#movedUpTo = moved.at;
       this.#moved = moved;
     }
     if (this.#moved === undefined) return;
     const { from, until, after } = this.#moved;
     const page = await store.read.certificates.listByRenewal(from, until, BATCH, after);
-    for (const { deviceId, serial } of page) {
-      if (deviceId === null || !this.#isHere({ deviceId, serial })) continue;
-      const device = await store.read.devices.find(deviceId);
-      await this.#tell({ deviceId, serial }, device && readPlannedRenewal(device, serial));
-    }
+    for (const { deviceId, serial } of page) if (deviceId !== null) await this.#tellByRecord({ deviceId, serial });
     const last = page.length < BATCH ? undefined : page.at(-1);
     this.#moved = last?.renewFrom == null ? undefined : { ...this.#moved, from: last.renewFrom, after: last.serial };
   }
 
-  #isHere({ deviceId, serial }: Told): boolean {
-    return this.#deps.broker.sessionsOf(deviceId).some((session) => session.serial === serial);
+  /** One that is connected here, by what it reported last. */
+  async #tellByRecord(told: Told): Promise<void> {
+    const { store, broker } = this.#deps;
+    const { deviceId, serial } = told;
+    if (!broker.sessionsOf(deviceId).some((session) => session.serial === serial)) return;
+    const device = await store.read.devices.find(deviceId);
+    await this.#tell(told, device && readPlannedRenewal(device, serial));
   }
 
   async #tell({ deviceId, serial }: Told, plannedAt: number | null | undefined): Promise<void> {
@@ -125,13 +129,17 @@ export class WindowTeller {
     const { deviceId, serial, plannedAt, now } = told;
     const window = await windowOf(tables, serial);
     if (window === undefined || isWindowKnown(window, plannedAt, now)) return undefined;
-    const before = (await tables.notices.listByDevice(deviceId, LOOKED_THROUGH)).flatMap((notice) => {
+    const unfinished = await tables.notices.listUnfinished(deviceId, now);
+    // It has been ordered to renew: when, it knows better than by this.
+    const isOrdered = unfinished
+      .map(readRenewNotice)
+      .some((renew) => renew?.serial === serial && renew.planned !== true);
+    if (isOrdered) return undefined;
+    const before = (await tables.notices.listByDevice(deviceId, LOOKED_THROUGH, 'renew')).flatMap((notice) => {
       const renew = readRenewNotice(notice);
       return renew?.serial === serial ? [{ notice, renew }] : [];
     });
     for (const { notice, renew } of before) {
-      // It has been ordered to renew: when, it knows better than by this.
-      if (renew.planned !== true && isUnfinished(notice, now)) return undefined;
       const { start, end } = renew.suggestedWindow;
       const isSame = renew.planned === true && start === window.start && end === window.end;
       if (isSame && Math.abs(now - notice.createdAt) < REPEAT_MS) return undefined;

@@ -39,6 +39,8 @@ export type OperatorOptions = {
   /** 0 picks a free one. */
   port: number;
   tls: TlsOptions;
+  /** Has the requests of a connection handled one at a time; see gateway/runtime/one-at-a-time.ts. */
+  keepOrder: (server: SecureServer) => void;
 };
 
 export type OperatorDoor = {
@@ -53,6 +55,7 @@ export async function startOperatorDoor(deps: OperatorDeps, options: OperatorOpt
   server.maxConnections = 256;
   // Node tells of a handshake that timed out but leaves the socket open.
   server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
+  options.keepOrder(server);
   const app = buildOperatorApp(deps, () => undefined, server);
   await app.ready();
   await new Promise<void>((resolve, reject) => {

@@ -1,5 +1,6 @@
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
+import type { NoticeKind } from '#gateway/contract/notice.ts';
 import type { AuditEvent, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Attempt } from '#gateway/domain/attempt.ts';
 import type { AttestationChallenge } from '#gateway/domain/attestation/challenge.ts';
@@ -28,6 +29,8 @@ export interface DeviceTable {
   /** The next notice sequence number of this device, `atLeast` or higher; only rises. */
   takeNoticeSeq(deviceId: DeviceId, atLeast: number): Promise<number>;
   list(page: PageOrder & { group?: string; state?: DeviceState }): Promise<Device[]>;
+  /** Their ids alone, out of the index: what is asked every few seconds must not read their reports. */
+  listIds(page: PageOrder & { state: DeviceState }): Promise<DeviceId[]>;
   countByGroup(): Promise<Map<string, number>>;
   /**
    * Devices with a certificate in use, or one that has expired and was used, by id: the newest such certificate, and which
@@ -159,7 +162,7 @@ export interface CertificateTable {
   listByDevice(deviceId: DeviceId): Promise<CertificateRecord[]>;
   /** Newest first; `after` is a serial. */
   list(page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId }): Promise<CertificateRecord[]>;
-  /** Device certificates with this public key, of this lineage, or of this issuer (by serial, for paging). */
+  /** With this public key: of devices, claims and registrars. The others are device certificates; `after` is a serial. */
   listByKey(spkiSha256: string): Promise<CertificateRecord[]>;
   listByLineage(lineageId: string): Promise<CertificateRecord[]>;
   listByIssuer(issuerKeyId: string, page: PageOrder): Promise<CertificateRecord[]>;
@@ -224,9 +227,11 @@ export interface NoticeTable {
   /** Not finished and not expired, in order of seq. */
   listUnfinished(deviceId: DeviceId, now: number): Promise<NoticeRecord[]>;
   /** Newest first. */
-  listByDevice(deviceId: DeviceId, limit: number): Promise<NoticeRecord[]>;
+  listByDevice(deviceId: DeviceId, limit: number, kind?: NoticeKind): Promise<NoticeRecord[]>;
   /** Marks unfinished ones past their end as expired. @returns how many. */
   expire(now: number): Promise<number>;
+  /** Drops finished ones whose end was before this. @returns how many, `limit` at most. */
+  prune(endedBefore: number, limit: number): Promise<number>;
   countUnfinished(): Promise<number>;
 }
 

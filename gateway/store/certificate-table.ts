@@ -65,12 +65,15 @@ const LIST_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceId }>) =>
     .orderBy('serial', 'desc'),
 );
 
+/** Not the gateway's own. */
+const OF_OTHERS = ['device', 'device-bootstrap', 'registrar'];
+
 const LIST_BY_KEY = prepared((db, p: Parameter<{ spkiSha256: string }>) =>
   db
     .selectFrom('certificates')
     .select(selected(COLUMNS))
     .where('spki_sha256', '=', p('spkiSha256'))
-    .where('profile', '=', 'device')
+    .where('profile', 'in', OF_OTHERS)
     .orderBy('serial'),
 );
 

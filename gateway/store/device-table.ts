@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { CertificateState, DeviceState } from '#gateway/contract/operator-api.ts';
 import type { Device } from '#gateway/domain/device.ts';
@@ -99,6 +100,10 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: numb
           .limit(1),
       ),
     )
+    // The first of a lineage carries no name of it.
+    .leftJoin('certificates as f', (join) =>
+      join.on('f.serial', '=', sql<SerialNumber>`coalesce(c.lineage_id, c.serial)`),
+    )
     .select([
       'd.device_id as deviceId',
       'd.group_name as group',
@@ -107,11 +112,22 @@ const LIST_TRUST = prepared((db, p: Parameter<{ after: DeviceId; endsAfter: numb
       'c.serial',
       'c.issuer_key_id as issuerKeyId',
       'c.not_after as notAfter',
+      'f.issuer_key_id as enrolledUnder',
     ])
     .where('d.device_id', '>', p('after'))
     // Not the bare column: by the indexes of states every page would be sorted out of the whole fleet.
     .where(sql<boolean>`coalesce(d.state, '') <> 'retired'`)
     .orderBy('d.device_id')
+    .limit(p('limit')),
+);
+
+const LIST_IDS = prepared((db, p: Parameter<{ after: DeviceId; state: DeviceState; limit: number }>) =>
+  db
+    .selectFrom('devices')
+    .select('device_id as deviceId')
+    .where('state', '=', p('state'))
+    .where('device_id', '>', p('after'))
+    .orderBy('device_id')
     .limit(p('limit')),
 );
 
@@ -168,6 +184,10 @@ export function deviceTable(scope: QueryScope): DeviceTable {
       if (group !== undefined) query = query.where('group_name', '=', group);
       if (state !== undefined) query = query.where('state', '=', state);
       return query.orderBy('device_id').limit(limit).execute();
+    },
+    async listIds({ after, limit, state }: PageOrder & { state: DeviceState }): Promise<DeviceId[]> {
+      const rows = await scope.all(LIST_IDS, { after: (after ?? '') as DeviceId, limit, state });
+      return rows.map(({ deviceId }) => deviceId);
     },
     listTrust: ({ after, limit, endsAfter }: PageOrder & { endsAfter: number }) =>
       scope.all(LIST_TRUST, { after: (after ?? '') as DeviceId, limit, endsAfter }),

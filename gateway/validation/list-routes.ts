@@ -24,14 +24,14 @@ export function addListRoutes(
     return sendDocument(request, reply, { ...list, expires: Math.min(list.expires, mostlyFresh) }, now);
   };
 
-  const rootCrl = recentValue(clock, ROOT_CRL_LIFETIME, async () => state.sources?.readRootCrl());
+  const rootCrls = recentValue(clock, ROOT_CRL_LIFETIME, async () => (await state.sources?.readRootCrls()) ?? []);
   app.get(STATUS_PATHS.rootCrl, async (request, reply) => {
-    const list = state.sources === undefined ? undefined : await rootCrl();
+    const [list] = state.sources === undefined ? [] : await rootCrls();
     if (list === undefined) return sendText(reply, 404, 'the root has signed no CRL\n');
-    return send(request, reply, asDocument(list, 'root'));
+    return send(request, reply, asDocument(list, `root@${list.keyId}`));
   });
 
-  app.get<{ Params: { name: string } }>(`${STATUS_PATHS.lists}/:name`, (request, reply) => {
+  app.get<{ Params: { name: string } }>(`${STATUS_PATHS.lists}/:name`, async (request, reply) => {
     const match = LIST_NAME.exec(request.params.name);
     if (match === null) return sendText(reply, 404, 'there is nothing at this path\n');
     const [, issuerKeyId, kind] = match;
@@ -39,6 +39,10 @@ export function addListRoutes(
     const scopeName = kind === undefined || kind === 'intermediate' ? 'full' : kind;
     const list = state.sources?.findList(scopeName, issuerKeyId);
     if (list !== undefined) return send(request, reply, asDocument(list, list.scope));
+    // Each root has one as well, by its key id.
+    const ofRoot = kind === undefined && state.sources !== undefined ? await rootCrls() : [];
+    const root = ofRoot.find(({ keyId }) => keyId === issuerKeyId);
+    if (root !== undefined) return send(request, reply, asDocument(root, `root@${root.keyId}`));
     // The complete list of the first issuer is only not there yet; of the others nobody knows.
     return scopeName === 'full' && issuerKeyId === undefined
       ? sendText(reply, 503, 'there is no CRL yet\n')

@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import type { AuthorityDescription } from '#ca/ports/certificate-authority.ts';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import type { PublishedList } from '#gateway/domain/status-change.ts';
@@ -18,8 +19,8 @@ export type StatusSources = {
   describeAuthority(): Pick<AuthorityDescription, 'rootCertificate' | 'intermediateCertificate' | 'issuers'>;
   /** A list in force. @param scopeName `full`, `delta`, `shard-<count>-<index>` @param issuerKeyId left out: the first issuer */
   findList(scopeName: string, issuerKeyId?: string): PublishedList | undefined;
-  /** The list of revoked intermediates, DER, when there is one. */
-  readRootCrl(): Promise<RootCrl | undefined>;
+  /** The lists of revoked intermediates, one for each root that has one, that of the issuing CA first. */
+  readRootCrls(): Promise<RootCrl[]>;
   /** @param request DER, and whatever else strangers send */
   answerOcsp(request: Buffer): Promise<OcspReply>;
   checkHealth(): Promise<HealthCheck[]>;
@@ -27,13 +28,15 @@ export type StatusSources = {
   mqttContract: Readonly<Record<string, unknown>>;
 };
 
-/** Times in milliseconds UTC. */
-export type RootCrl = { der: Buffer; number: number; thisUpdate: number; nextUpdate: number };
+/** `keyId`: subject key id of the root, lower-case hexadecimal. Times in milliseconds UTC. */
+export type RootCrl = { keyId: string; der: Buffer; number: number; thisUpdate: number; nextUpdate: number };
 
 export type StatusOptions = {
   host: string;
   /** 0 picks a free one. */
   port: number;
+  /** Has the requests of a connection handled one at a time; see gateway/runtime/one-at-a-time.ts. */
+  keepOrder: (server: Server) => void;
   /** Seconds a cache may keep a CRL or an OCSP answer: longer spares the gateway, and hides fresh revocations as long. */
   maxCrlAge?: number;
 };

@@ -25,6 +25,7 @@ export async function startStatusDoor(deps: StatusDeps, options: StatusOptions):
   server.maxConnections = connections;
   // Whoever stops reading in the middle of a long list does not hold it for ever.
   server.timeout = STALLED_MS;
+  options.keepOrder(server);
   const app = buildStatusApp(deps, options, state, server);
   await app.ready();
   await new Promise<void>((resolve, reject) => {

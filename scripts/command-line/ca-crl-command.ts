@@ -13,6 +13,7 @@ import { runProgram } from './run-program.ts';
 type CrlOptions = GlobalOptions & {
   rootKeyFile?: string;
   rootPassphraseFile?: string;
+  rootKeyId?: string;
   revoke?: string;
   reason?: string;
   days?: number;
@@ -28,6 +29,7 @@ export function addCaCrlCommand(ca: Command): void {
       .description("renew the root's CRL, or revoke an intermediate on it; needs the root key")
       .option('--root-key-file <file>', 'key of the root (default: where the ceremony left it)')
       .option('--root-passphrase-file <file>', 'its passphrase (default: where the ceremony left it)')
+      .option('--root-key-id <id>', 'of a root that was replaced, or the beginning of it (default: the one in use)')
       .option('--revoke <serial>', 'serial of an intermediate to be revoked (see gatehouse ca show)')
       .option(
         '--reason <reason>',
@@ -60,7 +62,7 @@ export function addCaCrlCommand(ca: Command): void {
       number: String(number),
       revoked: revoked.join(', ') || 'nothing',
       'next update': formatTime(nextUpdate, Date.now()),
-      served: 'by a gateway on this folder, at /crl/root.crl, from now on',
+      served: 'by a gateway on this folder, from now on: that of the root in use at /crl/root.crl',
     });
   });
 }
@@ -69,6 +71,7 @@ function argumentsOf(options: CrlOptions): string[] {
   const given = {
     '--root-key-file': options.rootKeyFile,
     '--root-passphrase-file': options.rootPassphraseFile,
+    '--root-key-id': options.rootKeyId,
     '--revoke': options.revoke,
     '--reason': options.reason,
     '--days': options.days,

@@ -28,7 +28,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   EK_CERTIFICATE_UNTRUSTED: 'trust the maker: gatehouse tpm root add FILE; or this TPM: gatehouse tpm ek allow SHA256',
   EK_NOT_ALLOWED: 'allow this TPM: gatehouse tpm ek allow SHA256, or --csv FILE',
   EK_BELONGS_TO_ANOTHER:
-    'look for it: gatehouse device show ID; replaced hardware: gatehouse device replace-hardware ID',
+    'the reason names that device; when this hardware is not its own any more: gatehouse device replace-hardware or retire, of that one',
   EK_CHANGED: 'if the hardware was replaced on purpose: gatehouse device replace-hardware ID',
   CSR_MALFORMED: 'send base64 of a DER PKCS#10 request',
   CSR_SIGNATURE_INVALID: 'make the request again with the key that it names',
@@ -49,7 +49,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   GROUP_FULL: 'retire devices (gatehouse device retire ID), or: gatehouse group set GROUP --max-devices COUNT',
   DEVICE_ID_NOT_ALLOWED: 'see its pattern: gatehouse group show GROUP',
   OWNER_MISSING:
-    'register the device with its owner (gatehouse device add --owner), or: gatehouse group set GROUP --no-require-owner',
+    'give it an owner: gatehouse device import FILE --group GROUP, with the columns deviceId,owner; or: gatehouse group set GROUP --no-require-owner',
   POLICY_WEBHOOK_REFUSED: 'ask who runs the webhook: gatehouse group show GROUP',
   POLICY_WEBHOOK_UNAVAILABLE: "see the gateway's log for what the webhook did; which one: gatehouse group show GROUP",
   BODY_NOT_BASE64: 'send base64 of a DER PKCS#10 request, without PEM lines',

@@ -56,6 +56,8 @@ describe('bad input at the EST door', () => {
     return postCsr(gateway, 'simpleenroll', body, { headers, ...options });
   }
 
+  const guess = async () => (await enroll(csr, { headers: basic('guessing-1', 'y'.repeat(26)) })).status;
+
   function renew(body: Buffer, shown: Pick<Credential, 'chain' | 'keyPem'>): Promise<EstAnswer> {
     return postCsr(gateway, 'simplereenroll', body, { tls: { cert: shown.chain, key: shown.keyPem } });
   }
@@ -282,7 +284,6 @@ describe('bad input at the EST door', () => {
   });
 
   test('who goes on failing is slowed down, and nobody else', async () => {
-    const guess = async () => (await enroll(csr, { headers: basic('guessing-1', 'y'.repeat(26)) })).status;
     // Many at once, so that a slow machine does not make them so slow that they are forgiven in between.
     const rounds: number[][] = [];
     for (let round = 0; round < 5; round += 1) rounds.push(await Promise.all(Array.from({ length: 20 }, guess)));

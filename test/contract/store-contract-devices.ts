@@ -38,6 +38,15 @@ export function describeDeviceTables(name: string, open: OpenStore): void {
       expect(await store.read.devices.find(parseDeviceId('press-8'))).toBeUndefined();
     });
 
+    it('lists the ids in a state by themselves, page by page', async () => {
+      await addDevices(store, 'a', 'b', 'c', 'd');
+      await store.write(async ({ devices }) => {
+        for (const id of ['a', 'c', 'd']) await devices.update(parseDeviceId(id), { state: 'quarantined' });
+      });
+      const ids = (after?: string) => store.read.devices.listIds({ state: 'quarantined', limit: 2, after });
+      expect([await ids(), await ids('c'), await ids('d')]).toEqual([['a', 'c'], ['d'], []]);
+    });
+
     it('refuses a second device of the same id and leaves the first as it was', async () => {
       const [id] = await addDevices(store, 'press-7');
       const again = store.write(({ devices }) => devices.insert(deviceNamed('press-7', { owner: 'somebody else' })));

@@ -100,6 +100,17 @@ export function describeSessionTables(name: string, open: OpenStore): void {
       expect(states).toEqual(['4 expired', '3 done', '2 outbox', '1 expired']);
       expect(await store.read.notices.countUnfinished()).toBe(1);
     });
+
+    it('drops finished notices that ended long ago, so many at a time, and no unfinished ones', async () => {
+      const [a] = await addDevices(store, 'a');
+      await store.write(async ({ notices }) => {
+        for (const [n, state] of (['done', 'failed', 'expired', 'sent', 'done'] as const).entries())
+          await notices.insert(noticeOf(a!, n + 1, { state, expiresAt: T0 + n }));
+      });
+      const prune = (limit: number) => store.write(({ notices }) => notices.prune(T0 + 4, limit));
+      expect([await prune(2), await prune(2), await prune(2)]).toEqual([2, 1, 0]);
+      expect((await store.read.notices.listByDevice(a!, 9)).map(({ seq }) => seq)).toEqual([5, 4]);
+    });
   });
 }
 

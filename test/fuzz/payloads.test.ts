@@ -71,7 +71,17 @@ const states = [
   state,
   { ...state, nextRenewalAt: NOW, hook: { exitCode: 0, timedOut: false, at: NOW }, run: 'a'.repeat(16), count: 7 },
 ];
-const REPORTED = ['agentVersion', 'anchors', 'clock', 'connected', 'count', 'rolledBack', 'run', 'serial'];
+const REPORTED = [
+  'agentVersion',
+  'anchors',
+  'clock',
+  'connected',
+  'count',
+  'nextRenewalAt',
+  'rolledBack',
+  'run',
+  'serial',
+];
 
 fuzzTextParser({
   name: 'parseAgentState',

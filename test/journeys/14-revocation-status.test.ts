@@ -15,6 +15,10 @@ import { run, runOk } from '#test/fixtures/processes/program.ts';
 
 const SHARDS = 3;
 
+function namesLocalhost(list: Buffer): boolean {
+  return list.includes(Buffer.from('//localhost:'));
+}
+
 /** Where the certificate itself says that its list is. */
 function listUrlIn(certificate: Credential): string {
   const url = /http:\/\/[\w.:]+\/crl\/[\w-]+\.crl/.exec(certificate.der.toString('latin1'))?.[0];
@@ -265,5 +269,24 @@ describe.skipIf(lacks('openssl', 'certtool', 'ocsptool'))('status of certificate
     expect(parseCrl(await fetchList(STATUS_PATHS.crl)).number).toBeGreaterThanOrEqual(number);
     expect((await fetchList(url)).includes(Buffer.from(revoked.serial, 'hex'))).toBe(true);
     expect(await askOpenssl('revoked.pem')).toMatch(/revoked\.pem: revoked/);
+  });
+
+  test('openssl goes on judging by shards when the gateway is found under another name', async () => {
+    await gateway.stop();
+    await gateway.restart(['--crl-shards', String(SHARDS), '--public-host', 'localhost']);
+    expect(gateway.ready.status.url).toMatch(/^http:\/\/localhost:/);
+    const moved = await enrollByHand(gateway, 'moved-1');
+    await writeFile(file('moved.pem'), moved.pem);
+    expect(listUrlIn(moved)).toContain('//localhost:');
+    // It is made again at the start: until then certificates of now would not fit it.
+    const shardOf = (certificate: Credential) =>
+      eventually(
+        'the shard that names both',
+        () => fetchList(new URL(listUrlIn(certificate)).pathname),
+        namesLocalhost,
+      );
+    expect((await verify('good.pem', await shardOf(good))).said).toContain('OK');
+    expect((await verify('revoked.pem', await shardOf(revoked))).said).toContain('certificate revoked');
+    expect((await verify('moved.pem', await shardOf(moved))).said).toContain('OK');
   });
 });

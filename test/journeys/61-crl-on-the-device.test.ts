@@ -1,12 +1,18 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { connect, createServer } from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { parseCompactJws } from '#ca/pkix/compact-jws.ts';
+import { parsePem } from '#ca/pkix/pem.ts';
 import { parseCrl } from '#ca/revocation/parse-crl.ts';
 import { MAX_FLEET_NOTICE_BYTES, parseNotice } from '#gateway/contract/notice.ts';
 import { FLEET_TOPICS } from '#gateway/contract/topics.ts';
+import type { Credential } from '#test/fixtures/mqtt/authority.ts';
 import { RawClient } from '#test/fixtures/mqtt/raw-client.ts';
 import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
 import { enrollByHand } from '#test/fixtures/processes/device-credential.ts';
@@ -16,6 +22,11 @@ import { mqttDoorOf } from '#test/fixtures/processes/mqtt-door.ts';
 import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 
 const exec = promisify(execFile);
+
+/** Node takes one list from each text. */
+function pemsIn(text: string): string[] {
+  return text.match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [];
+}
 
 describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
   let gateway: GatewayProcess;
@@ -51,17 +62,69 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
       string,
     ];
     const trust = join(press.stateDir, 'trust.pem');
-    const args = ['verify', '-crl_check', '-CAfile', trust, '-untrusted', issuers, '-CRLfile', crls, peer];
+    // The whole chain: the CAs are judged by the lists of their roots.
+    const args = ['verify', '-crl_check_all', '-CAfile', trust, '-untrusted', issuers, '-CRLfile', crls, peer];
     return exec('openssl', args).then(
       ({ stdout }) => stdout,
       (error: { stderr: string }) => error.stderr,
     );
   }
 
+  const isJudgedGood = (pem: string) =>
+    eventually(
+      'CRLs of the whole chain by which it is good',
+      () => judge(pem),
+      (said) => said.includes('OK'),
+    );
+
+  const readPems = async (name: string) => pemsIn(await readFile(join(press.stateDir, name), 'utf8'));
+
+  /** A service in Node, which checks every certificate of the chain when it is given lists at all. */
+  async function serveInNode() {
+    const [anchors, issuers, crl] = await Promise.all(['trust.pem', 'crl/issuers.pem', 'crl/all.pem'].map(readPems));
+    const own = await gatewayIdentity();
+    const server = createServer({
+      ...own,
+      ca: [...(anchors ?? []), ...(issuers ?? [])],
+      crl: crl ?? [],
+      requestCert: true,
+    });
+    server.on('tlsClientError', () => {});
+    server.on('secureConnection', (socket) => socket.on('error', () => {}).end('hello'));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    return {
+      /** @returns what the service said, or nothing when it cut the connection. */
+      ask: async ({ chain: cert, keyPem: key }: Credential) => {
+        const socket = connect({ host: '127.0.0.1', port, cert, key, rejectUnauthorized: false });
+        let said = '';
+        socket
+          .on('error', () => {})
+          .on('data', (part) => {
+            said += String(part);
+          });
+        await new Promise((resolve) => socket.once('close', resolve));
+        return said;
+      },
+      close: () => server.close(),
+    };
+  }
+
+  async function gatewayIdentity(): Promise<{ cert: string; key: string }> {
+    const [cert, key] = await Promise.all(
+      ['server.pem', 'server.key.pem'].map((name) => readFile(join(gateway.dataDir, 'gateway', name), 'utf8')),
+    );
+    return { cert: cert ?? '', key: key ?? '' };
+  }
+
   test('checks a peer with the files of the agent alone: good before, revoked after', async () => {
     const peer = await enrollByHand(gateway, 'peer-1');
     await press.logged('CRL fetched');
-    expect(await judge(peer.pem)).toContain('OK');
+    await isJudgedGood(peer.pem);
+    const good = await serveInNode();
+    expect(await good.ask(peer)).toBe('hello');
+    good.close();
     const before = await press.status();
     expect(before.crl).toMatchObject({
       file: 'crl/current.crl',
@@ -78,6 +141,10 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
       () => judge(peer.pem),
       (said) => said.includes('certificate revoked'),
     );
+    const service = await serveInNode();
+    expect(await service.ask(peer)).toBe('');
+    expect(await service.ask(await enrollByHand(gateway, 'peer-3'))).toBe('hello');
+    service.close();
     const after = await press.status();
     expect(after.crl?.number).toBeGreaterThan(before.crl?.number ?? 0);
     await press.logged('hook ended', { changed: 'crl', exitCode: 0 });
@@ -121,10 +188,25 @@ describe.skipIf(lacks('openssl'))('a service beside the agent', () => {
           () => judge(bad?.pem ?? ''),
           (said) => said.includes('certificate revoked'),
         );
-        expect(await judge(good?.pem ?? '')).toContain('OK');
+        await isJudgedGood(good?.pem ?? '');
       }
     },
   );
+
+  test('refuses whatever a CA has certified that a person has revoked with the root key', async () => {
+    const good = await enrollByHand(gateway, 'below-1');
+    await isJudgedGood(good.pem);
+    const { serial } = parseCertificate(
+      parsePem(await readFile(join(gateway.dataDir, 'ca', 'intermediate.pem'), 'utf8'), 'CERTIFICATE')[0] ??
+        Buffer.of(),
+    );
+    await gateway.gatehouse('ca', 'crl', '--revoke', serial, '--reason', 'cACompromise');
+    await eventually(
+      'the list of the root that has its CA',
+      () => judge(good.pem),
+      (said) => /error 23 at 1 depth lookup: ?certificate revoked/.test(said),
+    );
+  }, 60_000);
 
   test('a subscriber gets the whole list, retained, in a signed notice below its budget', async () => {
     const service = await enrollByHand(gateway, 'service-1');

@@ -42,7 +42,7 @@ export class IdentityTrails {
     trail.last = takeOver;
     const [from, to] = [networkOf(takeOver.displaced.address), networkOf(takeOver.address)];
     const at = takeOver.since;
-    const recent = trail.crossings.filter((crossing) => crossing.at > at - rules.pingPongSeconds * 1000);
+    const recent = trail.crossings.filter((crossing) => isWithin(crossing.at, at, rules.pingPongSeconds));
     trail.crossings = from === to ? recent : [...recent, { at, from, to }].slice(-MAX_REMEMBERED);
     const count = from === to ? 0 : countToAndFro(trail.crossings);
     if (count < rules.pingPongTakeOvers) return undefined;
@@ -80,7 +80,7 @@ export class IdentityTrails {
     const least = rules.supersededUses * (isReported ? 1 : PATIENCE_UNREPORTED);
     const trail = this.#trailOf(deviceId);
     trail.supersededUses = [...trail.supersededUses, at]
-      .filter((moment) => moment > at - rules.supersededSeconds * 1000)
+      .filter((moment) => isWithin(moment, at, rules.supersededSeconds))
       .slice(-MAX_REMEMBERED);
     const times = trail.supersededUses.length;
     if (times < Math.min(least, MAX_REMEMBERED)) return undefined;
@@ -112,6 +112,11 @@ export class IdentityTrails {
     }
     return trail;
   }
+}
+
+/** Not what is to come, either: the gateway's clock was set back since. */
+function isWithin(moment: number, now: number, seconds: number): boolean {
+  return moment <= now && moment > now - seconds * 1000;
 }
 
 /** How many of the last crossings each went back where the one before had come from. */

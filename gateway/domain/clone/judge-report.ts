@@ -38,6 +38,7 @@ export type ReportVerdict = {
   isSameRun: boolean;
 };
 
+const CLOCK_TOLERANCE_SECONDS = 60;
 /** A run that was last seen so many runs ago is forgotten. */
 const MAX_PAST_RUNS = 8;
 
@@ -59,7 +60,8 @@ export function judgeReport(
     return { trail, count, evidence: undefined, isSameRun: false };
   }
   const before = known.trail;
-  if (session.since < before.since) return undefined;
+  // Unless it is of a future that the gateway's clock has come back from: then nothing would be heard until that is past.
+  if (session.since < before.since && before.since <= at) return undefined;
   const isSameRun = run !== null && run === before.run;
   const pastRuns = before.pastRuns.filter((past) => past !== run);
   if (before.run !== null && run !== null && !isSameRun) pastRuns.unshift(before.run);
@@ -103,7 +105,8 @@ function findTwoPlaces(
   const { displaced } = takeOver;
   if (networkOf(displaced.address) === networkOf(session.address)) return undefined;
   const seconds = (session.since - Math.max(displaced.since, before.at)) / 1000;
-  if (seconds >= twoPlacesSeconds) return undefined;
+  // Before the last sign of the other: our clock was set back, and says nothing about how long it was.
+  if (seconds < -CLOCK_TOLERANCE_SECONDS || seconds >= twoPlacesSeconds) return undefined;
   return {
     kind: 'two places',
     detail: `another run of its agent took over from ${session.address}, ${seconds.toFixed(1)} s after the last sign of the session from ${displaced.address}`,

@@ -1,10 +1,13 @@
-import { appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, renameSync } from 'node:fs';
 import * as pkijs from 'pkijs';
 import { describe, expect, it } from 'vitest';
 import { readAuthorityFolder } from '#ca/ceremony/authority-folder.ts';
+import { writeIssuing } from '#ca/ceremony/generation-folders.ts';
 import { initialiseAuthority } from '#ca/ceremony/initialise-authority.ts';
+import { prepareSuccessor } from '#ca/ceremony/prepare-successor.ts';
 import { signRootCrl } from '#ca/ceremony/sign-root-crl.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
+import { readDer } from '#ca/pkix/der.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import type { CrlOrder } from '#ca/ports/certificate-authority.ts';
 import { formatRevokedEntry } from '#ca/revocation/crl.ts';
@@ -44,6 +47,26 @@ describe('a shard', () => {
     expect(point?.hex).toContain(url.toString('hex'));
     // onlyContainsUserCerts [1] TRUE
     expect(point?.hex.endsWith('8101ff')).toBe(true);
+  });
+
+  it('goes on naming where status was to be had before, for the certificates that do', async () => {
+    const former = ['http://10.0.0.7:8080', 'http://old.example'];
+    const { authority } = await openTestAuthority({ statusUrl, formerStatusUrls: former, crlShards: 4 });
+    const list = await authority.signCrl({ scope: shard(2), number: 1, ...times, entries: empty });
+    // [0] distributionPoint { [0] fullName { [6] URI ... } }, [1] onlyContainsUserCerts
+    const point = Buffer.from(extensionsOf(list).get(OID.issuingDistributionPoint)?.hex ?? '', 'hex');
+    const [names, users, ...more] = readDer(point).children();
+    const urls = names
+      ?.children()[0]
+      ?.children()
+      .map(({ tag, content }) => `${tag.toString(16)} ${content.toString('latin1')}`);
+    expect(urls).toEqual([statusUrl, ...former].map((base) => `86 ${base}/crl/shard-4-2.crl`));
+    expect(users?.raw.toString('hex')).toBe('8101ff');
+    expect(more).toEqual([]);
+    const order = deviceOrder();
+    const { extensions } = parseCertificate(await authority.issue(order));
+    expect(extensions.get(OID.crlDistributionPoints)?.value.toString('latin1')).not.toContain('old.example');
+    expect(await authority.describe()).toMatchObject({ statusUrl });
   });
 
   it.each([
@@ -174,6 +197,8 @@ describe('a certificate', () => {
   });
 });
 
+const readList = (path: string) => parseCrl(readFileSync(path));
+
 describe('the CRL of the root', () => {
   it('is made by the ceremony, renewed with the key, and forgets nothing', async () => {
     const dir = `${tempFolder()}/ca`;
@@ -193,6 +218,46 @@ describe('the CRL of the root', () => {
     const crl = parseCrl(readFileSync(last.path));
     expect(verifyCrlSignature(crl, root.publicKey)).toBe(true);
     expect(crl.revoked.get(serial)?.reason).toBe('cACompromise');
+  });
+
+  it('of the next root is made with it, and each of the two goes on with its own', async () => {
+    const dir = `${tempFolder()}/ca`;
+    await initialiseAuthority(dir, { now: NOW });
+    await signRootCrl(dir, { now: NOW + DAY });
+    await prepareSuccessor(dir, { root: true, now: NOW + 2 * DAY });
+    const { generations } = await readAuthorityFolder(dir);
+    const [first, second] = generations;
+    if (first === undefined || second === undefined) throw new Error('there are two');
+    const paths = [`${dir}/root.crl`, `${second.dir}/root.crl`] as const;
+    expect(verifyCrlSignature(readList(paths[1]), second.root.publicKey)).toBe(true);
+    expect(readList(paths[1])).toMatchObject({ number: 1, authorityKeyId: second.root.subjectKeyId });
+    await writeIssuing(dir, second);
+    const now = NOW + 3 * DAY;
+    expect(await signRootCrl(dir, { now })).toMatchObject({ path: paths[1], number: 2, revoked: [] });
+    // The old intermediate is on the list of the root that has certified it, whichever root is in use.
+    const { serial } = first.intermediate;
+    expect(await signRootCrl(dir, { now, revoke: serial })).toMatchObject({
+      path: paths[0],
+      number: 3,
+      revoked: [serial],
+    });
+    const rootKeyId = first.root.subjectKeyId?.slice(0, 8) ?? '';
+    expect(await signRootCrl(dir, { now, rootKeyId })).toMatchObject({ path: paths[0], number: 4, revoked: [serial] });
+    expect(verifyCrlSignature(readList(paths[0]), first.root.publicKey)).toBe(true);
+    expect(readList(paths[1]).revoked.size).toBe(0);
+    await expect(signRootCrl(dir, { now, rootKeyId: 'ffff0000' })).rejects.toThrow(/there is no root ffff0000/);
+  });
+
+  it('goes on with one that a version of before has put in the place of that of the first root', async () => {
+    const dir = `${tempFolder()}/ca`;
+    await initialiseAuthority(dir, { now: NOW });
+    await prepareSuccessor(dir, { root: true, now: NOW });
+    const second = (await readAuthorityFolder(dir)).generations.at(-1);
+    if (second === undefined) throw new Error('there are two');
+    await writeIssuing(dir, second);
+    const { path } = await signRootCrl(dir, { now: NOW + DAY });
+    renameSync(path, `${dir}/root.crl`);
+    expect(await signRootCrl(dir, { now: NOW + 2 * DAY })).toMatchObject({ path: `${dir}/root.crl`, number: 3 });
   });
 
   it('revokes nothing that the root has not issued', async () => {

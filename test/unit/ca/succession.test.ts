@@ -182,6 +182,7 @@ describe('a prepared generation that is given up', () => {
       'intermediate.pem',
       'new-with-old.pem',
       'old-with-new.pem',
+      'root.crl',
       'root.pem',
     ]);
 

@@ -199,7 +199,6 @@ it.each<[string, () => Buffer]>([
   ['signed by another key', () => makeCrl({ number: 2, by: { ...intermediate, key: makeIntermediate(root).key } })],
   ['of an issuer that nobody vouches for', () => makeCrl({ number: 2, by: makeIntermediate(makeRoot()) })],
   ['of a certificate that is no CA', () => makeCrl({ number: 2, by: makeCertificate({ issuer: intermediate }) })],
-  ['of a CA that may not sign lists', () => makeCrl({ number: 2, by: withoutCrlSign(intermediate) })],
   ['older than announced', () => makeCrl({ number: 1 })],
   ['from the future', () => makeCrl({ number: 2, thisUpdate: NOW + DAY, nextUpdate: NOW + 2 * DAY })],
   ['that holds only a part', () => makeCrl({ number: 2, shard: 'http://gate/crl/1.crl' })],
@@ -219,6 +218,15 @@ it.each<[string, () => Buffer]>([
   serveCrl(makeCrl({ number: 2 }), '"2"');
   await logged('CRL fetched', 2);
   expect(facts.facts.crl).not.toHaveProperty('error');
+});
+
+it('takes no CRL of a CA that may certify and not sign lists', async () => {
+  const other = withoutCrlSign(intermediate);
+  serveCrl(makeCrl({ number: 1, by: other }));
+  const { keeper } = await open(undefined, 0.5, { anchors: [root], issuers: [other, intermediate] });
+  await keeper.receive(makeNotice({}));
+  await logged('CRL not fetched, the one before stays');
+  expect(await onDisk('current.crl')).toBeUndefined();
 });
 
 it('is told by a CRL what time it surely is', async () => {

@@ -8,6 +8,7 @@ import {
   TPM_CHALLENGE_PATH,
   type TpmChallengeAnswer,
 } from '#gateway/contract/attestation.ts';
+import { listAttempts } from '#gateway/operations/show-attempts.ts';
 import type { SimulatedMaker } from '#simulators/tpm/simulated-maker.ts';
 import type { SimulatedDeviceKey, SimulatedTpm } from '#simulators/tpm/simulated-tpm.ts';
 import {
@@ -206,8 +207,11 @@ describe('the challenge path refuses', () => {
     await enrollOver(tpm, line);
     const second = { deviceId: 'press-08', ticket: await register(world, 'press-08') };
     await expect(door.connect({ basic: basicOf(second) }).challenge(shownOf(tpm))).rejects.toThrow(
-      /^409 EK_BELONGS_TO_ANOTHER: the endorsement key of this TPM belongs to another device\./,
+      /^409 EK_BELONGS_TO_ANOTHER: the endorsement key of this TPM belongs to another device\. [^"]*$/,
     );
+    // Which one is for the operator.
+    const { items } = await listAttempts(world, { limit: 1 });
+    expect(items).toMatchObject([{ deviceId: 'press-08', detail: expect.stringContaining('belongs to "press-07"') }]);
   });
 
   it('a software key of a group that requires a TPM at the enrollment with 403', async () => {

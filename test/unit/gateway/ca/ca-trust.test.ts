@@ -69,7 +69,7 @@ function describedIssuers(active: number, count: number): { keyId: string; isAct
   return made.slice(0, count).map(({ keyId }, place) => ({ keyId, isActive: place === active }));
 }
 
-function device(trustSeen: string | null, issuer: Made): DeviceTrust {
+function device(trustSeen: string | null, issuer: Made, first = issuer): DeviceTrust {
   const issuerKeyId = issuer.keyId;
   return {
     deviceId: 'a',
@@ -79,6 +79,7 @@ function device(trustSeen: string | null, issuer: Made): DeviceTrust {
     serial: '01',
     issuerKeyId,
     notAfter: 1,
+    enrolledUnder: first.keyId,
   } as unknown as DeviceTrust;
 }
 
@@ -201,6 +202,14 @@ describe('a device', () => {
     expect(lacksOf(trust, device(made[0].root.sha256, made[2]))).toEqual(['anchors']);
     expect(lacksOf(trust, device(both, made[1]))).toEqual(['certificate']);
     expect(lacksOf(trust, device(both, made[2]))).toEqual([]);
+  });
+
+  it('is ready without the anchor that is to go: it never had it, or has dropped it, and need not have said so', () => {
+    const trust = trustOf('retired', 'superseded', 'active');
+    expect(lacksOf(trust, device(made[2].root.sha256, made[2]))).toEqual([]);
+    expect(lacksOf(trust, device(null, made[2]))).toEqual([]);
+    // Renewed since by what is shown beside the new one; whether it trusts that by itself it has not said.
+    expect(lacksOf(trust, device(null, made[2], made[1]))).toEqual(['anchors']);
   });
 
   it('is ready also when it still trusts more than it is told to', () => {

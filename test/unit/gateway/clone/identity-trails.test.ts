@@ -29,6 +29,23 @@ describe('sessions that take over each other', () => {
     ]);
   });
 
+  it('count no crossing of a time that the clock of the gateway has come back from', () => {
+    const trails = new IdentityTrails();
+    const hours = 5 * 3_600_000;
+    const take = (since: number, from: string, address: string) =>
+      trails.takenOver(
+        { deviceId: press, serial: '01', address, since, displaced: { address: from, since: since - 1000 } },
+        rules,
+      );
+    const kinds = [
+      take(hours, HOME, AWAY),
+      take(hours + 1000, AWAY, HOME),
+      take(3000, HOME, AWAY),
+      take(4000, AWAY, HOME),
+    ];
+    expect(kinds).toEqual([undefined, undefined, undefined, undefined]);
+  });
+
   it('say where they came from, how often and how fast', () => {
     const trails = new IdentityTrails();
     takeOvers(trails, [HOME, AWAY, HOME, AWAY]);

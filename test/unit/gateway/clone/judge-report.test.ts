@@ -61,9 +61,26 @@ describe('one device', () => {
     const [, , late] = judged(
       { since: 1, run: 'a', count: 1 },
       { since: 9, run: 'a', count: 3 },
-      { since: 1, run: 'a', count: 2 },
+      { since: 1, run: 'a', count: 2, at: 10 },
     );
     expect(late).toBeUndefined();
+  });
+
+  it('is heard, and not suspected, after the clock of the gateway was set back', () => {
+    const hours = 5 * 3_600_000;
+    const [, , late] = judged(
+      { since: hours, run: 'a', count: 1 },
+      { since: 9, run: 'a', count: 2 },
+      { since: 12, run: 'a', count: 3 },
+    );
+    expect(late).toMatchObject({ count: 3, evidence: undefined });
+    // It was switched on again elsewhere; the sign of the session before is from the time that was taken back.
+    const since = 1000;
+    const [, restarted] = judged(
+      { since: 1, at: hours, run: 'a', count: 1 },
+      { since, run: 'b', count: 2, address: AWAY, takeOver: takeOver(since, 1) },
+    );
+    expect(restarted).toMatchObject({ count: 2, evidence: undefined });
   });
 
   it('may have a disk that took no count for a while', () => {

@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { activateCertificate } from '#gateway/operations/activate-certificate.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
 import { listAlarms } from '#gateway/operations/manage-alarms.ts';
 import { orderRevocation } from '#gateway/operations/order-revocation.ts';
 import { raiseAlarm } from '#gateway/operations/quarantine-device.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { connectDevice, enroll, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
-import { revoker } from '#test/fixtures/gateway/revocation-world.ts';
+import { type Member, renew, revoker } from '#test/fixtures/gateway/revocation-world.ts';
 
 const press = parseDeviceId('press-07');
 const evidence = { kind: 'two places', detail: 'seen', address: '192.0.2.1', serial: null } as const;
@@ -59,6 +60,16 @@ it.each([
   await connectDevice(world, (await enroll(world, press, ticket)).der);
   const unfinished = await world.store.read.notices.listUnfinished(press, world.clock.at);
   expect(unfinished.map(({ kind }) => kind).filter((kind) => kind !== 'revoked')).toEqual([]);
+});
+
+it('a certificate that was looked at before the quarantine does not come into use in it', async () => {
+  const { der } = await enroll(world, press, await register(world, press));
+  await connectDevice(world, der);
+  world.clock.at += 1000;
+  const { serial } = await renew(world, { deviceId: press, der } as unknown as Member);
+  await raise('quarantine');
+  await expect(activateCertificate(world, serial, 3600)).rejects.toMatchObject({ code: 'DEVICE_NOT_ALLOWED' });
+  expect((await world.store.read.certificates.find(serial))?.state).toBe('pending');
 });
 
 async function revokeCertificate() {

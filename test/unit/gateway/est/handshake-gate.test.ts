@@ -110,6 +110,32 @@ test('takes the oldest first, and the newest as soon as the oldest has waited fo
   expect(next()).toBe(waiting[1]?.socket);
 });
 
+test('cuts who has not said hello in time while others wait, and lets who was answered go on without a place', async () => {
+  const { world, begun, come } = await open({ handshakes: 2, silentHandshake: 1_000 });
+  const [silent, answered] = await come(2);
+  silent?.client.write('half a hello');
+  answered?.socket.write('what comes after a hello');
+  const [, second, third] = await come(3);
+  world.now = 1_000;
+  await expect.poll(() => begun.length, { interval: 5 }).toBe(4);
+  expect(silent?.socket.destroyed).toBe(true);
+  // They are late by then.
+  expect(begun.slice(2)).toEqual([third?.socket, second?.socket]);
+  expect(answered?.socket.destroyed).toBe(false);
+});
+
+test('cuts those without a place, too, when it closes', async () => {
+  const { gate, world, begun, come } = await open({ handshakes: 1, silentHandshake: 1_000 });
+  const [answered] = await come(1);
+  answered?.socket.write('what comes after a hello');
+  await come(1);
+  world.now = 1_000;
+  await expect.poll(() => begun.length, { interval: 5 }).toBe(2);
+  expect(answered?.socket.destroyed).toBe(false);
+  gate.close();
+  expect(answered?.socket.destroyed).toBe(true);
+});
+
 test('closes who waited too long, and nobody else', async () => {
   const { world, begun, come } = await open({ handshakes: 1 });
   await come(1);

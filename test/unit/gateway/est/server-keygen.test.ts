@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { parseCertsOnly } from '#ca/pkix/cms.ts';
@@ -5,6 +6,7 @@ import { parseEstBody } from '#gateway/contract/est.ts';
 import { DEFAULT_POLICY } from '#gateway/domain/group.ts';
 import { createCsr } from '#test/fixtures/doors/certificates.ts';
 import { basic, callEst, type EstGateway, type EstResponse, openEstGateway } from '#test/fixtures/doors/est-gateway.ts';
+import { lacks } from '#test/fixtures/processes/outside-tools.ts';
 
 const KEYGEN = '/.well-known/est/serverkeygen';
 const TICKET = '0123456789abcdefghjkmnpqrs';
@@ -64,6 +66,42 @@ test('gives lines to a client that wants them', async () => {
   const [key] = partsOf(await ask({ ...basic('device-1', TICKET), 'User-Agent': 'libest 1.0' }));
   expect(Math.max(...(key?.content ?? '').split('\n').map((line) => line.length))).toBe(64);
 });
+
+/** Prints, for each part, its type, its parameters and its content in base64, and whatever the parser found wrong. */
+const MAIL_READER = `
+import base64, email, email.policy, json, sys
+message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
+defects = [str(d) for part in message.walk() for d in part.defects]
+parts = [
+  [p.get_content_type(), p.get_param('smime-type'), base64.b64encode(p.get_payload(decode=True)).decode()]
+  for p in message.iter_parts()
+]
+print(json.dumps({'type': message.get_content_type(), 'extra': [message.preamble, message.epilogue], 'parts': parts, 'defects': defects}))
+`;
+
+test.skipIf(lacks('python3')).each(['curl/8.5.0', 'libest 1.0'])(
+  'reads as MIME to a parser of mail (%s)',
+  async (agent) => {
+    const response = await ask({ ...basic('device-1', TICKET), 'User-Agent': agent });
+    const input = `MIME-Version: 1.0\r\nContent-Type: ${String(response.headers['content-type'])}\r\n\r\n${response.body}`;
+    const { stdout, stderr } = spawnSync('python3', ['-c', MAIL_READER], { input, encoding: 'utf8' });
+    expect(stderr).toBe('');
+    const read = JSON.parse(stdout);
+    expect(read).toEqual({
+      type: 'multipart/mixed',
+      extra: [null, ''],
+      parts: [
+        ['application/pkcs8', null, expect.any(String)],
+        ['application/pkcs7-mime', 'certs-only', expect.any(String)],
+      ],
+      defects: [],
+    });
+    const [key, certs] = read.parts.map((part: string[]) => Buffer.from(String(part[2]), 'base64'));
+    const [leaf] = parseCertsOnly(certs);
+    const privateKey = createPrivateKey({ key, format: 'der', type: 'pkcs8' });
+    expect(new X509Certificate(leaf ?? '').checkPrivateKey(privateKey)).toBe(true);
+  },
+);
 
 test('writes no key to the log', async () => {
   const response = await ask(basic('device-1', TICKET));

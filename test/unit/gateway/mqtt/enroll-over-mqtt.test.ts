@@ -7,6 +7,7 @@ import { type DeviceId, parseDeviceId } from '#gateway/contract/device-id.ts';
 import { deviceTopics, enrollTopics } from '#gateway/contract/topics.ts';
 import { approveEnrollment, listEnrollmentRequests, refuseEnrollment } from '#gateway/operations/decide-requests.ts';
 import { revokeTicket } from '#gateway/operations/manage-tickets.ts';
+import { showAttempt } from '#gateway/operations/show-attempts.ts';
 import { makeKey } from '#test/fixtures/ca/keys.ts';
 import { changePolicy, csrOf, type DeviceKey, HOUR, newKey } from '#test/fixtures/gateway/operations-world.ts';
 import { ask, EnrollingGateway, nextAnswer, pemOf, type Shown } from '#test/fixtures/mqtt/enrolling-gateway.ts';
@@ -264,6 +265,28 @@ describe('with the certificate of its maker', () => {
     expect(await device.ping()).toBe('acked');
     device.destroy();
     again.destroy();
+  });
+});
+
+describe('what the door itself refuses', () => {
+  test.each(['a-0123456789abcdef', 'r-1'])('is an attempt with the id that is told: %s', async (requestId) => {
+    const client = await gateway.enroller('press-1', await gateway.claim('press-1'));
+    const answer = await ask(client, topics, { requestId, csr: 'A-A_' });
+    expect(answer).toMatchObject({ status: 400, code: 'REQUEST_INVALID', requestId });
+    const attempt = await showAttempt(gateway.deps, answer.attemptId);
+    expect(attempt).toMatchObject({ door: 'mqtt', deviceId: 'press-1', kind: 'enroll', code: 'REQUEST_INVALID' });
+    expect(attempt.steps).toMatchObject([{ step: 'request', outcome: 'refused' }]);
+    expect(gateway.world.log.lines.find(({ facts }) => facts['attemptId'] === answer.attemptId)).toMatchObject({
+      message: 'enrollment refused',
+    });
+  });
+
+  test('as one too many, too', async () => {
+    const client = await gateway.enroller('press-1', await gateway.claim('press-1'));
+    let answer = await ask(client, topics, { requestId: 'r-1', csr: 'A-A_' });
+    for (let asked = 2; answer.code !== 'RATE_LIMITED'; asked += 1)
+      answer = await ask(client, topics, { requestId: `r-${asked}`, csr: 'A-A_' });
+    expect(answer).toMatchObject({ status: 429, attemptId: expect.stringMatching(/^a-[0-9a-f]{16}$/) });
   });
 });
 

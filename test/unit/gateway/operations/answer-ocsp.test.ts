@@ -75,6 +75,15 @@ describe('the OCSP responder', () => {
     expect(await statusOf(newSerial(), { hash })).toBe('unknown');
   });
 
+  it('gives nobody an answer that it has kept from a clock that was ahead', async () => {
+    const { serial } = await world.issue();
+    world.clock.at += 20 * 60_000;
+    await statusOf(serial);
+    world.clock.at -= 20 * 60_000;
+    const { singles } = await read((await world.responder.answer(await ask([serial]))).der);
+    expect(singles[0]?.thisUpdate).toBeLessThanOrEqual(world.clock.at);
+  });
+
   it('signs with a certificate that is for that alone, cannot be asked about, and ends within a week', async () => {
     const { serial } = await world.issue();
     const { der } = await world.responder.answer(await ask([serial]));

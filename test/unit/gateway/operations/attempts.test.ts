@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { ATTEMPT_LIFE_MS } from '#gateway/domain/attempt.ts';
+import { NOTICE_HISTORY_MS } from '#gateway/domain/notice-record.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
+import { queueNotice } from '#gateway/operations/queue-notice.ts';
 import { listAttempts, pruneHistory, showAttempt } from '#gateway/operations/show-attempts.ts';
+import { sweep } from '#gateway/operations/sweep.ts';
 import {
   ARRIVAL,
   changePolicy,
@@ -93,6 +97,33 @@ describe('an attempt', () => {
     expect(JSON.stringify(items)).not.toContain('guess-');
   });
 
+  it('of each device of a fleet behind one address is on record, whatever the others do', async () => {
+    await changePolicy(world, { approval: 'manual' });
+    const key = newKey();
+    for (let polled = 0; polled < 80; polled += 1)
+      await expect(attempt(String(polled), key)).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
+    await changePolicy(world, { approval: 'registered', keys: ['ed25519'] });
+    // The one that has polled for long is told in the end, too.
+    await expect(attempt('ffff')).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
+    expect(await showAttempt(world, 'a-000000000000ffff')).toMatchObject({ outcome: 'refused' });
+    for (let index = 1; index <= 80; index += 1) {
+      const deviceId = `pump-${index}`;
+      const credentials = { by: 'ticket', deviceId, ticket: await register(world, deviceId) } as const;
+      const request = { ...ARRIVAL, attemptId: `a-${String(index).padStart(16, 'b')}`, credentials };
+      const asked = enrollDevice(world, { ...request, csr: await csrOf(newKey()) });
+      await expect(asked).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
+      expect(await showAttempt(world, request.attemptId)).toMatchObject({ deviceId });
+    }
+    expect(await world.store.read.audit.list({ action: 'enrollment.refused', limit: 100 })).toHaveLength(81);
+  });
+
+  it('of one device that asks in a loop is on record a few times', async () => {
+    await changePolicy(world, { keys: ['ed25519'] });
+    for (let asked = 1; asked <= 30; asked += 1) await expect(attempt(String(asked))).rejects.toThrow();
+    expect((await listAttempts(world, { limit: 50 })).items).toHaveLength(10);
+    expect(await world.store.read.audit.list({ action: 'enrollment.refused', limit: 50 })).toHaveLength(10);
+  });
+
   it('asked again under its own name is the newer one; nobody takes the name of another device', async () => {
     const key = newKey();
     await attempt('1', key);
@@ -125,4 +156,18 @@ describe('an attempt', () => {
     await pruneHistory(world);
     await expect(showAttempt(world, A1)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
+});
+
+it('notices that have ended go a week after their end, and those of a device whose clock stays wrong with them', async () => {
+  await register(world, 'press-09');
+  const deviceId = parseDeviceId('press-09');
+  const notice = { kind: 'time', body: { time: 1 } } as const;
+  for (let i = 0; i < 3; i += 1) {
+    const order = { deviceId, notice, now: world.clock.at, life: 60_000, actor: 'gateway' };
+    await world.store.write((tables) => queueNotice(tables, world, order));
+    world.clock.at += NOTICE_HISTORY_MS / 2;
+    await sweep(world);
+    await pruneHistory(world);
+  }
+  expect(await world.store.read.notices.listByDevice(deviceId, 9)).toHaveLength(2);
 });

@@ -22,6 +22,7 @@ import {
 } from '#gateway/operations/ca-rollover.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { holdDevice } from '#gateway/operations/hold-device.ts';
+import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { showCampaign } from '#gateway/operations/manage-renewal-campaigns.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
@@ -29,6 +30,7 @@ import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { startCampaign } from '#gateway/operations/start-renewal-campaign.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
+import { WorkLeases } from '#gateway/operations/work-leases.ts';
 import { createNoticeSigner } from '#gateway/runtime/file-notice-signer.ts';
 import {
   ARRIVAL,
@@ -278,6 +280,25 @@ describe('the replacement of a CA', () => {
     expect(entry?.detail).toBe('forced with 2 devices not ready: scrapped');
   });
 
+  it('is not held up by devices that never had the old root, and say nothing', async () => {
+    const first = await addDevice('press-1');
+    await toActivated('root');
+    await addDevice('press-2');
+    expect(await showRollover(deps)).toMatchObject({ devices: 2, ready: 1, withAnchors: 1 });
+    const revocation = { reason: 'superseded', actor: ACTOR, requestedAt: 0, becomes: 'revoked' } as const;
+    await revokeDevice(world, { ...revocation, deviceId: first });
+    await expect(retireCa(deps, { actor: ACTOR, force: false })).resolves.toMatchObject({ state: 'retired' });
+  });
+
+  it('waits for a device that has renewed and never said that it trusts the new root', async () => {
+    const press = await addDevice('press-1');
+    await toActivated('root');
+    world.clock.at += 1000;
+    await renew(press);
+    expect(await showRollover(deps)).toMatchObject({ devices: 1, withCertificate: 1, withAnchors: 0 });
+    await expect(retireCa(deps, { actor: ACTOR, force: false })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  });
+
   it('counts those who are held, and those who have not come with their first certificate yet', async () => {
     const own = { ...world, authority } as unknown as World;
     const held = await addDevice('press-1');
@@ -456,3 +477,62 @@ describe('devices are told of the anchors', () => {
     expect(await showRollover(deps)).toMatchObject({ withAnchors: 1 });
   });
 });
+
+it('devices are told of revocations in an order that rises over the activation of another CA', async () => {
+  const leases = new WorkLeases(world, { holder: 'w-1' });
+  const own = { ...world, authority, signer: deps.signer };
+  const revocations = new RevocationPublisher({ ...own, leases });
+  const publish = async () => {
+    world.clock.at += 10_000;
+    await revocations.publish();
+  };
+  const revoke = async (deviceId: DeviceId) => {
+    const order = { deviceId, reason: 'superseded', actor: ACTOR, requestedAt: 0, becomes: 'revoked' } as const;
+    await revokeDevice({ ...own, revocations }, order);
+    await publish();
+  };
+  const [first, second] = [await addDevice('press-1'), await addDevice('press-2')];
+  await publish();
+  await prepare('intermediate');
+  await announceCa(deps, { actor: ACTOR });
+  await publish();
+  await revoke(first);
+  await activateCa(deps, { actor: ACTOR });
+  await publish();
+  await revoke(second);
+  const told = toldOfRevocations();
+  const places = told.map(({ crlNumber, seq }) => crlNumber * 1000 + seq);
+  expect(places).toEqual(places.toSorted((a, b) => a - b));
+  expect(told.at(-1)?.entries).toHaveLength(2);
+  expect(await revocations.isDue()).toBe(false);
+});
+
+it('the lists of one CA that cannot be signed keep those of the other from nobody, and from no device', async () => {
+  const first = deps.trustBook.trust.active.keyId;
+  await toActivated('intermediate');
+  let isAway = true;
+  const signCrl: SucceededAuthority['signCrl'] = async (order) => {
+    if (isAway && order.issuerKeyId === first) throw new Error('its key cannot be read');
+    return authority.signCrl(order);
+  };
+  const odd = new Proxy(authority, {
+    get: (target, name) => (name === 'signCrl' ? signCrl : (Reflect.get(target, name) as () => unknown).bind(target)),
+  });
+  const leases = new WorkLeases(world, { holder: 'w-1' });
+  const revocations = new RevocationPublisher({ ...world, authority: odd, signer: deps.signer, leases });
+  await expect(revocations.publish()).rejects.toThrow(/cannot be read/);
+  expect(revocations.lists.full).toBeDefined();
+  // Whoever is not named would be taken off the devices.
+  expect(toldOfRevocations().at(-1)?.issuers).toBeUndefined();
+  isAway = false;
+  world.clock.at += 10_000;
+  await revocations.publish();
+  expect(toldOfRevocations().at(-1)?.issuers).toHaveLength(2);
+});
+
+function toldOfRevocations() {
+  return world.broker.fleet.flatMap(({ topic, token }) => {
+    const notice = parseNotice(parseCompactJws(token).payload);
+    return topic === FLEET_TOPICS.revocations && notice?.kind === 'revocations' ? [notice.body] : [];
+  });
+}

@@ -7,19 +7,26 @@ import { DAY, openWorld, type World } from '#test/fixtures/gateway/operations-wo
 
 let world: World;
 let trustBook: CaTrustBook;
-let rootCrl: { nextUpdate: number };
+let rootCrl: { keyId: string; nextUpdate: number };
+let others: { keyId: string; nextUpdate: number }[];
 let own: OwnCertificate[];
 
 beforeEach(async () => {
   world = await openWorld();
   trustBook = new CaTrustBook(world);
   await trustBook.load();
-  rootCrl = { nextUpdate: world.clock.at + 400 * DAY };
+  rootCrl = { keyId: trustBook.trust.active.root.subjectKeyId ?? '', nextUpdate: world.clock.at + 400 * DAY };
+  others = [];
   own = [];
 });
 afterEach(() => world.close());
 
-const deps = () => ({ ...world, trustBook, readRootCrl: async () => rootCrl, ownCertificates: () => own });
+const deps = () => ({
+  ...world,
+  trustBook,
+  readRootCrls: async () => [rootCrl, ...others],
+  ownCertificates: () => own,
+});
 
 async function wrong(): Promise<string[]> {
   return (await checkExpiry(deps())).flatMap(({ ok, name, advice }) => (ok ? [] : [`${name}: ${advice ?? ''}`]));
@@ -43,6 +50,13 @@ it('says 60 days ahead that the root has to sign its CRL again, and by which com
   expect(await wrong()).toEqual([]);
   world.clock.at = rootCrl.nextUpdate - 60 * DAY;
   expect(await wrong()).toEqual([expect.stringMatching(/^root CRL: .*gatehouse ca crl --root-key-file/)]);
+});
+
+it('says so of a root that was replaced and is still trusted, too', async () => {
+  others = [{ keyId: 'ab'.repeat(20), nextUpdate: world.clock.at + 59 * DAY }];
+  expect(await wrong()).toEqual([
+    expect.stringMatching(/^CRL of root abababab: .*gatehouse ca crl --root-key-id abababab --root-key-file/),
+  ]);
 });
 
 it('says 90 days before its end would shorten a certificate that the CA in use ends, and how the next one is made', async () => {

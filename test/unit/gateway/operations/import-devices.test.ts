@@ -3,7 +3,14 @@ import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { type DeviceEntry, importDevices } from '#gateway/operations/import-devices.ts';
 import { askWith } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
-import { openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
+import {
+  changePolicy,
+  enroll,
+  newKey,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -40,6 +47,20 @@ it('registers each device with what its row says, and changes nothing when the l
   expect(await world.store.read.ekAllowList.find(EK)).toMatchObject({ deviceId: 'pump-1' });
   expect(await load(...rows)).toEqual(['unchanged', 'unchanged', 'unchanged']);
   expect(await world.store.read.audit.list({ action: 'device.added', limit: 9 })).toHaveLength(3);
+});
+
+it('gives an owner to a device that has none, so that it enrolls where one is needed', async () => {
+  const ticket = await register(world, 'press-07');
+  await changePolicy(world, { requireOwner: true });
+  const key = newKey();
+  await expect(enroll(world, 'press-07', ticket, key)).rejects.toMatchObject({ code: 'OWNER_MISSING' });
+  expect(await load(entry('press-07', { owner: 'ben' }))).toEqual(['added: its owner']);
+  expect(await load(entry('press-07', { owner: 'ben' }))).toEqual(['unchanged']);
+  expect(await load(entry('press-07', { owner: 'anna' }))).toEqual(['refused: it is registered with another owner']);
+  await enroll(world, 'press-07', ticket, key);
+  expect(await world.store.read.audit.list({ action: 'device.owner-given', limit: 9 })).toMatchObject([
+    { actor: 'anna', subject: 'press-07', detail: 'ben' },
+  ]);
 });
 
 it('lets a device of a maker in by its row alone, without a ticket', async () => {

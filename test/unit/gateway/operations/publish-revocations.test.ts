@@ -5,6 +5,8 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { parseCrl } from '#ca/revocation/parse-crl.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
 import { newSerial } from '#test/fixtures/ca/authority.ts';
+import { makeIntermediate } from '#test/fixtures/ca/certificates.ts';
+import { makeCrl } from '#test/fixtures/device-agent/make-crl.ts';
 import { DAY, openStatusWorld, type StatusWorld } from '#test/fixtures/gateway/status-world.ts';
 
 let world: StatusWorld;
@@ -223,6 +225,21 @@ describe('the complete list', () => {
   });
 });
 
+it('tells the fleet again when a person has signed a list of the root, without signing any', async () => {
+  const rootLists: { keyId: string; number: number }[] = [];
+  world = await openStatusWorld({}, { readRootCrls: async () => rootLists });
+  await world.publish();
+  expect(await world.publisher.isDue()).toBe(false);
+  rootLists.push({ keyId: 'cc', number: 4 });
+  expect(await world.publisher.isDue()).toBe(true);
+  const told = world.broker.fleet.length;
+  world.clock.at += 5000;
+  await world.publisher.turn();
+  expect(world.broker.fleet).toHaveLength(told + 1);
+  expect(world.authority.signed).toHaveLength(1);
+  expect(await world.publisher.isDue()).toBe(false);
+});
+
 describe('a clock that was ahead for a while', () => {
   beforeEach(async () => {
     world = await openStatusWorld();
@@ -260,6 +277,33 @@ describe('a clock that was ahead for a while', () => {
       expect(listed()).not.toContain(serial);
     },
   );
+});
+
+it('a list of an issuer whose certificate has ended is served as it is, and is no reason to publish', async () => {
+  world = await openStatusWorld();
+  await world.revokeMany(serials(1));
+  await world.publish();
+  const { describe: before } = world.authority;
+  const old = world.intermediate.certificate;
+  const next = makeIntermediate(world.root, { name: 'next', notBefore: old.notBefore, notAfter: old.notAfter + DAY });
+  world.clock.at = old.notAfter + 1000;
+  world.authority.describe = async () => ({
+    ...(await before()),
+    intermediateCertificate: next.certificate.der,
+    issuers: [old, next.certificate].map((certificate) => ({
+      keyId: certificate.subjectKeyId ?? '',
+      certificate: certificate.der,
+      root: world.root.certificate.der,
+      crossCertificates: [],
+      isActive: certificate !== old,
+    })),
+  });
+  // The authority of this world has no key of the next one.
+  world.authority.signCrl = async (order) => makeCrl({ ...order, by: next, serials: [] });
+  await world.publish();
+  expect(world.publisher.lists.full?.scope).toBe(`full@${next.certificate.subjectKeyId}`);
+  expect(world.publisher.lists.findNamed('full', old.subjectKeyId)?.number).toBe(1);
+  expect(await world.publisher.isDue()).toBe(false);
 });
 
 describe('the delta list', () => {
@@ -313,6 +357,26 @@ describe('the delta list', () => {
   });
 });
 
+it('a delta list that got too long is gone, over a restart too, and has nobody look for lists to be made again and again', async () => {
+  world = await openStatusWorld();
+  await world.publish();
+  await world.revokeMany(serials(1));
+  await world.publish();
+  expect(world.publisher.lists.findNamed('delta')).toBeDefined();
+  world.clock.at += DAY / 16;
+  await world.revokeMany(serials(10_001));
+  await world.publish();
+  world.clock.at += DAY / 16 + 1000;
+  expect(world.publisher.lists.findNamed('delta')).toBeUndefined();
+  expect(await world.publisher.isDue()).toBe(false);
+  await world.restart();
+  await world.publish();
+  expect(world.publisher.lists.findNamed('delta')).toBeUndefined();
+  expect(await world.publisher.isDue()).toBe(false);
+  world.clock.at += DAY / 16;
+  expect(await world.publisher.isDue()).toBe(true);
+});
+
 describe('shards', () => {
   beforeEach(async () => {
     world = await openStatusWorld({ crlShards: 4 });
@@ -364,6 +428,27 @@ describe('shards', () => {
     await world.publish();
     const counts = world.authority.signed.slice(signed).map(({ scope }) => (scope?.kind === 'shard' ? scope.count : 0));
     expect(new Set(counts)).toEqual(new Set([0, 8]));
+  });
+
+  it('are made again at once when the status server has moved, and go on naming where it was', async () => {
+    await world.revokeMany(serials(20));
+    await world.publish();
+    const before = await world.issue('pump-1');
+    await world.moveStatus('http://moved.example');
+    const after = await world.issue('pump-2');
+    await world.restart();
+    const signed = world.authority.signed.length;
+    await world.publish();
+    const scopes = world.authority.signed.slice(signed).map(({ scope }) => scope);
+    expect(scopes).toEqual([0, 1, 2, 3].map((index) => ({ kind: 'shard', index, count: 4 })));
+    for (const { serial, der } of [before, after]) {
+      const [url = ''] = /http:\/\/[\w.:]+\/crl\/shard[\w-]+\.crl/.exec(der.toString('latin1')) ?? [];
+      const list = world.publisher.lists.findNamed(`shard-4-${Number.parseInt(serial.slice(-8), 16) % 4}`);
+      expect(list?.der.includes(Buffer.from(url)), url).toBe(true);
+    }
+    expect(await world.publisher.isDue()).toBe(false);
+    await world.publish();
+    expect(world.authority.signed).toHaveLength(signed + 4);
   });
 
   it('that cannot be signed leaves the others in force', async () => {

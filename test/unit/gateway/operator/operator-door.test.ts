@@ -9,6 +9,7 @@ import {
 } from '#gateway/contract/operator-paths.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { type OperatorDoor, startOperatorDoor } from '#gateway/operator/operator-doors.ts';
+import { handleOneAtATime } from '#gateway/runtime/one-at-a-time.ts';
 import { createTestAuthority } from '#test/fixtures/doors/certificates.ts';
 import { tlsOf } from '#test/fixtures/doors/est-gateway.ts';
 import {
@@ -327,6 +328,7 @@ test('over HTTPS refuses every call before it is looked at, and shows the page a
     host: '127.0.0.1',
     port: 0,
     tls: tlsOf(authority, server),
+    keepOrder: handleOneAtATime,
   });
   try {
     const send = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { oid, printableString, sequence, setOf } from '#ca/pkix/der.ts';
 import { OID } from '#ca/pkix/oids.ts';
-import { AuditBudget } from '#gateway/domain/audit-budget.ts';
+import { networkOf } from '#gateway/domain/network-of.ts';
 import { answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
 import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
@@ -207,7 +207,9 @@ it('finds each refused device with its attempt, also when all come from one addr
   await fleet.goOnline(...devices);
   const { id } = await startCampaign(world, { ...ORDER, perMinute: 6000 });
   await fleet.turns(2);
-  world.refusals = new AuditBudget({ burst: 1, perSecond: 0, maxKeys: 10 });
+  // So many others were refused there that no more of its attempts are kept.
+  const other = { network: networkOf(ARRIVAL.address), code: 'KEY_NOT_ALLOWED' } as const;
+  for (let place = 0; world.attemptRows.take({ ...other, deviceId: `other-${place}` }, world.clock.now()); place += 1);
   for (const [place, device] of devices.entries()) {
     await askInVain(device, `a-000000000000000${place}`);
     // The same again is no news.

@@ -6,6 +6,7 @@ import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { parseNotice, type RenewBody } from '#gateway/contract/notice.ts';
 import { keepRenewalPlan } from '#gateway/operations/keep-renewal-plan.ts';
 import { orderRenewal } from '#gateway/operations/order-renewal.ts';
+import { queueNotice } from '#gateway/operations/queue-notice.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { WindowTeller } from '#gateway/operations/tell-window.ts';
@@ -143,6 +144,34 @@ describe('the window of a certificate', () => {
     expect(told(press)).toHaveLength(2);
   });
 
+  it.each(['once a day', 'not beside an order'])('is told %s also behind many notices of other kinds', async (how) => {
+    const press = await online();
+    const { deviceId } = press;
+    const { start } = await windowOf(press);
+    if (how === 'once a day') await report(press, start - HOUR);
+    else await orderRenewal(world, { deviceId, actor: 'test' });
+    for (let i = 0; i < 25; i += 1) {
+      const notice = { kind: 'time', body: { time: 1 } } as const;
+      const order = { deviceId, notice, now: world.clock.at, life: 60_000, actor: 'test' };
+      await world.store.write((tables) => queueNotice(tables, world, order));
+    }
+    await report(press, start - HOUR);
+    const renews = await world.store.read.notices.listByDevice(deviceId, 100, 'renew');
+    expect(renews).toHaveLength(1);
+  });
+
+  it('is told to those who wait behind one that comes again and again with another certificate', async () => {
+    const odd = await online('odd-1');
+    const other = '0'.repeat(32) as SerialNumber;
+    const press = await online();
+    for (const serial of [other, odd.serial, other]) {
+      await patient(4000);
+      windows.listens({ ...odd, serial });
+    }
+    await patient(1);
+    expect(told(press)).toHaveLength(1);
+  });
+
   it('is not told when it has passed, nor beside an order that is under way', async () => {
     const press = await online();
     await orderRenewal(world, { deviceId: press.deviceId, actor: 'test' });
@@ -214,6 +243,22 @@ describe('windows that were planned anew', () => {
     expect(told(press)).toEqual([]);
     await windows.turn();
     expect(told(press)).toHaveLength(1);
+  });
+
+  it('are told also when the clock was set back after others were', async () => {
+    const press = await online();
+    await report(press, (await windowOf(press)).start);
+    await outage(press);
+    await windows.turn();
+    world.clock.at -= HOUR;
+    await keepRenewalPlan(world);
+    world.clock.at += HOUR / 4;
+    await keepRenewalPlan(world);
+    await moveWindow(press, world.clock.at + 60_000);
+    world.clock.at += HOUR / 4;
+    expect(await keepRenewalPlan(world)).toBe(1);
+    await windows.turn();
+    expect(told(press)).toHaveLength(2);
   });
 
   it('are told page by page, each once', async () => {

@@ -4,6 +4,7 @@ import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { showDevice } from '#gateway/operations/list-devices.ts';
+import { orderRenewal } from '#gateway/operations/order-renewal.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
@@ -119,4 +120,13 @@ it.each([
   await report({ run: '0123456789abcdef', count: 1, rolledBack });
   expect(await showDevice(world, press)).toMatchObject({ rolledBack: null });
   expect(await world.store.read.audit.list({ action: 'certificate.rolled-back', limit: 10 })).toEqual([]);
+});
+
+it('an order names the certificate that goes on, not another one that was renewed with the same and came later', async () => {
+  const first = await renew();
+  const second = await renew();
+  await connectDevice(world, first);
+  await connectDevice(world, second);
+  const { serial } = await orderRenewal(world, { deviceId: press, actor: 'test' });
+  expect(serial).toBe(parseCertificate(first).serial);
 });

@@ -1,11 +1,14 @@
 import { X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import type { RevocationJob } from '#gateway/domain/revocation-job.ts';
 import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { activeRecord } from '#gateway/operations/active-record.ts';
 import { addDevice, addTicket } from '#gateway/operations/add-device.ts';
+import { claimTicket } from '#gateway/operations/claim-ticket.ts';
 import { issueOwnCertificate } from '#gateway/operations/issue-own-certificate.ts';
 import { addGroup } from '#gateway/operations/manage-groups.ts';
+import { addRegistrar } from '#gateway/operations/manage-registrars.ts';
 import { type OrderRevocationDeps, orderRevocation, planRevocation } from '#gateway/operations/order-revocation.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { listRevocationItems, showRevocation } from '#gateway/operations/show-revocations.ts';
@@ -14,6 +17,7 @@ import { StoreError } from '#gateway/ports/store.ts';
 import { newSerial } from '#test/fixtures/ca/authority.ts';
 import {
   connectDevice,
+  csrOf,
   enroll,
   newKey,
   openWorld,
@@ -95,6 +99,20 @@ describe('one certificate', () => {
     });
   });
 
+  it('in use takes with it what it has replaced a moment ago: that was good for the switch alone', async () => {
+    const old = await addMember(world, 'press-07');
+    goOnline(world, old);
+    world.clock.at += 1000;
+    const young = await renew(world, old);
+    await connectDevice(world, young.der, 'press-07');
+    expect(await isAdmitted(old)).toBe(true);
+    await orderRevocation(deps, { scope: 'certificate', target: young.serial, reason: 'superseded', actor });
+    expect([await isAdmitted(old), await isAdmitted(young)]).toEqual([false, false]);
+    expect(world.broker.sessions()).toEqual([]);
+    expect(await world.store.read.revocations.find(old.serial)).toBeUndefined();
+    expect((await world.store.read.devices.find(parseDeviceId('press-07')))?.state).toBe('revoked');
+  });
+
   it('that was revoked before is left as it was', async () => {
     const { serial } = await addMember(world, 'press-07');
     const order = { scope: 'certificate', target: serial, actor } as const;
@@ -118,6 +136,27 @@ describe('a key', () => {
     const ticket = await register(world, 'press-10');
     await expect(enroll(world, 'press-10', ticket, key)).rejects.toMatchObject({ code: 'KEY_NOT_ALLOWED' });
   });
+});
+
+it('a key is revoked on claims and registrars, too, and certified for nobody any more', async () => {
+  const key = newKey();
+  const commonName = 'assembly';
+  const csr = await csrOf(key, { commonName });
+  const registrar = { name: commonName, groups: ['default'], lifetimeSeconds: 3600, csr, actor };
+  await addRegistrar(world, registrar);
+  const ticket = await register(world, 'press-07');
+  const deviceId = parseDeviceId('press-07');
+  const claim = await claimTicket(world, { deviceId, csr: await csrOf(key), seconds: 600, actor });
+  const { spkiSha256 = '' } = (await world.store.read.certificates.find(claim.serial)) ?? {};
+  const job = await orderRevocation(deps, { scope: 'key', target: spkiSha256, reason: 'keyCompromise', actor });
+  expect(job.items).toMatchObject({ revoked: 2 });
+  const revoked = await world.store.read.certificates.list({ state: 'revoked', limit: 9 });
+  expect(revoked.map(({ profile }) => profile).toSorted()).toEqual(['device-bootstrap', 'registrar']);
+  const refused = { code: 'KEY_NOT_ALLOWED' };
+  await expect(enroll(world, 'press-07', ticket, key)).rejects.toMatchObject(refused);
+  const again = claimTicket(world, { deviceId, csr: await csrOf(key), seconds: 600, actor });
+  await expect(again).rejects.toMatchObject(refused);
+  await expect(addRegistrar(world, { ...registrar, name: 'other' })).rejects.toMatchObject(refused);
 });
 
 describe('a lineage', () => {
@@ -193,6 +232,24 @@ describe('an issuer', () => {
     expect(await revoked()).toEqual(['device', 'gateway-server', 'notice-signer', 'registrar']);
     expect((await planRevocation(world, order)).note).toBeUndefined();
   });
+});
+
+it('an issuer that was replaced loses what it had in hand when that was ordered, too; one in use does not', async () => {
+  const first = await addMember(world, 'press-07');
+  const { issuerKeyId = '' } = (await world.store.read.certificates.find(first.serial)) ?? {};
+  const { id } = await insertJob({ scope: 'issuer', target: issuerKeyId, state: 'running' });
+  world.clock.at += 1000;
+  const second = await addMember(world, 'press-08');
+  await deps.revocationJobs.work({ id });
+  expect([await isAdmitted(first), await isAdmitted(second)]).toEqual([false, true]);
+  const { at } = world.clock;
+  const generation = { sha256: 'x', kind: 'intermediate', keyId: issuerKeyId, state: 'superseded' } as const;
+  await world.store.write(({ caGenerations }) =>
+    caGenerations.put({ ...generation, createdAt: at, changedAt: at, reason: null, der: Buffer.from('x') }),
+  );
+  const late = await insertJob({ id: 'r-2', scope: 'issuer', target: issuerKeyId, createdAt: at - 1000 });
+  await deps.revocationJobs.work(late);
+  expect(await isAdmitted(second)).toBe(false);
 });
 
 describe('a group', () => {
@@ -342,6 +399,17 @@ describe('a group', () => {
   });
 });
 
+it('says of a device that was retired that it stays so', async () => {
+  const deviceId = parseDeviceId('press-07');
+  await addMember(world, 'press-07');
+  const order = { deviceId, reason: 'superseded', actor, requestedAt: 0 } as const;
+  await revokeDevice(deps, { ...order, becomes: 'retired' });
+  await revokeDevice(deps, { ...order, becomes: 'revoked' });
+  expect((await world.store.read.devices.find(deviceId))?.state).toBe('retired');
+  const [entry] = await world.store.read.audit.list({ limit: 1, action: 'device.revoked' });
+  expect(entry?.detail).toBe('superseded; it was retired before and stays so');
+});
+
 it('tells each device in a signed notice what happened to which certificate', async () => {
   acknowledgeAll(world);
   const member = await addMember(world, 'press-07');
@@ -377,9 +445,9 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
   }
 }
 
-async function insertJob() {
+async function insertJob(change: Partial<RevocationJob> = {}) {
   const job = { scope: 'group', target: 'line-3', reason: 'superseded', state: 'running', rate: null } as const;
-  const created = { id: 'r-1', createdAt: world.clock.now(), createdBy: actor, finishedAt: null };
+  const created = { id: 'r-1', createdAt: world.clock.now(), createdBy: actor, finishedAt: null, ...change };
   await world.store.write((tables) => tables.revocationJobs.insert({ ...job, ...created }, []));
   return created;
 }

@@ -59,6 +59,25 @@ it('holds everything in force while that fits, with where the CRL of each issuer
   ]);
 });
 
+const readRootCrls = async () => [{ keyId: 'cc', number: 3 }];
+
+it('tells where the CRLs of the roots are, by which our CAs themselves are judged, after all others', async () => {
+  const complete = [{ keyId: 'aa', number: 7 }];
+  await tellFleet({ ...world, readRootCrls }, complete);
+  const notice = readToken(world.broker.fleet.at(-1)?.token ?? '');
+  expect(notice.body).toMatchObject({
+    crlNumber: 7,
+    crlUrl: world.crlUrlOf('aa'),
+    issuers: [
+      { keyId: 'aa', crlNumber: 7 },
+      { keyId: 'cc', crlNumber: 3, crlUrl: world.crlUrlOf('cc') },
+    ],
+  });
+  // Without a list of what devices have there is nothing to tell: the first one named is taken for that.
+  await tellFleet({ ...world, readRootCrls }, []);
+  expect(world.broker.fleet).toHaveLength(1);
+});
+
 it('holds the newest changes that fit when there are too many, and says which came before', async () => {
   const serials = await revoke(1500);
   const { body, token } = await tell();

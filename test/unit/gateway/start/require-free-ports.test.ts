@@ -1,15 +1,16 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { expect, it } from 'vitest';
 import { parseConfig } from '#gateway/config.ts';
 import { requireFreePorts } from '#gateway/require-free-ports.ts';
+import { portsThatStayFree } from '#test/fixtures/processes/free-ports.ts';
 
 const free = { host: '127.0.0.1', estPort: 0, mqttPort: 0, statusPort: 0, operatorPort: 0 };
 
 it('names the door whose port is taken and the option that changes it', async () => {
-  const server = createServer().listen(0, '127.0.0.1');
+  const [port = 0] = await portsThatStayFree(1);
+  const server = createServer().listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
   await expect(requireFreePorts(parseConfig({ ...free, mqttPort: port }))).rejects.toThrow(
     `port ${port} for the MQTT door is taken: stop the other program or choose another with --mqtt-port`,
   );

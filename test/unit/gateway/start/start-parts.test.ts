@@ -58,6 +58,17 @@ describe("the gateway's own certificates", () => {
     expect(renamed.noticeSigner.certificate.serial).not.toBe(first.noticeSigner.certificate.serial);
   });
 
+  it('are made anew when the clock was set back after they were made by one that was ahead', async () => {
+    const identities = open(names);
+    world.clock.at += 40 * DAY;
+    await identities.refresh();
+    world.clock.at -= 40 * DAY;
+    expect(await identities.refresh()).toBe(true);
+    for (const { certificate } of [identities.server, identities.noticeSigner])
+      expect(certificate.notBefore).toBeLessThanOrEqual(world.clock.at);
+    expect(await identities.refresh()).toBe(false);
+  });
+
   it('are made anew for a key that was replaced', async () => {
     const identities = open(names);
     await identities.refresh();

@@ -1,8 +1,11 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
 import { STATUS_PATHS } from '#gateway/contract/status-paths.ts';
 import type { PublishedList } from '#gateway/domain/status-change.ts';
 import type { OcspReply } from '#gateway/operations/answer-ocsp.ts';
+import { handleOneAtATime } from '#gateway/runtime/one-at-a-time.ts';
 import { createPrometheusMetrics } from '#gateway/runtime/prometheus-metrics.ts';
 import { systemClock } from '#gateway/runtime/system-clock.ts';
 import type { RootCrl, StatusSources } from '#gateway/validation/status-deps.ts';
@@ -14,7 +17,7 @@ let now: number;
 let door: StatusDoor;
 let crl: PublishedList | undefined;
 let lists: Map<string, PublishedList>;
-let rootCrl: RootCrl | undefined;
+let rootCrls: RootCrl[];
 let answer: (request: Buffer) => OcspReply;
 let checks: HealthCheck[];
 let log: ReturnType<typeof createMemoryLog>;
@@ -26,7 +29,7 @@ beforeEach(async () => {
   checks = [{ name: 'store', ok: true, detail: 'writes' }];
   log = createMemoryLog();
   lists = new Map();
-  rootCrl = undefined;
+  rootCrls = [];
   answer = (request) => ({ der: request });
   sources = {
     describeAuthority: () => ({
@@ -35,14 +38,14 @@ beforeEach(async () => {
     }),
     findList: (scopeName, issuerKeyId) =>
       scopeName === 'full' && issuerKeyId === undefined ? crl : lists.get(`${scopeName}@${issuerKeyId ?? ''}`),
-    readRootCrl: () => Promise.resolve(rootCrl),
+    readRootCrls: () => Promise.resolve(rootCrls),
     answerOcsp: (request) => Promise.resolve(answer(request)),
     checkHealth: () => Promise.resolve(checks),
     mqttContract: { asyncapi: '3.0.0' },
   };
   door = await startStatusDoor(
     { clock: { now: () => now, monotonic: () => systemClock.monotonic() }, log, metrics: createPrometheusMetrics() },
-    { host: '127.0.0.1', port: 0 },
+    { host: '127.0.0.1', port: 0, keepOrder: handleOneAtATime },
   );
 });
 afterEach(() => door.close());
@@ -141,11 +144,23 @@ test('serves delta, shards, and the lists of later issuers by their key id', asy
   }
 });
 
-test('serves the CRL of the root once there is one', async () => {
+test('serves the CRLs of the roots once there are some: each by its key id, that of the issuing CA under a name', async () => {
   door.setReady(sources);
+  const [keyId, other] = ['cd'.repeat(20), 'ef'.repeat(20)];
   expect((await get(STATUS_PATHS.rootCrl)).status).toBe(404);
-  rootCrl = { der: Buffer.from('root crl'), number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  expect((await get(`/crl/${keyId}.crl`)).status).toBe(404);
+  const list = { number: 1, thisUpdate: now, nextUpdate: now + HOUR };
+  rootCrls = [
+    { ...list, keyId, der: Buffer.from('root crl') },
+    { ...list, keyId: other, der: Buffer.from('older root') },
+  ];
   await expect.poll(async () => (await get(STATUS_PATHS.rootCrl)).text()).toBe('root crl');
+  const [named, older] = await Promise.all([keyId, other].map((id) => get(`/crl/${id}.crl`)));
+  expect(await named?.text()).toBe('root crl');
+  expect(older?.headers.get('content-type')).toBe('application/pkix-crl');
+  expect(older?.headers.get('etag')).not.toBe(named?.headers.get('etag'));
+  expect(await older?.text()).toBe('older root');
+  expect((await get(`/crl/${other}-delta.crl`)).status).toBe(404);
 });
 
 describe('OCSP', () => {
@@ -253,7 +268,7 @@ test('is not ready when a check fails, and names it', async () => {
 });
 
 test('says 503, and why only in the log, when something behind it is broken', async () => {
-  door.setReady({ ...sources, readRootCrl: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
+  door.setReady({ ...sources, readRootCrls: () => Promise.reject(new Error('disk I/O error on /dev/sdb')) });
   const response = await get(STATUS_PATHS.rootCrl);
   expect(response.status).toBe(503);
   expect(await response.text()).not.toContain('sdb');
@@ -281,3 +296,29 @@ function listOf(number: number, thisUpdate: number, text: string): PublishedList
     der: Buffer.from(text),
   };
 }
+
+/** Over one connection. @param answers after which it ends */
+async function exchange(text: string, answers: number): Promise<string> {
+  const socket = connect({ host: '127.0.0.1', port: door.address.port });
+  let received = '';
+  socket.on('data', (chunk: Buffer) => {
+    received += chunk.toString('latin1');
+    if (received.split('HTTP/1.1 ').length > answers) socket.end();
+  });
+  // Cut in the middle of what it sends.
+  socket.on('error', () => {});
+  socket.write(text);
+  await once(socket, 'close');
+  return received;
+}
+
+function bare(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: gate\r\n\r\n`;
+}
+
+test('cuts who sends a thousand requests at once, and answers a few in their order', async () => {
+  const few = await exchange(`${bare('/healthz')}${bare('/nothing')}${bare('/healthz')}`, 3);
+  expect(few.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200']);
+  const many = await exchange(bare('/healthz').repeat(1000), 1000);
+  expect(many.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(9);
+});
