@@ -40,7 +40,7 @@ export async function activateCertificate(
     // In quarantine since it was looked at: it keeps what it has in use, and gets no other.
     if (device !== undefined && isBarred(device))
       throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${device.state}`, { subject: { deviceId, serial } });
-    const others = (await tables.certificates.listByDevice(deviceId)).filter(
+    const others = (await tables.certificates.listStanding(deviceId)).filter(
       (other) => other.state === 'active' && other.serial !== serial && other.notAfter >= now,
     );
     const enrollment = enrollmentId === null ? undefined : await tables.enrollments.find(enrollmentId);
@@ -168,10 +168,10 @@ export async function supersedeOlder(deps: ActivateDeps, serial: SerialNumber): 
   const isOlder = (other: Pick<CertificateRecord, 'serial' | 'state' | 'supersedeAt'>) =>
     other.serial !== serial && other.state === 'active' && other.supersedeAt !== null;
   // Most reports change nothing: look first, write only when there is something to write.
-  if (!(await deps.store.read.certificates.listByDevice(deviceId)).some(isOlder)) return [];
+  if (!(await deps.store.read.certificates.listStanding(deviceId)).some(isOlder)) return [];
   const now = deps.clock.now();
   const ended = await deps.store.write(async (tables) => {
-    const older = (await tables.certificates.listByDevice(deviceId)).filter(isOlder);
+    const older = (await tables.certificates.listStanding(deviceId)).filter(isOlder);
     for (const { serial: replaced, supersedeAt } of older) {
       const endedAt = supersededAt({ supersedeAt }, now);
       await tables.certificates.update(replaced, { state: 'superseded', supersedeAt: endedAt });

@@ -98,7 +98,7 @@ export async function addTicket(
 
 /** An expired identity is no identity: such a device may get a ticket without being revoked first. */
 async function hasValidCertificate(tables: Tables, deviceId: DeviceId, now: number): Promise<boolean> {
-  const certificates = await tables.certificates.listByDevice(deviceId);
+  const certificates = await tables.certificates.listStanding(deviceId);
   return certificates.some(({ state, notAfter }) => state === 'active' && notAfter >= now);
 }
 

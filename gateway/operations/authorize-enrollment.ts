@@ -70,10 +70,11 @@ export async function authorizeEnrollment(deps: AuthorizeDeps, application: Appl
       return { device, isRegistered: true, group, grounds: { by: 'claim', ticket, serial: certificate.serial } };
     }
     case 'manufacturer': {
-      const { deviceId, group, ca, serialNumber } = requester;
+      const { deviceId, group, ca, makers, serialNumber } = requester;
       const device =
         requester.device ?? strangerDevice({ deviceId, group, hardwareSerial: serialNumber }, deps.clock.now());
-      return { device, isRegistered: requester.device !== undefined, group, grounds: { by: 'manufacturer', ca } };
+      const grounds = { by: 'manufacturer', ca, makers } as const;
+      return { device, isRegistered: requester.device !== undefined, group, grounds };
     }
     case 'registrar':
       return authorizeRegistrar(deps, requester.registrar, application);

@@ -82,7 +82,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
     const current: JudgedRequest = { ...judged, device, isRegistered: registered !== undefined, group };
     const rule = requireLocalRules(group, await gatherFacts(tables, current, now));
     const said = verdict === 'approved' ? undefined : verdict.waits;
-    const why = rule ?? (await ownDoubt(tables, { by: grounds.by, device, spkiSha256: csr.spkiSha256, now })) ?? said;
+    const why = rule ?? (await ownDoubt(tables, { ...grounds, device, spkiSha256: csr.spkiSha256, now })) ?? said;
     const decided = standsAfter(ticket, known) ? undefined : decisionOf(known, now);
     const isOvertaken = decided === 'approved' && known !== undefined && (await hasNewcomerSince(tables, known));
     const decision = isOvertaken ? undefined : decided;
@@ -96,7 +96,7 @@ export async function beginEnrollment(deps: BeginDeps, order: BeginOrder): Promi
     // What somebody else got with a key that was stolen is not counted against whom a person lets in since.
     const since = Math.max(ticket?.createdAt ?? 0, (decision === 'approved' && known?.decidedAt) || 0);
     const { lifetimeSeconds } = group.policy;
-    requireBudget(await tables.certificates.listByDevice(deviceId), { deviceId, lifetimeSeconds, since, now });
+    await requireBudget(tables, { deviceId, lifetimeSeconds, since, now });
     if (madeHere === 'once granted') throw new KeyWanted();
 
     if (registered === undefined) await register(tables, device, { actor: formatGrounds(grounds), arrival, now });

@@ -177,6 +177,6 @@ async function summarise(
 
 async function knownAs(read: Tables, deviceId: DeviceId, now: number): Promise<EnrollmentRequestSummary['known']> {
   if ((await read.devices.find(deviceId)) === undefined) return 'unknown';
-  const certificates = await read.certificates.listByDevice(deviceId);
+  const certificates = await read.certificates.listStanding(deviceId);
   return certificates.some((certificate) => isInUse(certificate, now)) ? 'enrolled' : 'registered';
 }

@@ -14,7 +14,8 @@ import { requireOpen } from './authorize-ticket.ts';
 export type Grounds =
   | { by: 'ticket'; ticket: Ticket }
   | { by: 'claim'; ticket: Ticket; serial: SerialNumber }
-  | { by: 'manufacturer'; ca: ManufacturerCa }
+  /** makers: see Manufactured */
+  | { by: 'manufacturer'; ca: ManufacturerCa; makers: readonly string[] }
   | { by: 'registrar'; registrar: Registrar };
 
 /** Who is to get a certificate. */

@@ -47,7 +47,7 @@ export async function findKeyInUse(
   read: Read,
   { deviceId, csr, proof, now }: { deviceId: DeviceId; csr: { spkiSha256: string }; proof: KeyProof; now: number },
 ): Promise<CertificateRecord | undefined> {
-  return (await read.certificates.listByDevice(deviceId)).find(
+  return (await read.certificates.listStanding(deviceId)).find(
     (certificate) =>
       certificate.spkiSha256 === csr.spkiSha256 &&
       isInUse(certificate, now) &&

@@ -28,7 +28,12 @@ export type RecognisedDevice = {
   spkiSha256: string;
 };
 
-export type Manufactured = RecognisedDevice & { group: Group; ca: ManufacturerCa };
+export type Manufactured = RecognisedDevice & {
+  group: Group;
+  ca: ManufacturerCa;
+  /** SHA-256 of every CA by which the group trusts it: a root and an intermediate below it may both be pinned. */
+  makers: string[];
+};
 
 type Shown = { der: Buffer; chain: readonly Buffer[] };
 
@@ -51,9 +56,11 @@ export async function identifyManufacturer(read: Read, shown: Shown & Wish, now:
   const device = await findDevice(read, serialNumber, trusted, shown);
   const groupName = device?.group ?? (await chooseGroup(read, trusted, shown.label));
   const group = await read.groups.find(groupName);
-  const ca = trusted.get(groupName);
+  const vouching = trusted.get(groupName) ?? [];
+  const [ca] = vouching;
   if (group === undefined || ca === undefined) throw untrusted();
-  return { ...(await describeDevice(read, leaf, { serialNumber, device })), group, ca };
+  const makers = vouching.map(({ sha256 }) => sha256);
+  return { ...(await describeDevice(read, leaf, { serialNumber, device })), group, ca, makers };
 }
 
 /** The device alone, before it has said which group it asks in. @throws GatewayError as identifyManufacturer */
@@ -74,7 +81,7 @@ function requireTrust(
   leaf: Certificate,
   chain: readonly Buffer[],
   now: number,
-): Promise<Map<string, ManufacturerCa>> {
+): Promise<Trusted> {
   requireEndEntity(leaf);
   return findTrust(read, leaf, chain, now);
 }
@@ -121,24 +128,21 @@ const MAX_PATH = 5;
 const MAX_CHAIN = 4;
 const MAX_CAS_TRIED = 8;
 
-/** The groups that trust the maker of this certificate, each with the CA by which it does. */
-async function findTrust(
-  read: Read,
-  leaf: Certificate,
-  chain: readonly Buffer[],
-  now: number,
-): Promise<Map<string, ManufacturerCa>> {
+/** The groups that trust the maker of this certificate, each with the CAs by which it does. */
+type Trusted = ReadonlyMap<string, readonly ManufacturerCa[]>;
+
+async function findTrust(read: Read, leaf: Certificate, chain: readonly Buffer[], now: number): Promise<Trusted> {
   const intermediates = chain.slice(0, MAX_CHAIN).flatMap(parseOrNothing);
   const names = new Map([leaf, ...intermediates].map(({ issuer }) => [hash('sha256', issuer, 'hex'), issuer] as const));
   const found: ManufacturerCa[] = [];
   for (const subjectSha256 of names.keys()) found.push(...(await read.manufacturerCas.listBySubject(subjectSha256)));
-  const trusted = new Map<string, ManufacturerCa>();
+  const trusted = new Map<string, ManufacturerCa[]>();
   const verdicts = new Map<string, PkixError | 'trusted'>();
   for (const ca of found) {
     if (!verdicts.has(ca.sha256) && verdicts.size < MAX_CAS_TRIED) {
       verdicts.set(ca.sha256, judgePath(leaf, { anchor: parsePinned(ca), intermediates, now }));
     }
-    if (verdicts.get(ca.sha256) === 'trusted' && !trusted.has(ca.group)) trusted.set(ca.group, ca);
+    if (verdicts.get(ca.sha256) === 'trusted') trusted.set(ca.group, [...(trusted.get(ca.group) ?? []), ca]);
   }
   if (trusted.size > 0) return trusted;
   const outOfDate = [...verdicts.values()].find((v) => v !== 'trusted' && v.code === 'OUT_OF_VALIDITY');
@@ -208,7 +212,7 @@ function readTextOrNothing(value: DerElement): string | undefined {
 async function findDevice(
   read: Read,
   serialNumber: string,
-  trusted: ReadonlyMap<string, ManufacturerCa>,
+  trusted: Trusted,
   { label, deviceId }: Wish,
 ): Promise<Device | undefined> {
   const alike = (await read.devices.listByHardwareSerial(serialNumber)).filter(({ group }) => trusted.has(group));
@@ -237,11 +241,7 @@ async function findDevice(
 }
 
 /** For a device that is not registered. */
-async function chooseGroup(
-  read: Read,
-  trusted: ReadonlyMap<string, ManufacturerCa>,
-  label: string | undefined,
-): Promise<string> {
+async function chooseGroup(read: Read, trusted: Trusted, label: string | undefined): Promise<string> {
   if (label !== undefined) {
     if (trusted.has(label)) return label;
     if ((await read.groups.find(label)) === undefined) throw unknownLabel(label);

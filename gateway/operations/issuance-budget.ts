@@ -1,6 +1,6 @@
 import type { DeviceId } from '#gateway/contract/device-id.ts';
-import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import type { Tables } from '#gateway/ports/store.ts';
 
 /** Certificates a device may get within an hour, or within one lifetime when that is shorter. */
 const MAX_ISSUED = 20;
@@ -11,14 +11,14 @@ type Budgeted = { deviceId: DeviceId; lifetimeSeconds: number; since?: number; n
 
 /**
  * A device that asks in a loop fills database, journal and CRL at its own pace; one that works needs far less.
- * @param held all its certificates @throws GatewayError RATE_LIMITED
+ * @throws GatewayError RATE_LIMITED
  */
-export function requireBudget(
-  held: readonly Pick<CertificateRecord, 'issuedAt'>[],
+export async function requireBudget(
+  { certificates }: Pick<Tables, 'certificates'>,
   { deviceId, lifetimeSeconds, since = 0, now }: Budgeted,
-): void {
+): Promise<void> {
   const window = Math.min(HOUR_MS, lifetimeSeconds * 1000);
-  const recent = held.filter(({ issuedAt }) => issuedAt > now - window && issuedAt >= since);
+  const recent = await certificates.listIssuedSince(deviceId, Math.max(since, now - window + 1));
   if (recent.length < MAX_ISSUED) return;
   const oldest = Math.min(...recent.map(({ issuedAt }) => issuedAt));
   throw new GatewayError(

@@ -42,7 +42,7 @@ export async function gatherFacts(
   const { deviceId, owner } = device;
   const { maxDevices, maxPerHour } = group.policy;
   const isFirst = kind === 'enroll';
-  const held = isFirst && isRegistered ? await read.certificates.listByDevice(deviceId) : [];
+  const held = isFirst && isRegistered ? await read.certificates.listStanding(deviceId) : [];
   return {
     kind,
     deviceId,

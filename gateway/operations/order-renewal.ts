@@ -74,7 +74,7 @@ export async function orderRenewal(
   const { noticeId, serial } = await deps.store.write(async (tables) => {
     if ((await tables.devices.find(deviceId)) === undefined)
       throw new GatewayError('NOT_FOUND', `no device "${deviceId}" is registered`);
-    const active = (await tables.certificates.listByDevice(deviceId)).find(
+    const active = (await tables.certificates.listStanding(deviceId)).find(
       // Not one that has a successor: nobody renews with that.
       ({ state, supersedeAt }) => state === 'active' && supersedeAt === null,
     );

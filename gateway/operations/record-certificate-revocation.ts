@@ -2,10 +2,10 @@ import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import type { RevocationReason } from '#ca/revocation/reasons.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import { isNamedRevocable, isRevocable, letsIn, supersededAt } from '#gateway/domain/revocable.ts';
+import { isHeld, isNamedRevocable, isRevocable, letsIn, supersededAt } from '#gateway/domain/revocable.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { endQuarantineNotices } from './end-quarantine-notices.ts';
-import { markRevoked } from './mark-revoked.ts';
+import { markReleased, markRevoked } from './mark-revoked.ts';
 import type { QueueNoticeDeps } from './queue-notice.ts';
 import { queueRevokedNotice, type RecordedRevocation } from './record-device-revocation.ts';
 import { resolveOpenAlarms } from './resolve-alarms.ts';
@@ -128,6 +128,9 @@ async function endReplaced(
   { deviceId, serial }: OfDevice,
   { actor, now }: { actor: string; now: number },
 ): Promise<CertificateRecord[]> {
+  // Replaced before its device was put on hold: nobody releases that device any more.
+  for (const other of await tables.certificates.listByDevice(deviceId))
+    if (other.serial !== serial && isHeld(other)) await markReleased(tables, other, now);
   const ended: CertificateRecord[] = [];
   for (const other of await tables.certificates.listByDevice(deviceId)) {
     if (other.serial === serial || other.state !== 'active' || other.supersedeAt === null) continue;

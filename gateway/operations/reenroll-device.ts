@@ -208,7 +208,7 @@ async function beginRenewal(
       identity.expiredFor === undefined
         ? await requireCurrent(tables, identity)
         : await requireLane(tables, identity, now);
-    requireBudget(held, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
+    await requireBudget(tables, { deviceId, lifetimeSeconds: policy.lifetimeSeconds, now });
     if (held.filter((candidate) => candidate.state === 'pending').length >= MAX_PENDING) {
       throw new GatewayError(
         'RATE_LIMITED',
@@ -248,8 +248,8 @@ async function requireCurrent(
   { deviceId, certificate: { serial } }: PeerIdentity,
 ): Promise<{ device: Device; held: CertificateRecord[] }> {
   const device = await tables.devices.find(deviceId);
-  const held = await tables.certificates.listByDevice(deviceId);
-  const current = held.find((candidate) => candidate.serial === serial);
+  const held = await tables.certificates.listStanding(deviceId);
+  const current = await tables.certificates.find(serial);
   if (current?.state === 'revoked' || device === undefined) {
     throw new GatewayError('CERTIFICATE_REVOKED', 'this certificate was revoked a moment ago', {
       subject: { deviceId },

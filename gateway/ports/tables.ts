@@ -160,6 +160,10 @@ export interface CertificateTable {
   ): Promise<void>;
   /** The device's own ones (profile `device`), newest first; its claims stand with their tickets. */
   listByDevice(deviceId: DeviceId): Promise<CertificateRecord[]>;
+  /** Of these the pending and active ones: few, however many it has had. */
+  listStanding(deviceId: DeviceId): Promise<CertificateRecord[]>;
+  /** Of these those issued at or after `since`. */
+  listIssuedSince(deviceId: DeviceId, since: number): Promise<CertificateRecord[]>;
   /** Newest first; `after` is a serial. */
   list(page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId }): Promise<CertificateRecord[]>;
   /** With this public key: of devices, claims and registrars. The others are device certificates; `after` is a serial. */

@@ -68,6 +68,28 @@ const LIST_BY_DEVICE = prepared((db, p: Parameter<{ deviceId: DeviceId }>) =>
 /** Not the gateway's own. */
 const OF_OTHERS = ['device', 'device-bootstrap', 'registrar'];
 
+const LIST_STANDING = prepared((db, p: Parameter<{ deviceId: DeviceId }>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where('device_id', '=', p('deviceId'))
+    .where('profile', '=', 'device')
+    .where('state', 'in', ['pending', 'active'])
+    .orderBy('issued_at', 'desc')
+    .orderBy('serial', 'desc'),
+);
+
+const LIST_ISSUED_SINCE = prepared((db, p: Parameter<{ deviceId: DeviceId; since: number }>) =>
+  db
+    .selectFrom('certificates')
+    .select(selected(COLUMNS))
+    .where('device_id', '=', p('deviceId'))
+    .where('issued_at', '>=', p('since'))
+    .where('profile', '=', 'device')
+    .orderBy('issued_at', 'desc')
+    .orderBy('serial', 'desc'),
+);
+
 const LIST_BY_KEY = prepared((db, p: Parameter<{ spkiSha256: string }>) =>
   db
     .selectFrom('certificates')
@@ -158,6 +180,8 @@ export function certificateTable(scope: QueryScope): CertificateTable {
       await scope.change('certificates', { key: 'serial', is: serial }, { ...columns, next_due_at: due });
     },
     listByDevice: (deviceId: DeviceId) => scope.all(LIST_BY_DEVICE, { deviceId }),
+    listStanding: (deviceId: DeviceId) => scope.all(LIST_STANDING, { deviceId }),
+    listIssuedSince: (deviceId: DeviceId, since: number) => scope.all(LIST_ISSUED_SINCE, { deviceId, since }),
     async list(
       page: PageOrder & { state?: CertificateRecord['state']; deviceId?: DeviceId },
     ): Promise<CertificateRecord[]> {

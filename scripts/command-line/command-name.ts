@@ -1,5 +1,5 @@
 const COMMANDS =
-  /(?<!npx )\bgatehouse (?=(serve|ca|device|certificate|group|ticket|enrollment|attempt|manufacturer|registrar|renewal|revoke|tpm|audit|alarm|doctor)\b)/g;
+  /(?<!npx )\bgatehouse (?=(serve|ca|device|certificate|group|ticket|enrollment|attempt|manufacturer|registrar|renewal|revoke|tpm|audit|alarm|api|doctor)\b)/g;
 
 /** True in a checkout, where the commands are reached through npx or npm run. */
 export const isCalledByNpm = process.env['npm_command'] !== undefined;

@@ -5,28 +5,36 @@ export type CsvCell = { text: string; line: number; column: number };
 
 const LINE_END = /\r\n|\n|\r/y;
 
+/** Of a line: no list here has as many, and a file that is something else may have millions. */
+const MOST_CELLS = 100;
+
+/** All rows of `readCsv` at once, for short files. @throws CommandError as there */
+export function parseCsv(text: string, name: string, delimiter?: string): CsvCell[][] {
+  return [...readCsv(text, name, delimiter)];
+}
+
 /**
  * RFC 4180: cells in double quotes may hold the delimiter, line ends and, doubled, quotes. White space around a cell is
- * dropped, and so are empty lines and lines that start with #.
+ * dropped, and so are empty lines and lines that start with #. One row after the other: a list may have millions.
  * @param name of the file, for errors
  * @throws CommandError FAILED naming line and column
  */
-export function parseCsv(text: string, name: string, delimiter = ','): CsvCell[][] {
+export function* readCsv(text: string, name: string, delimiter = ','): Generator<CsvCell[], void> {
   // A tab is white space only where it does not part cells.
   const blanks = delimiter === '\t' ? / */y : /[ \t]*/y;
-  const rows: CsvCell[][] = [];
   let at = 0;
   let line = 1;
   let lineStart = 0;
   while (at < text.length) {
     const row = text[at] === '#' ? skipLine() : readRow();
-    if (row.length > 1 || row.some((cell) => cell.text !== '')) rows.push(row);
+    if (row.length > 1 || row.some((cell) => cell.text !== '')) yield row;
   }
-  return rows;
 
   function readRow(): CsvCell[] {
     const row = [readCell()];
     while (text[at] === delimiter) {
+      if (row.length === MOST_CELLS)
+        throw wrong({ line, column: at - lineStart + 1 }, `more than ${MOST_CELLS} cells in a line`);
       at += 1;
       row.push(readCell());
     }

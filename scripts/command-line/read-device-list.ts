@@ -2,7 +2,7 @@ import { DEVICE_ID_RULE, isDeviceId } from '#gateway/contract/device-id.ts';
 import { HARDWARE_SERIAL, HARDWARE_SERIAL_RULE } from '#gateway/contract/hardware-serial.ts';
 import { CommandError } from './command-error.ts';
 import { parseSha256 } from './command-options.ts';
-import { type CsvCell, parseCsv } from './parse-csv.ts';
+import { type CsvCell, readCsv } from './parse-csv.ts';
 import { readTextFile } from './read-text-file.ts';
 
 const COLUMNS = ['deviceId', 'group', 'hardwareSerial', 'owner', 'ekSha256'] as const;
@@ -41,8 +41,9 @@ const UNIQUE: readonly Column[] = ['deviceId', 'hardwareSerial', 'ekSha256'];
  */
 export async function readDeviceList(path: string): Promise<(DeviceLine & { line: number })[]> {
   const text = await readTextFile(path);
-  const [header, ...rows] = parseCsv(text, path, delimiterOf(text));
-  if (header === undefined) {
+  const rows = readCsv(text, path, delimiterOf(text));
+  const header = rows.next().value ?? [];
+  if (header.length === 0) {
     throw new CommandError('FAILED', `${path} is empty`, {
       advice: `its first line names columns: ${COLUMNS.join(',')}`,
     });
@@ -78,10 +79,13 @@ export async function readDeviceList(path: string): Promise<(DeviceLine & { line
   return devices;
 }
 
+/** Characters of the first line that are looked at. */
+const MOST_HEADER = 1000;
+
 /** The mark that stands in the first line outside of quotes; a comma when none does. */
 function delimiterOf(text: string): string {
-  const first = text.split(/\r\n|\n|\r/).find((line) => line.trim() !== '' && !line.startsWith('#')) ?? '';
-  const outside = first.replaceAll(/"[^"]*"/g, '');
+  const [first = ''] = /^(?!#)[^\r\n]*[^\s][^\r\n]*/m.exec(text) ?? [];
+  const outside = first.slice(0, MOST_HEADER).replaceAll(/"[^"]*"/g, '');
   return [',', ';', '\t'].find((mark) => outside.includes(mark)) ?? ',';
 }
 

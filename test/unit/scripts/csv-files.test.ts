@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -36,6 +36,7 @@ describe('a CSV file', () => {
     ['a quote within a cell', 'a"b,c', [['a"b', 'c']]],
     ['an empty quoted cell', '""', []],
     ['nothing', '', []],
+    ['as many cells as any list has', ','.repeat(99), [Array(100).fill('')]],
   ])('is read with %s', (_, text, rows) => {
     expect(texts(text)).toEqual(rows);
   });
@@ -61,6 +62,7 @@ describe('a CSV file', () => {
   it.each([
     ['a quote that is never closed', 'a\nb,"c\nd', 'file:2:3: a quote is opened here and never closed'],
     ['something after a closing quote', 'a,"b"c', 'file:1:6: after a closing quote'],
+    ['a line of a million cells', `a\n${','.repeat(1_000_000)}`, 'file:2:100: more than 100 cells in a line'],
   ])('is refused for %s, naming the place', (_, text, message) => {
     expect(() => parseCsv(text, 'file')).toThrow(message);
   });
@@ -103,6 +105,16 @@ describe('a list of devices', () => {
     return readDeviceList(path);
   };
   const EK = 'ab'.repeat(32);
+
+  it('is not read past 128 MiB', async () => {
+    const path = join(folder, 'file');
+    await writeFile(path, 'deviceId\n');
+    await truncate(path, 129 * 1024 * 1024);
+    await expect(readDeviceList(path)).rejects.toMatchObject({
+      message: `${path} is larger than 128 MiB`,
+      advice: expect.stringContaining('in parts'),
+    });
+  });
 
   it.each<[string, string | Buffer, unknown[]]>([
     [

@@ -44,6 +44,8 @@ const QUESTIONS: Record<string, (tables: Tables) => Promise<unknown>> = {
   'certificates.find': ({ certificates }) => certificates.find('00'),
   'certificates.update': ({ certificates }) => certificates.update(serialOf(1), { state: 'active' }),
   'certificates.listByDevice': ({ certificates }) => certificates.listByDevice(device),
+  'certificates.listStanding': ({ certificates }) => certificates.listStanding(device),
+  'certificates.listIssuedSince': ({ certificates }) => certificates.listIssuedSince(device, 1),
   'certificates.list': ({ certificates }) => certificates.list(page),
   'certificates.list after one': ({ certificates }) => certificates.list({ ...page, after: serialOf(1) }),
   'certificates.list of a device': ({ certificates }) =>

@@ -6,20 +6,24 @@ import { formatName, formatNameText } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { addDevice } from '#gateway/operations/add-device.ts';
+import { approveEnrollment } from '#gateway/operations/decide-requests.ts';
 import { identifyRequester } from '#gateway/operations/identify-requester.ts';
 import {
   addManufacturerCa,
   listManufacturerCas,
   removeManufacturerCa,
 } from '#gateway/operations/manage-manufacturer-cas.ts';
+import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { makeRoot } from '#test/fixtures/ca/certificates.ts';
 import { askWith, waiting } from '#test/fixtures/gateway/first-requests.ts';
 import { createMaker, type Maker, newGroup, trust } from '#test/fixtures/gateway/makers.ts';
 import {
+  ARRIVAL,
   changePolicy,
   connectDevice,
+  csrOf,
   DAY,
   HOUR,
   newKey,
@@ -217,6 +221,42 @@ describe("a maker's certificate", () => {
     await sweep(world);
     const second = await askWith(world, maker.device('SN-0007'));
     expect(second.serial).not.toBe(first.serial);
+  });
+});
+
+describe('devices of two makers with the same serial number', () => {
+  const other = () => createMaker(world, 'another');
+  beforeEach(async () => {
+    await changePolicy(world, { approval: 'auto' });
+    await trust(world, maker.root);
+  });
+
+  it('are two: the one does not take the place of the other, once that has been away for too long', async () => {
+    const namesake = other();
+    await trust(world, namesake.root);
+    const first = await askWith(world, maker.device('SN-0007'));
+    await connect(first.der);
+    world.clock.at += HOUR;
+    const csr = await csrOf(newKey(), { renews: first.der });
+    const renewal = { ...ARRIVAL, attemptId: 'a-0000000000000001', peer: first.der, csr };
+    await connect((await reenrollDevice(world, renewal)).certificate);
+    world.clock.at += 30 * DAY;
+    await sweep(world);
+    const key = newKey();
+    await expect(askWith(world, namesake.device('SN-0007'), key)).rejects.toMatchObject({ code: 'APPROVAL_PENDING' });
+    const [request] = await waiting(world);
+    expect(request).toMatchObject({ reason: expect.stringContaining('another maker') });
+    await connect((await askWith(world, maker.device('SN-0007'))).der);
+    // A person may say that it is the one all the same.
+    await approveEnrollment(world, { id: request?.id ?? '', actor: 'anna' });
+  });
+
+  it('do not count as two when both root and intermediate of one maker are trusted', async () => {
+    await trust(world, maker.intermediate);
+    await connect((await askWith(world, maker.device('SN-0007'))).der);
+    world.clock.at += 30 * DAY;
+    await sweep(world);
+    await connect((await askWith(world, maker.device('SN-0007'))).der);
   });
 });
 

@@ -105,6 +105,22 @@ it('may be revoked for good, and is then not released', async () => {
   await expect(releaseDevice(deps, order)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
 });
 
+it.each([
+  ['before', supersedeOlder],
+  ['and is in its overlap', async () => undefined],
+] as const)('ends for what was replaced %s, when the certificate in use is revoked for good', async (_, replace) => {
+  world.clock.at += 1000;
+  const young = await renew(world, member);
+  await connectDevice(world, young.der);
+  await replace(world, young.serial);
+  await holdDevice(deps, order);
+  await orderRevocation(deps, { scope: 'certificate', target: young.serial, reason: 'superseded', actor: 'test' });
+  expect((await world.store.read.devices.find(press))?.state).toBe('revoked');
+  expect((await world.store.read.certificates.find(member.serial))?.state).toBe('superseded');
+  expect(await world.store.read.revocations.find(member.serial)).toBeUndefined();
+  await expect(connectDevice(world, member.der)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+});
+
 it('is refused twice, for a device without a certificate, and for nobody', async () => {
   await holdDevice(deps, order);
   await expect(holdDevice(deps, order)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
