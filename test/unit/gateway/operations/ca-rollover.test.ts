@@ -22,8 +22,8 @@ import {
 } from '#gateway/operations/ca-rollover.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { holdDevice } from '#gateway/operations/hold-device.ts';
-import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { showCampaign } from '#gateway/operations/manage-renewal-campaigns.ts';
+import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { RenewalCampaignWorker } from '#gateway/operations/renewal-campaign-worker.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
