@@ -11,9 +11,9 @@ export default defineConfig({
     // The programs that tests start are the same few hundred modules each time: Node keeps them as it has compiled them.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules', '.cache', 'gatehouse-compiled') },
     // Speed is measured by `npm run bench`. These end what would never end, on however slow a machine.
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
-    expect: { poll: { timeout: 90_000, interval: 20 } },
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
+    expect: { poll: { timeout: 180_000, interval: 20 } },
     // An unhandled rejection anywhere is a failure of the run.
     dangerouslyIgnoreUnhandledErrors: false,
   },

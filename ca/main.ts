@@ -99,6 +99,9 @@ program
     console.log(JSON.stringify(result));
   });
 
+/** Longer than an authority whose gateway is gone takes to end. */
+const PREDECESSOR_MS = 15_000;
+
 async function serve(flags: ServeFlags): Promise<void> {
   const { withParent, crlShards, ...options } = flags;
   const onBroken = (error: AuthorityError) => {
@@ -109,6 +112,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const running = await serveAuthority({
     ...options,
     ...(crlShards !== undefined && { crlShards: Number(crlShards) }),
+    ...(withParent === true && { patienceMs: PREDECESSOR_MS }),
     log,
     onBroken,
   });

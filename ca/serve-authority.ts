@@ -23,6 +23,11 @@ export type ServeOptions = {
   crlShards?: number;
   passphraseFile?: string;
   log: Logger;
+  /**
+   * Milliseconds that another authority on this folder is waited for: of a gateway that was killed, it may not have
+   * noticed yet. Left out: not at all.
+   */
+  patienceMs?: number;
   /** Called when the journal cannot be written any more: this process must end and start again. */
   onBroken: (error: AuthorityError) => void;
 };
@@ -35,10 +40,11 @@ export type RunningAuthority = { trustDomain: string; socket: string; close(): P
  * @throws AuthorityError
  */
 export async function serveAuthority(options: ServeOptions): Promise<RunningAuthority> {
-  const { dir, log, statusUrl, crlShards, onBroken } = options;
+  const { dir, log, statusUrl, crlShards, onBroken, patienceMs = 0 } = options;
   const { trustDomain, generations } = await readAuthorityFolder(dir);
   const oldest = await openOldest(generations, options);
-  const journal = await openFileJournal(join(dir, AUTHORITY_FILES.journal), { onBroken });
+  const onHeld = () => log.info('the authority before has not ended yet');
+  const journal = await openFileJournal(join(dir, AUTHORITY_FILES.journal), { onBroken, patienceMs, onHeld });
   if (journal.tornBytes > 0)
     log.warn({ bytes: journal.tornBytes }, 'journal had a torn end, cut off and kept beside it');
   let server: AuthorityServer;

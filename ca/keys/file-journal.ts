@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { AuthorityError, type IssuedPage } from '#ca/ports/certificate-authority.ts';
 import type { SerialNumber } from '#ca/ports/issuance-order.ts';
 import type { Journal, JournalEntry, JournaledIssuance, SignedList } from '#ca/ports/journal.ts';
@@ -22,6 +22,9 @@ export type FileJournalOptions = {
   disk?: (file: FileHandle) => JournalDisk;
   /** Called once when nothing can be written any more; the process has to start again and see what reached the disk. */
   onBroken?: (error: AuthorityError) => void;
+  /** Milliseconds that one who has it open is waited for; left out: not at all. `onHeld`: when that begins. */
+  patienceMs?: number;
+  onHeld?: () => void;
 };
 
 type Waiting = { entry: JournalEntry; line: Buffer; resolve: () => void; reject: (error: AuthorityError) => void };
@@ -36,7 +39,7 @@ const LINE_CHUNK = 8 * 1024;
  * @throws AuthorityError AUTHORITY_FAILED when it is open already, JOURNAL_FAILED when it is damaged
  */
 export async function openFileJournal(path: string, options: FileJournalOptions = {}): Promise<FileJournal> {
-  const lock = takeExclusiveLock(`${path}.lock`);
+  const lock = await takeLock(`${path}.lock`, options);
   let file: FileHandle | undefined;
   try {
     // Not O_APPEND: positions are our own, so that a half-written group can be overwritten.
@@ -53,6 +56,20 @@ export async function openFileJournal(path: string, options: FileJournalOptions 
     lock.release();
     if (cause instanceof AuthorityError) throw cause;
     throw new AuthorityError('JOURNAL_FAILED', `the journal ${path} cannot be opened`, { cause });
+  }
+}
+
+const LOOK_AGAIN_MS = 100;
+
+async function takeLock(path: string, { patienceMs = 0, onHeld }: FileJournalOptions): Promise<{ release(): void }> {
+  for (let waited = 0; ; waited += LOOK_AGAIN_MS) {
+    try {
+      return takeExclusiveLock(path);
+    } catch (error) {
+      if (waited >= patienceMs) throw error;
+    }
+    if (waited === 0) onHeld?.();
+    await setTimeout(LOOK_AGAIN_MS);
   }
 }
 

@@ -9,7 +9,7 @@ import { lacksTpmTls } from '#test/fixtures/tpm/tpm-provider.ts';
 
 const DEMO = join(PROJECT_ROOT, 'scripts/demo.ts');
 /** The whole life of a device, on processes of its own. Milliseconds. */
-const PATIENCE_MS = 240_000;
+const PATIENCE_MS = 480_000;
 
 type Step = { number: number; title: string; ok: boolean; ms: number; facts: string[] };
 type Result = { ok: boolean; steps: Step[]; leftOut: string[] };

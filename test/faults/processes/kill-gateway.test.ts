@@ -127,6 +127,29 @@ describe('the gateway is killed while devices enroll and renew', () => {
     expect(await signedButUnknown(gateway)).toEqual([]);
   });
 
+  test('is started again before its authority has noticed: the next one waits until that has ended', async () => {
+    const before = gateway.authorityPid;
+    process.kill(before, 'SIGSTOP');
+    try {
+      // Its end is seen by its process id: the authority still holds the other end of what it says.
+      process.kill(gateway.ready.pid, 'SIGKILL');
+      await eventually(
+        'the gateway to be gone',
+        () => isAlive(gateway.ready.pid),
+        (alive) => !alive,
+      );
+      const restarted = gateway.restart();
+      await Promise.race([restarted, gateway.logged('the authority before has not ended yet')]);
+      process.kill(before, 'SIGCONT');
+      await restarted;
+    } finally {
+      if (isAlive(before)) process.kill(before, 'SIGCONT');
+    }
+    expect(gateway.authorityPid).not.toBe(before);
+    await useOnce(gateway, 'after-before', await enrollByHand(gateway, 'after-before'));
+    expect(await signedButUnknown(gateway)).toEqual([]);
+  });
+
   test('its authority does not outlive it', async () => {
     const authority = gateway.authorityPid;
     await gateway.kill9();

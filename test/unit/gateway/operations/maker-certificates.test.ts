@@ -224,9 +224,7 @@ describe("a maker's certificate", () => {
   });
 });
 
-function other(): Maker {
-  return createMaker(world, 'another');
-}
+const other = () => createMaker(world, 'another');
 
 describe('devices of two makers with the same serial number', () => {
   beforeEach(async () => {

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { HealthCheck } from '#gateway/contract/operator-api.ts';
@@ -297,28 +296,28 @@ function listOf(number: number, thisUpdate: number, text: string): PublishedList
   };
 }
 
-/** Over one connection. @param answers after which it ends */
-async function exchange(text: string, answers: number): Promise<string> {
+/** What comes back, until the door or, after so many answers, we end it: also by RST, in the middle of what is sent. */
+async function send(text: string, answers: number): Promise<string> {
   const socket = connect({ host: '127.0.0.1', port: door.address.port });
+  const ended = new Promise<void>((resolve) => {
+    socket.once('close', () => resolve());
+  });
   let received = '';
   socket.on('data', (chunk: Buffer) => {
     received += chunk.toString('latin1');
     if (received.split('HTTP/1.1 ').length > answers) socket.end();
   });
-  // Cut in the middle of what it sends.
   socket.on('error', () => {});
   socket.write(text);
-  await once(socket, 'close');
+  await ended;
   return received;
 }
 
-function bare(path: string): string {
-  return `GET ${path} HTTP/1.1\r\nHost: gate\r\n\r\n`;
-}
+const requestOf = (path: string) => `GET ${path} HTTP/1.1\r\nHost: gate\r\n\r\n`;
 
 test('cuts who sends a thousand requests at once, and answers a few in their order', async () => {
-  const few = await exchange(`${bare('/healthz')}${bare('/nothing')}${bare('/healthz')}`, 3);
+  const few = await send(`${requestOf('/healthz')}${requestOf('/nothing')}${requestOf('/healthz')}`, 3);
   expect(few.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 200']);
-  const many = await exchange(bare('/healthz').repeat(1000), 1000);
+  const many = await send(requestOf('/healthz').repeat(1000), 1000);
   expect(many.split('HTTP/1.1 200').length - 1).toBeLessThanOrEqual(9);
 });
