@@ -58,6 +58,8 @@ export class CrlKeeper {
   /** Of what is held, by URL. */
   readonly #etags = new Map<string, string>();
   #wanted: WantedCrl[] = [];
+  /** The notice that was refused last: it is retained, and so does not come again while this session lasts. */
+  #refused: Buffer | undefined;
   #queue: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
 
@@ -101,11 +103,19 @@ export class CrlKeeper {
     );
   }
 
-  /** Other anchors are in use: what they do not trust goes. Never rejects. */
-  anchorsChanged(): Promise<void> {
-    return this.#enqueue(() => this.#shelf.clear(undefined)).catch((error: unknown) =>
+  /** The clock was moved: a notice that seemed to have expired, or to be from the future, may be of now. Never rejects. */
+  async hearAgain(): Promise<void> {
+    const refused = this.#refused;
+    this.#refused = undefined;
+    if (refused !== undefined) await this.receive(refused);
+  }
+
+  /** Other anchors are in use: what they do not trust goes, and what they do may be heard. Never rejects. */
+  async anchorsChanged(): Promise<void> {
+    await this.#enqueue(() => this.#shelf.clear(undefined)).catch((error: unknown) =>
       this.#deps.log.error('CRLs could not be removed', { error: String(error) }),
     );
+    await this.hearAgain();
   }
 
   /** CAs may have come to be known whose CRLs were told of before. */
@@ -148,8 +158,10 @@ export class CrlKeeper {
     try {
       const read = await readFleetRevocations(payload, { anchors: [...this.#hooks.anchors()], time });
       this.#shownIssuers = read.shownIssuers;
+      this.#refused = undefined;
       return read.body;
     } catch (error) {
+      this.#refused = payload;
       log.warn('fleet notice refused', { reason: error instanceof Error ? error.message : String(error) });
       return undefined;
     }

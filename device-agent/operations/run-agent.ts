@@ -311,6 +311,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   };
   const crl =
     deps.crl && (await CrlKeeper.open({ ...deps, crl: deps.crl, time, facts }, crlHooks, options.crlWithinMs));
+  time.onSet = () => void crl?.hearAgain();
   // A certificate that has expired while the device was off, and a clock that is far ahead, look the same from here.
   if (!time.isClockBelievable() || hasExpired(opened.identity, time)) {
     log.warn('the clock of this device may be wrong', { clock: new Date(clock.now()).toISOString() });

@@ -15,6 +15,8 @@ export type TimeKeeperDeps = { store: StateStore; clock: Clock };
  * header, nor by anything else that anybody could have sent.
  */
 export class TimeKeeper {
+  /** Called when the gateway's word has moved the clock: what was judged by the one before may be judged anew. */
+  onSet: () => void = () => undefined;
   readonly #deps: TimeKeeperDeps;
   #floor: number;
   #learnedAt: number;
@@ -106,6 +108,7 @@ export class TimeKeeper {
     this.#signed = { time, monotonic: this.#deps.clock.monotonic() };
     this.settle();
     await this.learn(time, vouchedUntil);
+    this.onSet();
     return true;
   }
 

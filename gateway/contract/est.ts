@@ -7,6 +7,19 @@ export const DIRECTORY_PATH = '/.well-known/gatehouse';
 
 export type EstOperation = 'cacerts' | 'simpleenroll' | 'simplereenroll' | 'csrattrs' | 'serverkeygen' | 'fullcmc';
 
+/** RFC 7030 3.2.2: a label must not be the name of an operation, of one that is not offered neither. */
+export const NO_LABELS: ReadonlySet<string> = new Set([
+  'cacerts',
+  'csrattrs',
+  'simpleenroll',
+  'simplereenroll',
+  'serverkeygen',
+  'fullcmc',
+  'tpm-challenge',
+  'nonce',
+  'renewal-info',
+]);
+
 export const CONTENT_TYPE = {
   csr: 'application/pkcs10',
   caCertificates: 'application/pkcs7-mime',

@@ -29,7 +29,10 @@ export class AttemptBudget {
   /** @param now milliseconds @returns whether there is room for one more */
   take({ network, deviceId, code }: AttemptEnd, now: number): boolean {
     // Who tries a ticket that is none has only named a device.
-    if (deviceId === undefined || code === 'TICKET_UNKNOWN') return this.#ofStrangers.take(network, now);
+    if (deviceId === undefined || code === 'TICKET_UNKNOWN') {
+      // What a busy gateway turned away says little, is much, and must not hide the rest.
+      return this.#ofStrangers.take(code === 'OVERLOADED' ? `${network} ${code}` : network, now);
+    }
     const isRefusal = code !== undefined && code !== 'APPROVAL_PENDING';
     const key = `${network} ${deviceId} ${isRefusal ? 'refused' : (code ?? 'granted')}`;
     return this.#ofDevice.take(key, now) && (!isRefusal || this.#ofNetwork.take(network, now));

@@ -10,7 +10,7 @@ const OUR_SIDE = 'Try again later.';
 const NEXT_ACTIONS = {
   BODY_NOT_BASE64: 'Send the base64 of the DER, without the PEM lines.',
   BODY_TOO_LARGE: 'Send the PKCS#10 request only; it is a few KiB.',
-  CONTENT_TYPE_UNSUPPORTED: 'Send Content-Type: application/pkcs10.',
+  CONTENT_TYPE_UNSUPPORTED: 'Send Content-Type: application/pkcs10, and application/json to tpm-challenge and nonce.',
   CSR_MALFORMED: 'Send one PKCS#10 request (RFC 2986) as base64 of DER.',
   CSR_SIGNATURE_INVALID: 'Sign the request with the private key of the public key inside it.',
   CSR_BINDING_INVALID:
@@ -18,7 +18,7 @@ const NEXT_ACTIONS = {
   CSR_ASKS_FOR_CA: 'Leave basicConstraints out of the request.',
   CSR_NAMES_ANOTHER: 'Leave the subject empty or name this device.',
   KEY_NOT_ALLOWED: 'Make a key of a kind that the group allows, P-256 for example.',
-  REQUEST_INVALID: 'See RFC 7030 for what this path takes.',
+  REQUEST_INVALID: 'See RFC 7030 and the README of the gateway for what is taken here.',
   CREDENTIALS_MISSING: 'Send device id and ticket by HTTP Basic.',
   TICKET_UNKNOWN: 'Check device id and ticket.',
   TICKET_EXPIRED: NEW_TICKET,

@@ -1,4 +1,4 @@
-import { DIRECTORY_PATH, EST_BASE_PATH, type EstOperation } from '#gateway/contract/est.ts';
+import { DIRECTORY_PATH, EST_BASE_PATH, type EstOperation, NO_LABELS } from '#gateway/contract/est.ts';
 import { RENEWAL_INFO_PATH } from '#gateway/contract/renewal-info.ts';
 
 /** What is served below EST_BASE_PATH, with a label before it or without. */
@@ -15,9 +15,6 @@ const METHODS: Record<ServedOperation, Methods> = {
   'tpm-challenge': 'POST',
   nonce: 'GET, POST',
 };
-
-/** RFC 7030 3.2.2: a label must not be the name of an operation, of one that is not offered neither. */
-const NO_LABELS: ReadonlySet<string> = new Set([...Object.keys(METHODS), 'fullcmc', 'renewal-info']);
 
 /** The path of an operation, and the same behind a label (RFC 7030 3.2.2), as the router takes them. */
 export function routesOf(operation: ServedOperation): string[] {

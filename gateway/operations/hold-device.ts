@@ -10,6 +10,7 @@ import { landRevocations, tenths } from './land-revocations.ts';
 import { markReleased, markRevoked } from './mark-revoked.ts';
 import { queueRevokedNotice, type RecordedRevocation } from './record-device-revocation.ts';
 import type { RevokeDeps } from './revoke-device.ts';
+import { takeBackExpiries } from './take-back-expiry.ts';
 
 /**
  * Takes a device off the air until it is released: its certificates stand on the CRL as certificateHold (RFC 5280
@@ -42,6 +43,7 @@ async function recordHold(
   const device = await requireDevice(tables, deviceId);
   if (device.state !== 'enrolled' && device.state !== 'registered')
     throw new GatewayError('STATE_CONFLICT', `"${deviceId}" is ${device.state} and cannot be put on hold`);
+  await takeBackExpiries(tables, deviceId, now);
   const standing = (await tables.certificates.listByDevice(deviceId)).filter((one) => isRevocable(one, now));
   if (standing.length === 0)
     throw new GatewayError('STATE_CONFLICT', `"${deviceId}" has no certificate that could be put on hold`);

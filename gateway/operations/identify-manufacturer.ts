@@ -76,12 +76,7 @@ export async function recogniseDevice(
   return describeDevice(read, leaf, { serialNumber, device });
 }
 
-function requireTrust(
-  read: Read,
-  leaf: Certificate,
-  chain: readonly Buffer[],
-  now: number,
-): Promise<Trusted> {
+function requireTrust(read: Read, leaf: Certificate, chain: readonly Buffer[], now: number): Promise<Trusted> {
   requireEndEntity(leaf);
   return findTrust(read, leaf, chain, now);
 }

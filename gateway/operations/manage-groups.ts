@@ -1,4 +1,5 @@
 import { PROFILES } from '#ca/issuance/profiles.ts';
+import { NO_LABELS } from '#gateway/contract/est.ts';
 import type { GroupDetail, GroupPolicy } from '#gateway/contract/operator-api.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -36,6 +37,9 @@ export async function addGroup(
       'REQUEST_INVALID',
       'a group name is 1 to 63 of a-z 0-9 . _ - and starts with a letter or digit',
     );
+  }
+  if (NO_LABELS.has(order.name)) {
+    throw new GatewayError('REQUEST_INVALID', `"${order.name}" is an operation of EST, and could not be its label`);
   }
   const policy = { ...DEFAULT_POLICY, ...order.change };
   const now = deps.clock.now();

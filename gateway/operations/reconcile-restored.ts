@@ -34,13 +34,14 @@ export async function reconcileRestored(deps: ReconcileRestoredDeps): Promise<bo
     await note(deps, detail, now);
     return false;
   }
-  const { next, recovered, skipped } = await recoverAll(deps, now);
+  const revoked = new Set(lists.flatMap((list) => [...list.revoked.keys()]));
+  const { next, recovered, skipped } = await recoverAll(deps, { now, revoked });
   if (lists.length > 0 || recovered > 0) await keepUnused(deps, now);
-  let revoked = 0;
-  for (const list of lists) revoked += await takeOverRevocations(deps, list, now);
-  if (recovered + skipped + revoked > 0) {
-    const detail = `${recovered} certificates recovered from the journal, ${skipped} left out, ${revoked} revocations taken over`;
-    log.warn('this store was restored from an older copy', { recovered, skipped, revoked });
+  let taken = 0;
+  for (const list of lists) taken += await takeOverRevocations(deps, list, now);
+  if (recovered + skipped + taken > 0) {
+    const detail = `${recovered} certificates recovered from the journal, ${skipped} left out, ${taken} revocations taken over`;
+    log.warn('this store was restored from an older copy', { recovered, skipped, revoked: taken });
     await note(deps, detail, now);
   }
   // Last: broken off before, all of it is done again.
@@ -58,13 +59,13 @@ export async function keepJournalPosition(deps: Pick<ReconcileRestoredDeps, 'sto
 
 async function recoverAll(
   deps: ReconcileRestoredDeps,
-  now: number,
+  order: { now: number; revoked: ReadonlySet<string> },
 ): Promise<{ next: number; recovered: number; skipped: number }> {
   const count = { known: 0, 'none of a device': 0, recovered: 0, skipped: 0 };
   let from = Number((await deps.store.read.settings.get(POSITION_SETTING)) ?? 0);
   for (;;) {
     const { issued, next } = await readPage(deps, from);
-    for (const one of issued) count[await recoverIssued(deps, one, now)] += 1;
+    for (const one of issued) count[await recoverIssued(deps, one, order)] += 1;
     if (next < from) deps.log.error("the authority's journal is shorter than before", { from, next });
     if (next <= from) return { next, recovered: count.recovered, skipped: count.skipped };
     from = next;

@@ -9,6 +9,7 @@ import { markReleased, markRevoked } from './mark-revoked.ts';
 import type { QueueNoticeDeps } from './queue-notice.ts';
 import { queueRevokedNotice, type RecordedRevocation } from './record-device-revocation.ts';
 import { resolveOpenAlarms } from './resolve-alarms.ts';
+import { takeBackExpiries } from './take-back-expiry.ts';
 
 /**
  * This certificate alone, revoked inside the caller's transaction, with what is being made from it or was made and not
@@ -31,6 +32,7 @@ export async function recordCertificateRevocation(
   if (deviceId === null || profile !== 'device') {
     return { deviceId, serials: [serial], ended: [certificate], noticeId: undefined };
   }
+  await takeBackExpiries(tables, deviceId, now);
   await abandonItsRenewals(tables, { ...certificate, deviceId }, now);
   const serials = [serial];
   for (const unused of await listUnused(tables, { ...certificate, deviceId }, now)) {

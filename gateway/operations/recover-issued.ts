@@ -26,12 +26,13 @@ const RECOVERABLE: readonly Device['state'][] = ['registered', 'enrolled', 'quar
 /**
  * A certificate that the authority has signed and the store does not know, because the store was restored from an older
  * copy: on the record as if it had been issued just now and not used yet, except that nobody waits for its first use.
- * The one before it was used to ask for it, so it counts as in use; what came before that one was replaced.
+ * One of those before it was used to ask for it (see standBefore), so that counts as in use; what came before was replaced.
+ * @param order.revoked serials on the later lists, which are taken over afterwards: what is there says nothing of the others
  */
 export async function recoverIssued(
   deps: RecoverIssuedDeps,
   { at, der }: { at: number; der: Buffer },
-  now: number,
+  { now, revoked }: { now: number; revoked: ReadonlySet<string> },
 ): Promise<Recovery> {
   const certificate = parseCertificate(der);
   const { serial } = certificate;
@@ -64,8 +65,12 @@ export async function recoverIssued(
     if (all.some(({ issuedAt }) => issuedAt > at)) {
       // Not forgotten by a restore, or it would be the newest: it is on record and lets nobody in.
       await tables.certificates.insert({ ...record, state: 'superseded', supersedeAt: at });
+    } else if (revoked.has(serial)) {
+      await tables.certificates.insert(record);
     } else {
-      const before = await supersedeBefore(tables, all, at);
+      const lapseMs = ((await tables.groups.find(device.group))?.policy.pendingLapseSeconds ?? 0) * 1000;
+      const others = all.filter((other) => !revoked.has(other.serial));
+      const before = await supersedeBefore(tables, others, { at, lapseMs });
       const lineageId = before?.lineageId ?? before?.serial ?? null;
       await tables.certificates.insert({ ...record, lineageId, ...deps.renewals.plan(record) });
     }
@@ -78,18 +83,34 @@ export async function recoverIssued(
   });
 }
 
-/** @returns the newest of those before, which stands; the others do not any more */
+/** @returns the newest of those before; those that may be in use stand, the others do not any more */
 async function supersedeBefore(
   tables: Tables,
   all: readonly CertificateRecord[],
-  at: number,
+  { at, lapseMs }: { at: number; lapseMs: number },
 ): Promise<CertificateRecord | undefined> {
-  const [newest, ...others] = all.filter(({ state }) => state === 'active' || state === 'pending');
-  if (newest?.state === 'pending')
-    await tables.certificates.update(newest.serial, { state: 'active', activatedAt: at, lapseAt: null });
+  const before = all.filter(({ state }) => state === 'active' || state === 'pending');
+  const standing = standBefore(before, { at, lapseMs });
+  for (const { serial, state } of before.slice(0, standing)) {
+    if (state === 'pending')
+      await tables.certificates.update(serial, { state: 'active', activatedAt: at, lapseAt: null });
+  }
   const replaced = { state: 'superseded', supersedeAt: at, lapseAt: null, renewFrom: null, renewUntil: null } as const;
-  for (const { serial } of others) await tables.certificates.update(serial, replaced);
-  return newest;
+  for (const { serial } of before.slice(standing)) await tables.certificates.update(serial, replaced);
+  return before[0];
+}
+
+/**
+ * How many of those before, newest first, may be the one that was used to ask for the next. One that is older than an unused
+ * one may get has been used, or it would be on a list; those that are younger may have been asked for with it, like the next,
+ * and never have arrived.
+ */
+function standBefore(
+  before: readonly Pick<CertificateRecord, 'issuedAt'>[],
+  { at, lapseMs }: { at: number; lapseMs: number },
+): number {
+  const used = before.findIndex(({ issuedAt }) => issuedAt < at - lapseMs);
+  return used < 0 ? before.length : used + 1;
 }
 
 /** Whose own identity it is; a claim and a registrar have other names. */

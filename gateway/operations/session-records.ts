@@ -71,15 +71,17 @@ export function recordSessionClosed(
 export type SessionRefusal = RefusalSubject & { address: string; code: string; detail: string };
 
 /**
- * Every refusal is counted and logged; only those of somebody we know are audited, and only as many per address as
- * the budget allows: a stranger must not be able to fill the disk.
+ * Every refusal is counted; those of somebody we know are logged and, as many per network as the budget allows, audited,
+ * those of strangers are logged so many of a network and kind: a stranger must not be able to fill the disk.
  */
 export function recordSessionRefused(deps: SessionRecordDeps, refusal: SessionRefusal): void {
   const { deviceId, serial, address, code, detail } = refusal;
   deps.metrics.session(code);
-  deps.log.warn('session refused', { address, code, detail, deviceId, serial });
   const at = deps.clock.now();
-  if (deviceId === undefined || !deps.refusals.take(networkOf(address), at)) return;
+  const network = networkOf(address);
+  const isTold = deviceId !== undefined || deps.refusals.take(`${network} ${code}`, at);
+  deps.log[isTold ? 'warn' : 'debug']('session refused', { address, code, detail, deviceId, serial });
+  if (deviceId === undefined || !deps.refusals.take(network, at)) return;
   deps.background.add(async (tables) => {
     await tables.audit.append(
       auditEntry({

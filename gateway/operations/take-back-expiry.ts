@@ -1,6 +1,7 @@
+import type { DeviceId } from '#gateway/contract/device-id.ts';
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import type { CertificateRecord } from '#gateway/domain/certificate-record.ts';
-import { stateByDates } from '#gateway/domain/revocable.ts';
+import { stateByDates, supersededAt } from '#gateway/domain/revocable.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 
@@ -20,28 +21,35 @@ export async function takeBackExpiry(
   if (!isEarly(certificate, now)) return certificate;
   return store.write(async (tables) => {
     const current = await tables.certificates.find(certificate.serial);
-    if (current === undefined || !isEarly(current, now) || !(await isWanted(tables, current)))
-      return current ?? certificate;
-    const { serial, deviceId, profile } = current;
-    // Enrolled anew while it was taken for expired: it was replaced without being there to be marked.
-    const supersedeAt = (await isReplaced(tables, current))
-      ? Math.min(current.supersedeAt ?? now, now)
-      : current.supersedeAt;
-    const state = stateByDates({ ...current, supersedeAt }, now);
-    // Never used, and past its time by any clock.
-    if (state === 'pending' && current.lapseAt !== null && current.lapseAt <= now) return current;
-    await tables.certificates.update(serial, { state, supersedeAt });
-    await tables.audit.append(
-      auditEntry({
-        at: now,
-        actor: 'gateway',
-        action: 'certificate.expiry-taken-back',
-        subject: deviceId ?? profile,
-        detail: `serial ${serial} is ${state}: the clock was ahead when it was found to have expired`,
-      }),
-    );
-    return { ...current, state, supersedeAt };
+    return current === undefined ? certificate : settle(tables, current, now);
   });
+}
+
+/** All of a device, inside the caller's transaction, before it is decided by what they are. */
+export async function takeBackExpiries(tables: Tables, deviceId: DeviceId, now: number): Promise<void> {
+  for (const certificate of await tables.certificates.listByDevice(deviceId)) await settle(tables, certificate, now);
+}
+
+async function settle(tables: Tables, certificate: CertificateRecord, now: number): Promise<CertificateRecord> {
+  if (!isEarly(certificate, now) || !(await isWanted(tables, certificate))) return certificate;
+  const { serial, deviceId, profile, lapseAt } = certificate;
+  // Enrolled anew while it was taken for expired: it was replaced without being there to be marked.
+  const isOver = await isReplaced(tables, certificate);
+  const supersedeAt = isOver ? supersededAt(certificate, now) : certificate.supersedeAt;
+  const state = stateByDates({ ...certificate, supersedeAt }, now);
+  // Never used, and past its time by any clock.
+  if (state === 'pending' && lapseAt !== null && lapseAt <= now) return certificate;
+  await tables.certificates.update(serial, { state, supersedeAt });
+  await tables.audit.append(
+    auditEntry({
+      at: now,
+      actor: 'gateway',
+      action: 'certificate.expiry-taken-back',
+      subject: deviceId ?? profile,
+      detail: `serial ${serial} is ${state}: the clock was ahead when it was found to have expired`,
+    }),
+  );
+  return { ...certificate, state, supersedeAt };
 }
 
 function isEarly({ state, notAfter, profile }: CertificateRecord, now: number): boolean {
@@ -54,13 +62,13 @@ async function isWanted({ devices }: Pick<Tables, 'devices'>, { deviceId }: Cert
   return device !== undefined && device.state !== 'revoked' && device.state !== 'retired';
 }
 
+/** Not by one that was renewed with the same as this and came later: that has an end itself, and nothing goes on from it. */
 async function isReplaced(
   { certificates }: Pick<Tables, 'certificates'>,
-  certificate: CertificateRecord,
+  { deviceId, serial, issuedAt }: CertificateRecord,
 ): Promise<boolean> {
-  const { deviceId, serial, issuedAt } = certificate;
   const held = deviceId === null ? [] : await certificates.listByDevice(deviceId);
-  const isLater = (other: CertificateRecord) =>
-    other.issuedAt > issuedAt || (other.issuedAt === issuedAt && other.supersedeAt === null);
-  return held.some((other) => other.serial !== serial && other.activatedAt !== null && isLater(other));
+  const isSuccessor = (other: CertificateRecord) =>
+    other.serial !== serial && other.activatedAt !== null && other.supersedeAt === null && other.issuedAt >= issuedAt;
+  return held.some(isSuccessor);
 }

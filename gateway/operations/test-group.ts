@@ -1,4 +1,4 @@
-import { type DeviceId, parseDeviceId } from '#gateway/contract/device-id.ts';
+import type { DeviceId } from '#gateway/contract/device-id.ts';
 import type { EnrollmentGrounds, GroupTested, KeyKind, ProofLevel } from '#gateway/contract/operator-api.ts';
 import { type Device, newDevice } from '#gateway/domain/device.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
@@ -31,6 +31,9 @@ export type TestGroupOrder = {
   /** Else the webhook is named and not asked. */
   askWebhook?: boolean;
 };
+
+/** Of whom no name was said; no device can have it. */
+const NOBODY = '(any)' as DeviceId;
 
 /** The key that is thought of: none that the device has had. */
 const NEW_KEY = '0'.repeat(64);
@@ -93,7 +96,7 @@ async function findApplicant(
     throw new GatewayError('STATE_CONFLICT', `"${known.deviceId}" is in the group "${known.group}"`);
   }
   if (known !== undefined) return { device: known, isRegistered: true };
-  const stranger = { deviceId: deviceId ?? parseDeviceId('any'), group: name, hardwareSerial: null };
+  const stranger = { deviceId: deviceId ?? NOBODY, group: name, hardwareSerial: null };
   if (deviceId !== undefined) {
     const other = await findLookAlike(read, stranger);
     if (other !== undefined) throw new GatewayError('STATE_CONFLICT', other.detail);

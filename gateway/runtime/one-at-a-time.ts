@@ -20,15 +20,22 @@ export function handleOneAtATime(server: Server | SecureServer): void {
     if (event !== 'request') return emit(event, ...args);
     const [{ socket }, response] = args as [IncomingMessage, ServerResponse];
     const start = () => {
-      if (socket.destroyed) return;
+      if (isClosing(socket)) return;
       response.once('close', () => turns.leave(socket));
       emit(event, ...args);
     };
-    // The rest of what had been parsed when it was closed.
-    if (!socket.destroyed && !turns.enter(socket, start)) socket.destroy();
+    if (!isClosing(socket) && !turns.enter(socket, start)) socket.destroy();
     return true;
   };
   server.on(server instanceof SecureServer ? 'secureConnection' : 'connection', readInSlices);
+}
+
+/**
+ * After an answer that says `close` nothing else may be worked on that came over the connection (RFC 9112 9.6): its
+ * answer would be lost. Node ends the connection, and goes on with what it had parsed.
+ */
+function isClosing(socket: Socket): boolean {
+  return socket.destroyed || socket.writableEnded;
 }
 
 /**

@@ -24,7 +24,7 @@ const NEXT_STEP: Readonly<Record<string, string>> = {
   KEY_NOT_ALLOWED: 'allow the key in the group (gatehouse group set GROUP --keys ...), or let the agent use another',
   PROOF_TOO_LOW: 'the group asks for a key in a TPM: gatehouse group show GROUP',
   ATTESTATION_REQUIRED:
-    'enroll with the TPM: gatehouse-agent enroll JOIN-URL --key tpm; or see: gatehouse group show GROUP',
+    'enroll with the TPM: gatehouse-agent enroll JOIN-URL --key tpm; when the reason is that it has shown one before, and has none now: gatehouse device replace-hardware ID',
   EK_CERTIFICATE_UNTRUSTED: 'trust the maker: gatehouse tpm root add FILE; or this TPM: gatehouse tpm ek allow SHA256',
   EK_NOT_ALLOWED: 'allow this TPM: gatehouse tpm ek allow SHA256, or --csv FILE',
   EK_BELONGS_TO_ANOTHER:

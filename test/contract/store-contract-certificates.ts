@@ -94,6 +94,10 @@ export function describeCertificateTables(name: string, open: OpenStore): void {
       const third = await certificates.list({ limit: 2, after: second[1]!.serial });
       expect(numbers([...first, ...second, ...third])).toEqual([5, 4, 3, 2, 1]);
       expect(numbers(await certificates.listByDevice(a!))).toEqual([5, 3, 1]);
+      expect(numbers(await certificates.listIssuedSince(a!, T0 + 2))).toEqual([5, 3]);
+      await store.write((tables) => tables.certificates.update(serialOf(3), { state: 'superseded' }));
+      expect(numbers(await certificates.listStanding(a!))).toEqual([5, 1]);
+      await store.write((tables) => tables.certificates.update(serialOf(3), { state: 'pending' }));
       expect(numbers(await certificates.list({ limit: 9, state: 'active' }))).toEqual([5, 4]);
       expect(numbers(await certificates.list({ limit: 9, deviceId: a!, state: 'pending' }))).toEqual([3, 1]);
       expect(numbers(await certificates.list({ limit: 9, deviceId: b!, after: serialOf(4) }))).toEqual([2]);

@@ -5,6 +5,7 @@ const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
 const WINDOW = /^(?:([A-Z][a-z]{2})(?:-([A-Z][a-z]{2}))? )?(\d\d):(\d\d)-(\d\d):(\d\d)$/;
 const DAY_MINUTES = 24 * 60;
 const MINUTE_MS = 60_000;
+const DAY_MS = DAY_MINUTES * MINUTE_MS;
 
 /** Without days: every day. @throws RangeError that says what is wrong */
 export function parseTimeWindow(text: string): TimeWindow {
@@ -29,12 +30,17 @@ export function isWithin({ days, from, to }: TimeWindow, at: number): boolean {
 
 /** Seconds until one of these windows opens; 0 when one is open. @param at milliseconds UTC */
 export function secondsUntilOpen(windows: readonly TimeWindow[], at: number): number {
-  const start = Math.floor(at / MINUTE_MS) * MINUTE_MS;
-  for (let step = 0; step <= 8 * DAY_MINUTES; step += 1) {
-    const moment = start + step * MINUTE_MS;
-    if (windows.some((window) => isWithin(window, moment))) return Math.max(0, Math.ceil((moment - at) / 1000));
+  if (windows.some((window) => isWithin(window, at))) return 0;
+  // Every window opens within a week. Each is looked at a few times, not each minute: refusals are asked for in a loop.
+  const today = Math.floor(at / DAY_MS);
+  let soonest = at + 8 * DAY_MS;
+  for (const { days, from } of windows) {
+    for (let day = today; day <= today + 7; day += 1) {
+      const opens = day * DAY_MS + from * MINUTE_MS;
+      if (opens >= at && days.has(new Date(opens).getUTCDay())) soonest = Math.min(soonest, opens);
+    }
   }
-  return 8 * DAY_MINUTES * 60;
+  return Math.ceil((soonest - at) / 1000);
 }
 
 function minutes(hour: string | undefined, minute: string | undefined): number | undefined {

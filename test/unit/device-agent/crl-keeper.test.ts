@@ -51,6 +51,7 @@ let heard: (() => void)[];
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'crl-keeper-'));
   [asked, lines, keepers, heard] = [[], [], [], []];
+  wall = NOW;
   server = createServer((request, response) => {
     asked.push(request);
     serve(request, response);
@@ -67,8 +68,9 @@ afterEach(async () => {
 
 /** A clock on which waiting takes no time but is remembered. */
 const waits: number[] = [];
+let wall = NOW;
 const clock = {
-  now: () => NOW,
+  now: () => wall,
   monotonic: () => performance.now(),
   wait: async (ms: number) => {
     waits.push(ms);
@@ -103,7 +105,8 @@ async function open(
   });
   keepers.push(keeper);
   keeper.start();
-  return { keeper, facts: deps.facts, store };
+  deps.time.onSet = () => void keeper.hearAgain();
+  return { keeper, facts: deps.facts, time: deps.time, store };
 }
 
 async function logged(message: string, count = 1): Promise<Kept[]> {
@@ -156,6 +159,18 @@ it('fetches the CRL that a signed notice announces, verifies it and puts it wher
   const keyId = intermediate.certificate.subjectKeyId;
   const files = [`${keyId}.crl`, 'all.pem', 'current.crl', 'issuers.pem', 'revoked.json'];
   expect((await readdir(join(folder, 'crl'))).toSorted()).toEqual(files.toSorted());
+});
+
+it('hears what it took for expired while its clock was years ahead, as soon as the gateway has told it the time', async () => {
+  serveCrl(makeCrl({ number: 1 }));
+  wall = NOW + 700 * DAY;
+  const { keeper, time } = await open();
+  await keeper.receive(makeNotice({ crlNumber: 1, entries: [entry('0a1b')] }));
+  await logged('fleet notice refused');
+  expect(await onDisk('revoked.json')).toBeUndefined();
+  expect(await time.set(NOW, NOW + DAY)).toBe(true);
+  await logged('CRL fetched');
+  expect((await revokedFile()).revoked).toMatchObject([{ serial: '0a1b' }]);
 });
 
 it('waits a random time before it fetches a newer one, and not long before the first', async () => {

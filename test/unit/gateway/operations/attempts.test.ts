@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { ATTEMPT_LIFE_MS } from '#gateway/domain/attempt.ts';
+import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { NOTICE_HISTORY_MS } from '#gateway/domain/notice-record.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { queueNotice } from '#gateway/operations/queue-notice.ts';
+import { recordDoorRefusal } from '#gateway/operations/record-door-refusal.ts';
 import { listAttempts, pruneHistory, showAttempt } from '#gateway/operations/show-attempts.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import {
@@ -170,4 +172,16 @@ it('notices that have ended go a week after their end, and those of a device who
     await pruneHistory(world);
   }
   expect(await world.store.read.notices.listByDevice(deviceId, 9)).toHaveLength(2);
+});
+
+describe('what is kept of strangers', () => {
+  it('is not used up by what a busy gateway turns away', async () => {
+    const asked = { address: '192.0.2.7', door: 'est', kind: 'enroll', milliseconds: 1, shown: undefined } as const;
+    const refuse = (attemptId: string, code: 'OVERLOADED' | 'BODY_NOT_BASE64') =>
+      recordDoorRefusal(world, { ...asked, attemptId, error: new GatewayError(code, 'no') });
+    for (let i = 0; i < 50; i += 1) refuse(`a-${String(i).padStart(16, 'c')}`, 'OVERLOADED');
+    expect(refuse(A1, 'BODY_NOT_BASE64')).toBe(true);
+    expect(await showAttempt(world, A1)).toMatchObject({ outcome: 'refused', code: 'BODY_NOT_BASE64', deviceId: null });
+    expect((await listAttempts(world, { limit: 50 })).items).toHaveLength(3);
+  });
 });

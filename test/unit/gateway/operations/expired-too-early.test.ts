@@ -2,10 +2,12 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { supersedeOlder } from '#gateway/operations/activate-certificate.ts';
 import { addTicket } from '#gateway/operations/add-device.ts';
+import { holdDevice, releaseDevice } from '#gateway/operations/hold-device.ts';
+import { orderRevocation } from '#gateway/operations/order-revocation.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { connectDevice, DAY, enroll, HOUR, openWorld, type World } from '#test/fixtures/gateway/operations-world.ts';
-import { addMember, type Member, renew } from '#test/fixtures/gateway/revocation-world.ts';
+import { addMember, type Member, renew, revoker } from '#test/fixtures/gateway/revocation-world.ts';
 
 const press = parseDeviceId('press-07');
 let world: World;
@@ -58,6 +60,18 @@ it('what was replaced before stays replaced', async () => {
   expect(await connectDevice(world, young.der)).toMatchObject({ serial: young.serial });
 });
 
+it('what came later and displaced nobody has not replaced it', async () => {
+  world.clock.at += 1000;
+  const first = await renew(world, member);
+  world.clock.at += 1000;
+  const second = await renew(world, member);
+  await connectDevice(world, first.der);
+  await connectDevice(world, second.der);
+  await ahead();
+  await expect(connectDevice(world, second.der)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+  expect(await connectDevice(world, first.der)).toMatchObject({ serial: first.serial });
+});
+
 it('one that was not used in time is not good for longer', async () => {
   const young = await renew(world, member);
   await ahead();
@@ -91,4 +105,27 @@ it('it is revoked with its device, and on the list, when that is said after the 
   await revoke();
   expect(await stateOf(member)).toBe('revoked');
   await expect(connectDevice(world, member.der)).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+});
+
+it('what was replaced meanwhile does not come back by a hold and its end', async () => {
+  const { ticket } = await addTicketWhileAhead();
+  world.clock.at += 1000;
+  const { der } = await enroll(world, 'press-07', ticket);
+  await connectDevice(world, der);
+  const order = { deviceId: press, why: 'test', actor: 'test', requestedAt: 0 };
+  await holdDevice(world, order);
+  await releaseDevice(world, order);
+  expect(await connectDevice(world, der)).toMatchObject({ deviceId: press });
+  await expect(connectDevice(world, member.der)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+});
+
+it('what was replaced meanwhile is no certificate to go on from when the one in use is revoked', async () => {
+  const { ticket } = await addTicketWhileAhead();
+  world.clock.at += 1000;
+  const { der, serial } = await enroll(world, 'press-07', ticket);
+  await connectDevice(world, der);
+  const deps = revoker(world);
+  await orderRevocation(deps, { scope: 'certificate', target: serial, reason: 'superseded', actor: 'test' });
+  await deps.revocationJobs.stop();
+  expect((await world.store.read.devices.find(press))?.state).toBe('revoked');
 });

@@ -224,8 +224,9 @@ describe("a maker's certificate", () => {
   });
 });
 
+const other = () => createMaker(world, 'another');
+
 describe('devices of two makers with the same serial number', () => {
-  const other = () => createMaker(world, 'another');
   beforeEach(async () => {
     await changePolicy(world, { approval: 'auto' });
     await trust(world, maker.root);

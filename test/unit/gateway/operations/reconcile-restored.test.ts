@@ -12,7 +12,14 @@ import { releaseQuarantine } from '#gateway/operations/release-quarantine.ts';
 import { revokeDevice } from '#gateway/operations/revoke-device.ts';
 import { sweep } from '#gateway/operations/sweep.ts';
 import { recover } from '#gateway/recover.ts';
-import { connectDevice, enroll, openWorld, register, type World } from '#test/fixtures/gateway/operations-world.ts';
+import {
+  connectDevice,
+  enroll,
+  HOUR,
+  openWorld,
+  register,
+  type World,
+} from '#test/fixtures/gateway/operations-world.ts';
 import { addMember, type Member, renew } from '#test/fixtures/gateway/revocation-world.ts';
 
 let world: World;
@@ -42,9 +49,9 @@ async function restore(): Promise<boolean> {
   return recover(world);
 }
 
-/** Renewed and in use: the one before is over. */
+/** Renewed and in use: the one before is over, and was not asked for a moment ago. */
 async function renewed(member: Member): Promise<Member> {
-  world.clock.at += 60_000;
+  world.clock.at += 2 * HOUR;
   const next = await renew(world, member);
   await connectDevice(world, next.der, next.deviceId);
   await supersedeOlder(world, next.serial);
@@ -95,6 +102,29 @@ describe('a store that was restored from a copy of before', () => {
     await restore();
     await connectDevice(world, second.der, 'press-1');
     await connectDevice(world, (await renew(world, second)).der, 'press-1');
+  });
+
+  it.each([
+    ['twice within the time in which an unused one stands', HOUR / 2],
+    ['again after an unused one had lapsed', 3 * HOUR],
+  ])('keeps in use what a device asked with %s', async (_, pause) => {
+    const first = await addMember(world, 'press-1');
+    await takeBackup();
+    const second = await renewed(first);
+    world.clock.at += 2 * HOUR;
+    const lost = await renew(world, second);
+    world.clock.at += pause;
+    await sweep(world);
+    const newest = await renew(world, second);
+    world.clock.at += 5_000;
+    await world.revocations.publish();
+    await restore();
+    await connectDevice(world, second.der, 'press-1');
+    await expect(refused(first)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+    if (pause > HOUR) await expect(refused(lost)).rejects.toMatchObject({ code: 'CERTIFICATE_REVOKED' });
+    await connectDevice(world, newest.der, 'press-1');
+    await supersedeOlder(world, newest.serial);
+    for (const one of [second, lost]) await expect(refused(one)).rejects.toMatchObject({ name: 'GatewayError' });
   });
 
   it('takes over what was revoked since, with tickets, and keeps it on the lists', async () => {

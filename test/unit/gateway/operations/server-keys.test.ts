@@ -3,7 +3,7 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { formatCsr } from '#ca/pkix/csr.ts';
-import { boolean, type Der, nullValue, oid, sequence, setOf } from '#ca/pkix/der.ts';
+import { boolean, type Der, nullValue, oid, printableString, sequence, setOf } from '#ca/pkix/der.ts';
 import { formatExtension } from '#ca/pkix/extensions.ts';
 import { formatName } from '#ca/pkix/name.ts';
 import { OID } from '#ca/pkix/oids.ts';
@@ -216,6 +216,12 @@ describe('no key pair is made', () => {
     const ca = sequence(formatExtension(OID.basicConstraints, true, sequence(boolean(true))));
     const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.extensionRequest), setOf(ca))] });
     await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_ASKS_FOR_CA' });
+  });
+
+  it('for a CSR that is bound to another session', async () => {
+    const elsewhere = printableString(Buffer.alloc(32, 7).toString('base64'));
+    const csr = await csrOf(newKey(), { attributes: [sequence(oid(OID.challengePassword), setOf(elsewhere))] });
+    await expect(askForKey(csr)).rejects.toMatchObject({ code: 'CSR_BINDING_INVALID' });
   });
 
   it('for a CSR that asks for another name', async () => {

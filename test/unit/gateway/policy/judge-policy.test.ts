@@ -177,6 +177,14 @@ describe('hours', () => {
   it('tells when the next one opens', () => {
     expect(secondsUntilOpen([parseTimeWindow('Mon 08:00-09:00')], at('2026-07-18T08:00:00'))).toBe(2 * 24 * 3600);
     expect(secondsUntilOpen([parseTimeWindow('Wed 11:00-13:00')], WEDNESDAY_NOON)).toBe(0);
+    // As minute after minute would find it, across days and midnight.
+    const windows = ['Mon-Fri 08:00-18:00', 'Sat 22:30-02:15'].map(parseTimeWindow);
+    for (let minute = 0; minute < 7 * 24 * 60; minute += 7) {
+      const moment = WEDNESDAY_NOON + minute * 60_000;
+      const opens = moment + secondsUntilOpen(windows, moment) * 1000;
+      expect(windows.some((window) => isWithin(window, opens))).toBe(true);
+      expect(windows.some((window) => isWithin(window, opens - 60_000)) && opens > moment).toBe(false);
+    }
   });
 
   it.each([

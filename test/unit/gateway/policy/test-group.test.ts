@@ -80,6 +80,15 @@ it('refuses a group it does not know and a device of another group', async () =>
   ).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
 });
 
+it('takes no group by the name of an EST operation: its label would mean that', async () => {
+  for (const name of ['cacerts', 'simpleenroll', 'renewal-info', 'tpm-challenge']) {
+    await expect(addGroup(world, { name, change: {}, actor: 'test' })).rejects.toMatchObject({
+      code: 'REQUEST_INVALID',
+      message: expect.stringContaining('operation of EST'),
+    });
+  }
+});
+
 it('takes no policy whose rules cannot be read', async () => {
   for (const change of [
     { networks: ['plant 7'] },
