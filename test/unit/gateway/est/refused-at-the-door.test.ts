@@ -14,7 +14,7 @@ beforeAll(async () => {
   world = await openWorld();
   world.attemptRows = new AttemptBudget(new AuditBudget({ burst: 8, perSecond: 0, maxKeys: 10 }));
   ticket = await register(world, 'press-07');
-  door = await openAttestationDoor(world, { requestsPerDevice: 4 });
+  door = await openAttestationDoor(world, { requestsPerDevice: 4, deviceRequestForgottenAfter: 600_000 });
 });
 afterAll(async () => {
   await door.close();

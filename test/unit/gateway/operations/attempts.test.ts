@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
 import { ATTEMPT_LIFE_MS } from '#gateway/domain/attempt.ts';
-import { NOTICE_HISTORY_MS } from '#gateway/domain/notice-record.ts';
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
+import { NOTICE_HISTORY_MS } from '#gateway/domain/notice-record.ts';
 import { enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { queueNotice } from '#gateway/operations/queue-notice.ts';
 import { recordDoorRefusal } from '#gateway/operations/record-door-refusal.ts';
