@@ -137,21 +137,12 @@ export class RevocationPublisher {
 
   /** What nobody makes anew (a list of an issuer that has expired, a delta list that got too long) is old and not due. */
   async #isAnyDue(issuers: readonly ListIssuer[]): Promise<boolean> {
-    if (this.#isOutrun()) return true;
+    if (this.lists.isOutrun) return true;
     for (const { keyId } of issuers) {
       const revocations = await this.#index.of(keyId);
       if (dueScopes(revocations, this.lists, (list) => this.#isOld(list)).length > 0) return true;
     }
     return false;
-  }
-
-  /**
-   * The fleet notice goes by the number of the list in use, and whoever has heard a higher one does not listen: so that has
-   * to be the highest of all complete lists, also when the one in use is another issuer's since a moment ago.
-   */
-  #isOutrun(): boolean {
-    const [inUse, ...others] = this.lists.complete();
-    return inUse !== undefined && others.some(({ number }) => number > inUse.number);
   }
 
   get #interval(): number {
@@ -302,7 +293,7 @@ export class RevocationPublisher {
       lists.put(list);
       signed.push(list);
     };
-    const isToBeMade = (list: PublishedList) => this.#isOld(list) || (list === lists.full && this.#isOutrun());
+    const isToBeMade = (list: PublishedList) => this.#isOld(list) || (list === lists.full && this.lists.isOutrun);
     for (const scope of dueScopes(revocations, lists, isToBeMade)) {
       // First, so that it is there when the complete list names it.
       const delta = scope.kind === 'full' ? await signDelta(authority, revocations, round) : undefined;

@@ -57,6 +57,15 @@ export class PublishedLists {
     return named.toSorted((a, b) => Number(b.keyId === this.#issuers.inUse) - Number(a.keyId === this.#issuers.inUse));
   }
 
+  /**
+   * The fleet notice goes by the number of the list in use, and whoever has heard a higher one does not listen: so that has
+   * to be the highest of all complete lists, also when the one in use is another issuer's since a moment ago.
+   */
+  get isOutrun(): boolean {
+    const [inUse, ...others] = this.complete();
+    return inUse !== undefined && others.some(({ number }) => number > inUse.number);
+  }
+
   all(): PublishedList[] {
     return [...this.#lists.values()];
   }

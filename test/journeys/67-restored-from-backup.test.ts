@@ -1,5 +1,6 @@
 import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditEvent } from '#gateway/contract/operator-api.ts';
 import { makeKey } from '#test/fixtures/ca/keys.ts';
@@ -41,6 +42,9 @@ describe('a gateway on a database from before', () => {
     return next;
   }
 
+  const setLapse = async (lapse: string) =>
+    expect((await gateway.command('group', 'set', 'default', '--pending-lapse', lapse)).code).toBe(0);
+
   const refusal = (deviceId: string, credential: Credential) =>
     useOnce(gateway, deviceId, credential).then(
       () => undefined,
@@ -52,12 +56,19 @@ describe('a gateway on a database from before', () => {
     await useOnce(gateway, 'press-1', enrolled);
     const other = await enrollByHand(gateway, 'press-2');
     await useOnce(gateway, 'press-2', other);
+    // What the gateway goes by when it is back on this copy; nobody has to be that fast before.
+    await setLapse('1s');
     await gateway.stop();
     await copyFile(database(), `${database()}.backup`);
     await gateway.restart();
+    await setLapse('1h');
 
-    let newest = await renew('press-1', enrolled);
-    for (let time = 0; time < 2; time += 1) newest = await renew('press-1', newest);
+    let newest = enrolled;
+    for (let time = 0; time < 3; time += 1) {
+      newest = await renew('press-1', newest);
+      // Older than an unused one may get here (a second): so it is certain that the next was asked for with it.
+      await setTimeout(1_500);
+    }
     [first, last] = [enrolled, newest];
     [revoked, revokedNow] = [other, await renew('press-2', other)];
     expect((await gateway.command('device', 'revoke', 'press-2', '--reason', 'keyCompromise')).code).toBe(0);

@@ -262,12 +262,10 @@ describe('a group', () => {
     const outsider = await addMember(world, 'outsider');
     for (const member of [...members, outsider]) goOnline(world, member);
     const waits = watchWaits(world);
-    const job = await orderRevocation(deps, {
-      scope: 'group',
-      target: 'line-3',
-      reason: 'cessationOfOperation',
-      actor,
-    });
+    const order = { scope: 'group', target: 'line-3', reason: 'cessationOfOperation', actor } as const;
+    const { id } = await orderRevocation(deps, order);
+    await deps.revocationJobs.work({ id });
+    const job = await showRevocation(deps, id);
     expect(job).toMatchObject({ state: 'finished', items: { revoked: COUNT }, closed: { sessions: COUNT } });
     expect(job.closed?.max).toBeGreaterThanOrEqual(990);
     expect(world.broker.closed).toHaveLength(COUNT);
