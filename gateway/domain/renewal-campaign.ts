@@ -17,7 +17,10 @@ export type RenewalCampaign = {
   abortPercent: number;
   /** Seconds after the last turn, after which devices that are away are not waited for any more. */
   giveUpSeconds: number;
-  /** When the last device so far was told, moved on by the time in which nobody could renew; null: none was. */
+  /**
+   * When the last device so far was told, moved on by the time in which nobody could renew; null: none was. While it is
+   * being prepared: the last sign of that.
+   */
   lastTurnAt: number | null;
   finishedAt: number | null;
   detail: string | null;

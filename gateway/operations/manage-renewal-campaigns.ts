@@ -144,10 +144,7 @@ async function change(
   await deps.store.write(async (tables) => {
     const { state, detail: note, lastTurnAt } = await find(tables, id);
     if (step.to === 'running' && note === BEING_PREPARED)
-      throw new GatewayError(
-        'STATE_CONFLICT',
-        `campaign ${id} has not all of its devices yet; if it stays so, abort it`,
-      );
+      throw new GatewayError('STATE_CONFLICT', `campaign ${id} is still being prepared: try again in a moment`);
     if (!step.from.includes(state))
       throw new GatewayError(
         'STATE_CONFLICT',

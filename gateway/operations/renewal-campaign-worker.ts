@@ -6,6 +6,7 @@ import type { Tables } from '#gateway/ports/store.ts';
 import { giveUpAbsent } from './campaign-absence.ts';
 import { deliverPendingNotices } from './deliver-notices.ts';
 import { endAborted, endAllAborted } from './end-aborted.ts';
+import { endCutOff } from './end-cut-off.ts';
 import { type OrderRenewalDeps, queueRenewal } from './order-renewal.ts';
 import { lastAbleAt, OUTAGE_MS } from './renewal-outage.ts';
 
@@ -42,6 +43,7 @@ export class RenewalCampaignWorker {
   async turn(): Promise<void> {
     const { store, clock } = this.#deps;
     const now = clock.now();
+    await endCutOff(this.#deps);
     if (Math.abs(now - this.#endedAbortedAt) >= COUNT_EVERY_MS.most) {
       this.#endedAbortedAt = now;
       await endAllAborted(this.#deps);

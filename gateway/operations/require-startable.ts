@@ -1,7 +1,7 @@
 import { GatewayError } from '#gateway/domain/gateway-error.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 
-/** What stands with a campaign until all of its devices stand in it; what a crash leaves is for a person to abort. */
+/** What stands with a campaign until all of its devices stand in it; what a crash leaves is ended by the next turn (see endCutOff). */
 export const BEING_PREPARED = 'being prepared';
 
 /**

@@ -88,12 +88,14 @@ export async function startCampaign(deps: StartCampaignDeps, order: CampaignOrde
       await requireBeingPrepared(tables, id);
       const some = items.slice(first, first + BATCH);
       await tables.renewalCampaigns.addItems(some);
+      // A sign of life (see endCutOff).
+      await tables.renewalCampaigns.update(id, { lastTurnAt: clock.now() });
       for (const { serial } of some) await takeOverAbsent(tables, { campaignId: id, serial, now });
     });
   }
   await store.write(async (tables) => {
     await requireBeingPrepared(tables, id);
-    await tables.renewalCampaigns.update(id, { state: 'running', detail: null });
+    await tables.renewalCampaigns.update(id, { state: 'running', detail: null, lastTurnAt: null });
     const detail = `${items.length} devices of ${group ?? 'all groups'}, ${perMinute} a minute: ${order.reason}`;
     await tables.audit.append(
       auditEntry({ at: now, actor: order.actor, action: 'renewal.started', subject: id, detail }),

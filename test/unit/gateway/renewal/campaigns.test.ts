@@ -5,6 +5,7 @@ import { networkOf } from '#gateway/domain/network-of.ts';
 import { answerCsrMessage } from '#gateway/operations/answer-csr-message.ts';
 import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
 import { createTpmChallenge } from '#gateway/operations/create-tpm-challenge.ts';
+import { endCutOff } from '#gateway/operations/end-cut-off.ts';
 import {
   abortCampaign,
   listCampaignDevices,
@@ -350,6 +351,47 @@ it('stays aborted when that was said while it was being prepared', async () => {
   expect(campaign).toMatchObject({ state: 'aborted' });
   await fleet.turns(5);
   expect(world.broker.sent).toEqual([]);
+});
+
+it('ends what a crash has cut off while it was prepared, and not what is still prepared', async () => {
+  await fleet.add(2);
+  const write = world.store.write.bind(world.store);
+  let writes = 0;
+  // The row is committed, and no device of it.
+  world.store.write = (work) => {
+    writes += 1;
+    return writes === 2 ? Promise.reject(new Error('killed')) : write(work);
+  };
+  await expect(startCampaign(world, ORDER)).rejects.toThrow('killed');
+  Reflect.deleteProperty(world.store, 'write');
+  await fleet.restart();
+  const [cutOff] = await world.store.read.renewalCampaigns.list({ limit: 1 });
+  await fleet.turns(9);
+  await expect(startCampaign(world, ORDER)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+  await fleet.turns(1);
+  expect(await showCampaign(world, cutOff?.id ?? '')).toMatchObject({ state: 'aborted', finishedAt: world.clock.at });
+  const audit = await world.store.read.audit.list({ action: 'renewal.aborted', limit: 5 });
+  expect(audit.map(({ subject, outcome }) => ({ subject, outcome }))).toEqual([
+    { subject: cutOff?.id, outcome: 'failed' },
+  ]);
+  expect(await startCampaign(world, ORDER)).toMatchObject({ state: 'running', lastTurnAt: null });
+});
+
+it('goes on preparing as long as it gives a sign of life', async () => {
+  await fleet.add(101);
+  // A slow disk: two transactions come nine seconds each after the one before.
+  const write = world.store.write.bind(world.store);
+  let slow = 2;
+  world.store.write = async (work) => {
+    const [campaign] = await world.store.read.renewalCampaigns.list({ state: 'paused', limit: 1 });
+    if (campaign !== undefined && slow > 0) {
+      slow -= 1;
+      world.clock.at += 9000;
+      await endCutOff(world);
+    }
+    return write(work);
+  };
+  expect(await startCampaign(world, ORDER)).toMatchObject({ state: 'running', devices: { waiting: 101 } });
 });
 
 it('is not retried while another is over the same devices, nor while it is paused', async () => {
