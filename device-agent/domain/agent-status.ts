@@ -70,6 +70,12 @@ export function adviceFor(state: AgentHealthState, facts: RuntimeFacts): string 
         return 'compare the fingerprint with `gatehouse enrollment list`, have it approved, and run the same enroll command again';
       return 'get a join URL (`gatehouse device add ID` on the gateway) and run `gatehouse-agent enroll JOIN-URL`';
     case 'expired':
+      if (facts.lastAttempt?.outcome === 'refused')
+        return (
+          'the certificate has expired and the gateway refused to give the next one (see the last error): ask its operator, ' +
+          '`gatehouse device show` tells why; `run` goes on asking, slower each time. To begin anew, get a new ticket or ' +
+          'claim for this device and run `gatehouse-agent enroll --replace`'
+        );
       return 'the certificate has expired: `run` asks for the next one for as long as the gateway allows; else get a new ticket for this device and run `gatehouse-agent enroll --replace JOIN-URL`';
     case 'revoked':
       return facts.revoked?.advice || 'ask the owner of the fleet why this device was revoked';

@@ -1,5 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import { MqttClient } from 'mqtt';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { AgentError } from '#device-agent/domain/agent-error.ts';
 import type { ConnectOutcome, MqttConnector, MqttTarget } from '#device-agent/ports/mqtt-connector.ts';
 import { ClientSession } from './client-session.ts';
@@ -19,6 +20,19 @@ export function createMqttConnector(dial: DialBroker): MqttConnector {
         return outcomeOfDial(error);
       }
       return connectOver(socket, target, signal);
+    },
+    async readGatewayDates(target, signal) {
+      try {
+        const socket = await dial({ ...target, protocol: 'mqtt', timeoutMs: DIAL_TIMEOUT_MS }, signal);
+        socket.on('error', () => {});
+        const shown = socket.getPeerX509Certificate();
+        socket.destroy();
+        if (shown === undefined) return undefined;
+        const { notBefore, notAfter } = parseCertificate(shown.raw);
+        return { notBefore, notAfter };
+      } catch {
+        return undefined;
+      }
     },
   };
 }

@@ -92,7 +92,8 @@ function checkDates({ identity }: OpenedState, time: TimeKeeper): Finding {
     return {
       ok: false,
       what: `the certificate has expired (${until})`,
-      advice: 'run enroll with --replace and a new ticket',
+      advice:
+        '`run` asks for the next one for as long as the gateway allows; else run enroll with --replace and a new ticket',
     };
   }
   if (time.now() < notBefore) return { ok: false, what: 'the certificate is not valid yet', advice: 'set the clock' };

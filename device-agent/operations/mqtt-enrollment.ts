@@ -18,7 +18,7 @@ export type MqttEnrollmentTarget = {
   trust: () => GatewayTrust;
   /** Milliseconds UTC. */
   now: () => number;
-  /** A claim's or the maker's. */
+  /** A claim's or the maker's, or one of the device's own that has expired. */
   identity: TlsIdentity;
   deviceId: DeviceId;
   /** The group to ask for. */
@@ -32,8 +32,8 @@ export type MqttEnrollmentTarget = {
 const FIRST_ATTEMPTS = 3;
 
 /**
- * The enrolment topics, with the identity of a claim or of the maker. A session that ends is made anew at the next
- * request: the same request gets the same answer.
+ * The enrolment topics, with an identity that opens nothing else: of a claim, of the maker, or expired. A session that
+ * ends is made anew at the next request: the same request gets the same answer.
  */
 export class MqttEnrollment implements EnrollmentSession {
   readonly #deps: MqttEnrollmentDeps;

@@ -33,7 +33,8 @@ export type RenewalWay = { via: 'est' | 'mqtt'; open(signal: AbortSignal): Promi
 /**
  * First phase of a renewal: a new key beside the old one, and the certificate for it, both on the disk. The current
  * identity stays what it is; the second phase proves the candidate in a session.
- * @param facts.identity who asks; `current` when that is another one, the newer certificate having been refused
+ * @param facts.identity who asks; `current` when that is another one, the newer certificate having been refused;
+ * `hasEnded` when its certificate has expired
  * @param facts.ways in the order in which they are tried: the next one only when the gateway cannot be reached by the
  * one before. The same key asks, so that an answer lost on one way comes by the other.
  * @throws AgentError; after GATEWAY_REFUSED the candidate is gone (unless who asks has expired), after anything else its
@@ -41,7 +42,14 @@ export type RenewalWay = { via: 'est' | 'mqtt'; open(signal: AbortSignal): Promi
  */
 export async function requestRenewal(
   deps: RenewDeps,
-  facts: { config: AgentConfig; anchors: Buffer[]; identity: Identity; current?: Identity; ways: RenewalWay[] },
+  facts: {
+    config: AgentConfig;
+    anchors: Buffer[];
+    identity: Identity;
+    current?: Identity;
+    hasEnded: () => boolean;
+    ways: RenewalWay[];
+  },
   signal: AbortSignal,
 ): Promise<Identity> {
   const { store, time } = deps;
@@ -69,7 +77,7 @@ export async function requestRenewal(
       lastAttempt: { id: error.attemptId ?? attemptId, outcome: refused ? 'refused' : 'failed', at: time.now() },
     });
     // With a certificate that has expired a person may have said no to this key: another one would only ask again.
-    if (refused && !hasExpired(facts.identity, time)) await store.removeGeneration(generation);
+    if (refused && !facts.hasEnded()) await store.removeGeneration(generation);
     throw error;
   }
 }

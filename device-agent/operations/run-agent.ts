@@ -1,7 +1,6 @@
 import { type AgentConfig, formatAddress } from '#device-agent/domain/agent-config.ts';
 import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
-import { CONNACK_UNAVAILABLE } from '#device-agent/domain/connack.ts';
-import type { ConnectOutcome, MqttSession } from '#device-agent/ports/mqtt-connector.ts';
+import type { MqttSession } from '#device-agent/ports/mqtt-connector.ts';
 import { deviceTopics, FLEET_TOPICS } from '#gateway/contract/topics.ts';
 import { formatAgentState } from './agent-report.ts';
 import { answerAttest } from './answer-attest.ts';
@@ -9,6 +8,7 @@ import { ApplicationDesk, quarantined } from './application-desk.ts';
 import { explainOutcome, KEEPALIVE_SECONDS } from './confirm-session.ts';
 import { CrlKeeper } from './crl-keeper.ts';
 import { formatStatus } from './describe-status.ts';
+import { ExpiredLane } from './expired-lane.ts';
 import { FactBook } from './fact-book.ts';
 import { HookDesk } from './hook-desk.ts';
 import type { Identity } from './identity.ts';
@@ -29,11 +29,10 @@ import { RenewalWays } from './renewal-ways.ts';
 import { ReportCounter } from './report-counter.ts';
 import type { AgentDeps, AgentEvent, AgentOptions, RunningAgent } from './running-agent.ts';
 import { SessionKeeper } from './session-keeper.ts';
+import type { SessionKeeperHooks } from './session-keeper-hooks.ts';
+import { lookIntoTrouble, type TroubleDeps } from './session-trouble.ts';
 import { TimeKeeper } from './time-keeper.ts';
 import { TrustKeeper } from './trust-keeper.ts';
-
-/** So many closed connections without CONNACK in a row, and the agent asks over HTTPS what is the matter. */
-const ASK_AFTER_FAILURES = 3;
 
 /**
  * The agent's whole life after enrollment: keeps a session, obeys signed notices, renews. No globals, so many may run
@@ -62,7 +61,8 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     { deviceId, currentSerial: () => sessions.identity.certificate.serial, onEnded: reportState },
   );
   const desk = new ApplicationDesk(deviceId);
-  const ways = new RenewalWays(deps);
+  const lane = new ExpiredLane({ ...deps, time });
+  const ways = new RenewalWays({ ...deps, lane });
   const counter = await ReportCounter.open(deps);
   const stopping = new AbortController();
   /** Reports follow each other: their counts arrive as they were taken. */
@@ -111,12 +111,25 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     { identity: opened.identity, keepaliveSeconds: options.keepaliveSeconds ?? KEEPALIVE_SECONDS },
   );
 
+  const trouble: TroubleDeps = {
+    ...deps,
+    facts,
+    time,
+    lane,
+    config: () => config,
+    anchors: () => trust.anchors,
+    isInUse: (identity) => identity === sessions.identity && !sessions.isProving,
+    askGateway,
+    onEnded: () => renewals.adviceChanged(),
+    signal: stopping.signal,
+  };
+
   const advisor = new RenewalAdvisor(deps, {
     identity: () => sessions.identity,
     target: () => ({ config, trust: time.trust(trust.anchors) }),
     onAdvice: () => renewals.adviceChanged(),
     told: () => inbox.window,
-    settled: (signal) => ways.settled(signal),
+    settled: (signal) => ways.settled(sessions.identity, signal),
   });
 
   const renewals = new RenewalKeeper(
@@ -198,21 +211,12 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   }
 
   async function onFailure(
-    outcome: Exclude<ConnectOutcome, { kind: 'connected' }>,
-    identity: Identity,
-    failures: number,
+    ...[outcome, identity, failures]: Parameters<SessionKeeperHooks['onFailure']>
   ): Promise<void> {
-    const error = explainOutcome(outcome);
-    log.warn('no session', { outcome: outcome.kind, reason: error.message, failures });
+    log.warn('no session', { outcome: outcome.kind, reason: explainOutcome(outcome).message, failures });
     emit({ kind: 'connect-failed', outcome });
-    const { serial } = identity.certificate;
-    if (outcome.kind === 'refused' && outcome.code !== CONNACK_UNAVAILABLE)
-      await facts.update({ refused: { serial, code: outcome.code, at: time.now() } });
-    await facts.noteError(error, time.now());
-    // CONNACK 5 is an answer. Anything else may also mean that MQTT has moved, or that our clock is wrong.
-    const mayBeElsewhere = outcome.kind !== 'refused' && outcome.kind !== 'key-unusable';
-    const isDue = failures % ASK_AFTER_FAILURES === 0 || (outcome.kind === 'untrusted' && failures === 1);
-    if (mayBeElsewhere && isDue) await askGateway(identity);
+    ways.noSession();
+    await lookIntoTrouble(trouble, { outcome, identity, failures });
   }
 
   /** The broker may have moved, and the clock may be wrong: the gateway says so over HTTPS, verified. */
@@ -228,9 +232,10 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
     const before = sessions.identity;
     const renewing = { ...deps, time, facts };
     const askAs = (identity: Identity) => {
-      const asking = { config, anchors: trust.anchors, identity, current: before };
+      const asking = { config, anchors: trust.anchors, identity };
       const chosen = ways.choose({ ...asking, trust: time.trust(trust.anchors) });
-      return requestRenewal(renewing, { ...asking, ways: chosen }, signal);
+      const hasEnded = () => lane.hasEnded(identity);
+      return requestRenewal(renewing, { ...asking, current: before, hasEnded, ways: chosen }, signal);
     };
     const candidate = await askAs(before).catch(async (error: unknown) => {
       const elder = await elderInstead(before, error);
@@ -265,7 +270,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   async function elderInstead(current: Identity, error: unknown): Promise<Identity | undefined> {
     const isRefused = asAgentError(error, 'STATE_BROKEN').code === 'GATEWAY_REFUSED';
     const isRevoked = facts.facts.revoked?.serial === current.certificate.serial;
-    return isRefused && !isRevoked && hasExpired(current, time) ? loadPrevious(deps, current) : undefined;
+    return isRefused && !isRevoked && lane.hasEnded(current) ? loadPrevious(deps, current) : undefined;
   }
 
   /** Before it is done, so that a power cut in between does not make it a secret: the next report tells the gateway. */

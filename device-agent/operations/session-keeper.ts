@@ -66,6 +66,11 @@ export class SessionKeeper {
     return this.#session;
   }
 
+  /** A newer certificate has not been let in yet, or its CONNACK was lost. */
+  get isProving(): boolean {
+    return this.#candidate !== undefined;
+  }
+
   start(): void {
     this.#running ??= this.#run();
   }

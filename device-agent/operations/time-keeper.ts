@@ -21,7 +21,11 @@ export class TimeKeeper {
   #floor: number;
   #learnedAt: number;
   #written: number;
+  /** Two who learn at the same moment must not write over each other's draft. */
+  #writing: Promise<unknown> = Promise.resolve();
   #signed: ClockReading | undefined;
+  /** It is at least this time, by what is not sure enough to be kept. */
+  #supposed: ClockReading | undefined;
   #lastLook: ClockReading;
   #isInDoubt = false;
 
@@ -41,7 +45,8 @@ export class TimeKeeper {
   now(): number {
     const { time: wall, monotonic } = this.#look();
     const sinceFloor = monotonic - this.#learnedAt;
-    if (this.#signed === undefined) return bestTime(wall, this.#floor, sinceFloor);
+    if (this.#signed === undefined)
+      return Math.max(bestTime(wall, this.#floor, sinceFloor), this.#supposedNow(monotonic));
     const signed = signedNow(this.#signed, monotonic);
     return agrees(wall, signed) ? wall : Math.max(signed, this.#floor + Math.max(0, Math.floor(sinceFloor)));
   }
@@ -49,7 +54,7 @@ export class TimeKeeper {
   /** Whether the wall clock may be used as it is. */
   isClockBelievable(): boolean {
     const { time: wall, monotonic } = this.#look();
-    if (this.#signed === undefined) return isClockBelievable(wall, this.#floor);
+    if (this.#signed === undefined) return isClockBelievable(wall, Math.max(this.#floor, this.#supposedNow(monotonic)));
     return agrees(wall, signedNow(this.#signed, monotonic));
   }
 
@@ -94,7 +99,11 @@ export class TimeKeeper {
     // With a good clock the file need not follow every notice: flash memory wears.
     if (this.isClockBelievable() && time < this.#written + WORTH_WRITING_MS) return;
     this.#written = time;
-    await this.#deps.store.writeRecord('time-floor', { version: 1, floor: time });
+    const write = this.#writing.then(() =>
+      this.#deps.store.writeRecord('time-floor', { version: 1, floor: this.#floor }),
+    );
+    this.#writing = write.catch(() => undefined);
+    await write;
   }
 
   /**
@@ -106,10 +115,27 @@ export class TimeKeeper {
     const isTold = Number.isSafeInteger(time) && time <= vouchedUntil && isClockBelievable(time, this.#floor);
     if (!isTold) return false;
     this.#signed = { time, monotonic: this.#deps.clock.monotonic() };
+    this.#supposed = undefined;
     this.settle();
     await this.learn(time, vouchedUntil);
     this.onSet();
     return true;
+  }
+
+  /**
+   * The gateway behaves as it would if it were this time or later. It may be wrong itself for a while: so this is not
+   * learned, but believed until the gateway has told the time, until it turns out to be wrong, or the agent ends.
+   */
+  suppose(time: number): void {
+    if (time > this.now()) this.#supposed = { time, monotonic: this.#deps.clock.monotonic() };
+  }
+
+  forgetSupposed(): void {
+    this.#supposed = undefined;
+  }
+
+  #supposedNow(monotonic: number): number {
+    return this.#supposed === undefined ? 0 : signedNow(this.#supposed, monotonic);
   }
 
   #lowerBound(): number {

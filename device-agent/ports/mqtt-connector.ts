@@ -46,4 +46,12 @@ export interface MqttSession {
 export interface MqttConnector {
   /** One attempt with a client of its own. Never rejects. */
   connect(target: MqttTarget, signal?: AbortSignal): Promise<ConnectOutcome>;
+  /**
+   * When the certificate of the gateway begins and ends, milliseconds UTC; chain and name are verified, dates only as far as
+   * `trust` says. TLS and not a word more. @returns undefined: not reached, or not ours. Never rejects.
+   */
+  readGatewayDates(
+    target: Pick<MqttTarget, 'address' | 'trust' | 'identity'>,
+    signal?: AbortSignal,
+  ): Promise<{ notBefore: number; notAfter: number } | undefined>;
 }

@@ -3,7 +3,8 @@ import type { SuggestedWindow } from './renewal-info.ts';
 
 /**
  * Enrollment and renewal over MQTT. A device with its own certificate asks on `v1/d/<id>/out/csr` and is answered on
- * `v1/d/<id>/in/certificate`; one that has only a claim or its maker's certificate uses `v1/enroll/<id>/...`.
+ * `v1/d/<id>/in/certificate`; one that has only a claim, its maker's certificate, or an own one that has expired, uses
+ * `v1/enroll/<id>/...`.
  * The same requestId, or the same key, asked again gets the same answer. Unknown fields are ignored.
  * `label`: the group asked for, as in the paths of EST. A device that is in a group is refused in any other one; a device
  * that is not registered says with it which of the groups that trust its maker it wants.

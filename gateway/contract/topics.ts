@@ -18,7 +18,7 @@ export function deviceTopics(deviceId: DeviceId) {
   } as const;
 }
 
-/** All that a device without an identity of this gateway may use: a claim's or its maker's certificate opens no more. */
+/** All that a claim, a maker's certificate, or a device's own one that has expired opens. */
 export function enrollTopics(deviceId: DeviceId) {
   return { csr: `v1/enroll/${deviceId}/out/csr`, certificate: `v1/enroll/${deviceId}/in/certificate` } as const;
 }

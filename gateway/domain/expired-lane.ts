@@ -6,8 +6,8 @@ import { networkOf } from './network-of.ts';
 import type { SessionRecord } from './session-record.ts';
 
 /**
- * The one thing that a certificate which has expired may still do, within the grace of its group: ask for the next one.
- * Over EST only: the TLS of the MQTT door lets in what is valid now, and nothing else.
+ * The one thing that a certificate which has expired may still do, within the grace of its group: ask for the next one,
+ * over EST or in an MQTT session that opens nothing else.
  */
 
 export type LaneRefusal = Extract<
@@ -45,10 +45,13 @@ export function judgeExpired(
 }
 
 /** @throws GatewayError DEVICE_NOT_ALLOWED: a device that is quarantined, held, revoked, retired or begins anew has no lane */
-export function requireLaneOf({ deviceId, state }: Pick<Device, 'deviceId' | 'state'>): void {
+export function requireLaneOf(
+  { deviceId, state }: Pick<Device, 'deviceId' | 'state'>,
+  { serial }: Pick<CertificateRecord, 'serial'>,
+): void {
   if (state === 'enrolled') return;
   throw new GatewayError('DEVICE_NOT_ALLOWED', `this device is ${state} and its certificate has expired`, {
-    subject: { deviceId },
+    subject: { deviceId, serial },
   });
 }
 

@@ -6,7 +6,7 @@ import { meetsProof } from './device.ts';
 /** Who asks, as far as topics are concerned. */
 export type TopicIdentity = DeviceIdentity | EnrollmentIdentity;
 
-/** Came in with a claim or a maker's certificate: it asks for the certificate of this device and does nothing else. */
+/** Came in with a claim, a maker's or an expired certificate: it asks for that of this device and does nothing else. */
 export type EnrollmentIdentity = { kind: 'enrollment'; deviceId: DeviceId; revoked: boolean };
 
 /** Came in with a certificate that this gateway gave to the device. */

@@ -156,8 +156,9 @@ function callerOf(session: Session, { kind, live }: Member): { identity: string;
 function senderOf({ socket, address }: Session, member: Member): CsrSender {
   const { deviceId } = member.live;
   if (member.kind === 'enrollment') {
-    const { peer, chain } = member.grant;
-    return { kind: 'enrollment', deviceId, address, peer, chain, tls: socket };
+    const { peer, chain, grounds } = member.grant;
+    const kind = grounds === 'expired' ? 'device' : 'enrollment';
+    return { kind, deviceId, address, peer, chain, tls: socket };
   }
   // Not kept since CONNECT: of the many sessions few ask, and then rarely.
   const peer = socket.getPeerX509Certificate()?.raw;

@@ -9,6 +9,7 @@ import { ConnectionPersistence } from './connection-persistence.ts';
 import { CsrDesk } from './csr-desk.ts';
 import { assertKnownAedes, DeviceBroker } from './device-broker.ts';
 import { interceptReports } from './device-reports.ts';
+import type { AcceptedPeer } from './judge-peer.ts';
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.ts';
 import { guardPacketSize } from './packet-size-guard.ts';
 import { peerChainOf } from './peer-chain.ts';
@@ -79,20 +80,17 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
   await aedes.listen();
   assertKnownAedes(aedes);
 
-  const onSecure = (socket: TLSSocket, address: string): void => {
+  const onSecure = (socket: TLSSocket, address: string, { certificate, hasExpired }: AcceptedPeer): void => {
     socket.on('error', ignore);
-    const certificate = socket.getPeerX509Certificate();
-    if (certificate === undefined || socket.destroyed) {
-      socket.destroy();
-      return;
-    }
+    if (socket.destroyed) return;
     if (!limiter.isEmpty && limiter.isBlocked(fingerprintOf(certificate.raw), clock.monotonic())) {
       socket.destroy();
       const serial = certificate.serialNumber.toLowerCase();
       log.info('connection of a refused certificate cut', { address, serial });
       return;
     }
-    const session = table.open(socket, address, { der: certificate.raw, chain: () => peerChainOf(certificate) });
+    const shown = { der: certificate.raw, chain: () => peerChainOf(certificate), hasExpired };
+    const session = table.open(socket, address, shown);
     socket.once('close', () => {
       closed(deps, table, session);
       // Its subscriptions end and its will is published, now that the table knows that it has gone.

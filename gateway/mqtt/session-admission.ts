@@ -6,6 +6,7 @@ import type { Log } from '#gateway/ports/log.ts';
 import { type BrokerClient, welcomeClient } from './broker-client.ts';
 import { connackCodeOf } from './connack-codes.ts';
 import { type ConnectRequest, formatConnack, readConnect } from './connect-packet.ts';
+import { ownSerialOf } from './enrollment-sessions.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
 import { fingerprintOf, type RefusalLimiter } from './refusal-limiter.ts';
 import { endSession, type Session } from './session.ts';
@@ -45,9 +46,7 @@ export async function answerConnect(
     // Gone meanwhile, perhaps displaced by a newer connection of its own: it must not take that one's place.
     if (client.closed || session.socket.destroyed) return false;
     // The certificate is dropped from here on.
-    if (!deps.limiter.isEmpty && session.certificate !== undefined) {
-      deps.limiter.admitted(fingerprintOf(session.certificate.der));
-    }
+    if (session.certificate !== undefined) countAdmission(deps, session.certificate.der, grant);
     if (grant.kind === 'device') acceptDevice(deps, session, client, packet, grant);
     else acceptEnrollment(deps, session, client, packet, grant);
     return true;
@@ -55,6 +54,16 @@ export async function answerConnect(
     refuseBy(deps, session, error);
     return false;
   }
+}
+
+/**
+ * What has expired is let in for one question. Each time counts like a refusal, so that who comes again and again does
+ * not get further than who is refused, and does not get its address the tokens back.
+ */
+function countAdmission({ limiter, clock }: AdmissionDeps, der: Buffer, grant: SessionGrant): void {
+  if (grant.kind === 'enrollment' && grant.grounds === 'expired')
+    limiter.refused(fingerprintOf(der), clock.monotonic());
+  else if (!limiter.isEmpty) limiter.admitted(fingerprintOf(der));
 }
 
 function ask({ operations }: AdmissionDeps, session: Session, request: ConnectRequest): Promise<SessionGrant> {
@@ -112,9 +121,10 @@ function acceptEnrollment(
   grant: EnrollmentGrant,
 ): void {
   const { deviceId, grounds } = grant;
-  if (grant.grounds === 'claim' && !operations.isStillAdmitted(grant.serial)) {
-    const subject = { deviceId, serial: grant.serial };
-    throw new GatewayError('CERTIFICATE_REVOKED', 'this claim was spent or revoked a moment ago', { subject });
+  const serial = ownSerialOf(grant);
+  if (serial !== undefined && !operations.isStillAdmitted(serial)) {
+    const subject = { deviceId, serial };
+    throw new GatewayError('CERTIFICATE_REVOKED', 'this was spent or revoked a moment ago', { subject });
   }
   const monotonic = clock.monotonic();
   const place = table.enrollments.placeFor(grant, monotonic - limits.enrollmentPatienceMs);

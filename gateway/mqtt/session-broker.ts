@@ -34,12 +34,12 @@ export function sessionBroker({ table, aedes, desk, limits, clock }: SessionBrok
           session.member.revokedSince ??= clock.monotonic();
           marked.push(session.member.live);
         }
-        const claim = table.enrollments.ofClaim(serial)?.member;
-        if (claim === undefined) continue;
+        const enrolling = table.enrollments.ofSerial(serial)?.member;
+        if (enrolling === undefined) continue;
         // There is nothing it would have to acknowledge.
-        claim.identity.revoked = true;
-        claim.muted = true;
-        marked.push({ ...claim.live, serial });
+        enrolling.identity.revoked = true;
+        enrolling.muted = true;
+        marked.push({ ...enrolling.live, serial });
       }
       return marked;
     },

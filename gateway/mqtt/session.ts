@@ -6,8 +6,8 @@ import type { LiveSession } from '#gateway/ports/broker.ts';
 import type { BrokerClient } from './broker-client.ts';
 import type { Conversation } from './conversation.ts';
 
-/** What TLS showed: DER, and lazily what the client sent with it. */
-export type ShownCertificate = { der: Buffer; chain: () => Buffer[] };
+/** What TLS showed: DER, and lazily what the client sent with it; and whether TLS has borne that it has ended. */
+export type ShownCertificate = { der: Buffer; chain: () => Buffer[]; hasExpired: boolean };
 
 /** One connection, from the end of its TLS handshake to the close of its socket. */
 export type Session = {

@@ -1,8 +1,12 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { type Certificate, parseCertificate } from '#ca/pkix/certificate.ts';
+import { parsePem } from '#ca/pkix/pem.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import { AdmissionGate, type DropReason } from './admission-gate.ts';
+import { demandCertificate, prepareDemand } from './demand-certificate.ts';
+import { type AcceptedPeer, judgePeer } from './judge-peer.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
 import { assertPartialChainUsable, usePartialChain } from './partial-chain.ts';
 import { type DoorTls, tlsOptions } from './tls-options.ts';
@@ -19,9 +23,9 @@ export type ListenOptions = {
 export type TlsDoorEvents = {
   /**
    * The client has proved possession of the key of a certificate of one of our issuers, or of a trusted maker, valid
-   * now. Nothing more.
+   * now; or of one of ours for a device that has ended. Nothing more.
    */
-  onSecure(socket: TLSSocket, address: string): void;
+  onSecure(socket: TLSSocket, address: string, peer: AcceptedPeer): void;
   onRefused(address: string, refusal: TlsRefusal): void;
 };
 
@@ -37,6 +41,8 @@ export class TlsDoor {
   readonly #tcp: Server;
   readonly #tls: ReturnType<typeof createTlsServer>;
   readonly #gate: AdmissionGate<Socket>;
+  /** Of the context in use. */
+  #issuers: Certificate[];
   readonly #sockets = new Set<Socket>();
   /** Taken on arrival: when a handshake fails the socket does not know its peer any more. */
   readonly #addresses = new WeakMap<Socket, string>();
@@ -60,6 +66,8 @@ export class TlsDoor {
     });
     this.#tcp.on('connection', (socket) => this.#arrive(socket));
     assertPartialChainUsable();
+    prepareDemand();
+    this.#issuers = issuersOf(tls);
     const options = tlsOptions(tls, deps.limits);
     this.#tls = createTlsServer(options);
     usePartialChain(this.#tls, options);
@@ -83,7 +91,9 @@ export class TlsDoor {
 
   /** New handshakes use it; live sessions stay. */
   reload(tls: DoorTls): void {
+    const issuers = issuersOf(tls);
     usePartialChain(this.#tls, tlsOptions(tls, this.#limits));
+    this.#issuers = issuers;
   }
 
   /** A session from this address was admitted: the address gets its token back. */
@@ -136,7 +146,7 @@ export class TlsDoor {
       this.#gate.handshakeEnded(socket, this.#clock.monotonic());
       return;
     }
-    this.#tls.emit('connection', socket);
+    demandCertificate(() => this.#tls.emit('connection', socket));
     this.#endIfSilent(socket);
   }
 
@@ -154,19 +164,21 @@ export class TlsDoor {
   #secured(socket: TLSSocket): void {
     const tcp = tcpSocketOf(socket);
     if (tcp !== undefined) this.#gate.handshakeEnded(tcp, this.#clock.monotonic());
-    const address = this.#addressOf(tcp);
-    this.#events.onSecure(socket, address);
+    const verdict = judgePeer(socket, this.#issuers, this.#clock.now());
+    if ('refused' in verdict) this.#refuse(socket, tcp, verdict.refused);
+    else this.#events.onSecure(socket, this.#addressOf(tcp), verdict.accepted);
   }
 
   #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {
-    const tcp = tcpSocketOf(socket);
+    this.#refuse(socket, tcpSocketOf(socket), explainTlsRefusal(error.code, null));
+  }
+
+  #refuse(socket: TLSSocket, tcp: Socket | undefined, refusal: TlsRefusal): void {
     // Node reports a handshake that takes too long, but closes nothing.
     socket.on('error', ignore);
     socket.destroy();
     tcp?.destroy();
-    // Typed as Error, but a code in a string.
-    const verdict = socket.authorizationError as unknown as string | null;
-    this.#events.onRefused(this.#addressOf(tcp), explainTlsRefusal(error.code, verdict ?? null));
+    this.#events.onRefused(this.#addressOf(tcp), refusal);
   }
 
   #drop(socket: Socket, reason: DropReason | 'too-many-connections' | 'silent'): void {
@@ -183,6 +195,10 @@ export class TlsDoor {
 /** Node keeps the wrapped socket in a private field; without it only the address in the log is lost. */
 function tcpSocketOf(socket: TLSSocket): Socket | undefined {
   return (socket as TLSSocket & { _parent?: Socket })._parent;
+}
+
+function issuersOf({ issuers }: DoorTls): Certificate[] {
+  return issuers.flatMap((pem) => parsePem(pem, 'CERTIFICATE')).map((der) => parseCertificate(der));
 }
 
 function ignore(): void {}

@@ -16,7 +16,7 @@ type TlsRefusalCode =
 
 export type TlsRefusal = { code: TlsRefusalCode; detail: string };
 
-/** OpenSSL's verdict on the client's certificate: Node ends the connection, but only `authorizationError` knows why. */
+/** OpenSSL's verdict on the client's certificate, as `authorizationError` tells it. */
 const VERDICTS: Record<string, TlsRefusal> = {
   CERT_HAS_EXPIRED: {
     code: 'TLS_CERTIFICATE_EXPIRED',
@@ -44,8 +44,10 @@ for (const verdict of [
   VERDICTS[verdict] = FOREIGN;
 }
 
+export const NO_CERTIFICATE: TlsRefusal = { code: 'TLS_NO_CERTIFICATE', detail: 'the client showed no certificate' };
+
 const FAILURES: Record<string, TlsRefusal> = {
-  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: { code: 'TLS_NO_CERTIFICATE', detail: 'the client showed no certificate' },
+  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: NO_CERTIFICATE,
   ERR_TLS_HANDSHAKE_TIMEOUT: { code: 'TLS_HANDSHAKE_TIMEOUT', detail: 'the TLS handshake was not finished in time' },
   ERR_SSL_NO_APPLICATION_PROTOCOL: {
     code: 'TLS_WRONG_PROTOCOL',
@@ -72,7 +74,7 @@ const NOT_TLS =
 const DISTRUST = /ALERT_UNKNOWN_CA|ALERT_BAD_CERTIFICATE|ALERT_CERTIFICATE_UNKNOWN|ALERT_CERTIFICATE_EXPIRED/;
 
 /**
- * @param errorCode `code` of the error of `tlsClientError`
+ * @param errorCode `code` of the error of `tlsClientError`; undefined when the handshake was finished
  * @param authorizationError of the TLS socket: null unless the certificate itself was refused
  */
 export function explainTlsRefusal(errorCode: string | undefined, authorizationError: string | null): TlsRefusal {

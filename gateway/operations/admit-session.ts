@@ -16,6 +16,8 @@ export type SessionRequest = {
   der: Buffer;
   /** What stands above it, DER. Asked for only when the certificate is not one of a device of ours. */
   chain: () => Buffer[];
+  /** TLS has found that it has ended: it opens the expired lane or nothing, whatever the clock says by now. */
+  hasExpired: boolean;
   clientId: string;
   /** Seconds, as the client asked. */
   keepalive: number;
@@ -42,12 +44,17 @@ export type DeviceGrant = {
 export type EnrollmentGrant = {
   kind: 'enrollment';
   deviceId: DeviceId;
+  /** When what it came with ends; of what has ended already, when the grace of its group does. */
   notAfter: number;
   /** What it came with, DER: each request is judged by it anew. */
   peer: Buffer;
   chain: Buffer[];
 } & (
-  | { grounds: 'claim'; serial: SerialNumber }
+  | {
+      /** `expired`: the device's own certificate, within the grace of its group. It asks for the next one. */
+      grounds: 'claim' | 'expired';
+      serial: SerialNumber;
+    }
   /** serial: as the maker numbered it; it is not one of ours and says nothing here. */
   | { grounds: 'manufacturer'; serial: string }
 );
@@ -56,15 +63,23 @@ export type EnrollmentGrant = {
 export const MAX_KEEPALIVE_SECONDS = 1200;
 
 /**
- * Decides an MQTT CONNECT. A pending certificate is made the active one, committed before this resolves, so that
- * CONNACK 0 means "the gateway has seen it work".
+ * Decides an MQTT CONNECT, by the record and the clock of this moment, whatever TLS made of the dates. A pending
+ * certificate is made the active one, committed before this resolves, so that CONNACK 0 means "the gateway has seen it work".
  * @throws GatewayError with the code that goes into the log and the audit
  */
 export async function admitSession(deps: AdmitDeps, request: SessionRequest): Promise<SessionGrant> {
   const requester = await identify(deps, request);
+  const isInLane = requester.kind === 'device' && requester.identity.expiredFor !== undefined;
+  // The clock may have been set back since TLS looked at it.
+  if (request.hasExpired && !isInLane) {
+    const subject = requester.kind === 'device' ? subjectOf(requester.identity) : {};
+    throw new GatewayError('CERTIFICATE_EXPIRED', 'this certificate has expired', { subject });
+  }
   switch (requester.kind) {
     case 'device':
-      return admitDevice(deps, request, requester.identity);
+      return isInLane
+        ? admitExpired(request, requester.identity)
+        : await admitDevice(deps, request, requester.identity);
     case 'claim': {
       const { certificate, device } = requester;
       const { serial, notAfter } = certificate;
@@ -87,11 +102,12 @@ async function identify(
   deps: AdmitDeps,
   { der, chain, clientId }: SessionRequest,
 ): Promise<Awaited<ReturnType<typeof identifyNewcomer>>> {
+  const options = { admitsQuarantined: true, admitsExpired: true };
   try {
-    return { kind: 'device', identity: await identifyPeer(deps, der, { admitsQuarantined: true }) };
+    return { kind: 'device', identity: await identifyPeer(deps, der, options) };
   } catch (notOwn) {
     if (!(notOwn instanceof GatewayError)) throw notOwn;
-    return identifyNewcomer(deps, { der, chain: chain(), deviceId: clientId }).catch((error: unknown) => {
+    return identifyNewcomer(deps, { der, chain: chain(), deviceId: clientId }, options).catch((error: unknown) => {
       // Of our own CA, but not in our books: the first refusal says it better.
       throw error instanceof GatewayError && error.code === 'MANUFACTURER_UNTRUSTED' ? notOwn : error;
     });
@@ -100,7 +116,7 @@ async function identify(
 
 async function admitDevice(deps: AdmitDeps, request: SessionRequest, identity: PeerIdentity): Promise<DeviceGrant> {
   const { deviceId, certificate } = identity;
-  const subject = { deviceId, serial: certificate.serial };
+  const subject = subjectOf(identity);
   requireConnect(request, deviceId, { subject, mayLeaveWill: true });
   if (certificate.state === 'pending') {
     await activateCertificate(deps, certificate.serial, identity.policy.overlapSeconds);
@@ -133,6 +149,36 @@ function admitEnrollment(
 ): EnrollmentGrant {
   requireConnect(request, granted.deviceId, { subject: { deviceId: granted.deviceId }, mayLeaveWill: false });
   return { kind: 'enrollment', peer: request.der, chain: request.chain(), ...granted };
+}
+
+/** As above, for what the group's grace leaves of a device's own certificate: to ask for the next one. */
+function admitExpired(request: SessionRequest, identity: PeerIdentity): EnrollmentGrant {
+  const { deviceId, certificate, policy } = identity;
+  const { serial, notAfter } = certificate;
+  const subject = subjectOf(identity);
+  // Whoever comes as ever does not know it yet, and is told so rather than that something is wrong with the will.
+  if (request.willTopic !== undefined) {
+    throw new GatewayError(
+      'CERTIFICATE_EXPIRED',
+      'this certificate has expired; it may still ask for the next one, in a session without a will',
+      { subject },
+    );
+  }
+  requireConnect(request, deviceId, { subject, mayLeaveWill: false });
+  const graceEnd = notAfter + policy.graceSeconds * 1000;
+  return {
+    kind: 'enrollment',
+    deviceId,
+    notAfter: graceEnd,
+    peer: request.der,
+    chain: [],
+    grounds: 'expired',
+    serial,
+  };
+}
+
+function subjectOf({ deviceId, certificate: { serial } }: PeerIdentity): RefusalSubject {
+  return { deviceId, serial };
 }
 
 function requireConnect(

@@ -20,8 +20,8 @@ export type AnswerDeps = EnrollDeps &
     caCertificatesFor: (certificate: Buffer) => Buffer[];
   };
 
-/** Who sent it: a device renews the certificate it is connected with, the others enroll for the first time. */
 export type CsrSender = {
+  /** `device`: renews the certificate it is connected with, also one that has expired. The others enroll for the first time. */
   kind: 'device' | 'enrollment';
   deviceId: DeviceId;
   address: string;

@@ -59,7 +59,8 @@ export function watchReport(deps: DetectDeps, session: Reporting, reported: obje
 /**
  * A certificate was refused. One that was superseded tells of a copy when the device has said itself that it has
  * switched to its successor. As long as it has not, it may be the device, whose answer was lost, or a thief has renewed
- * in its place and keeps silent: who goes on showing it is told of, and nobody is quarantined for it.
+ * in its place and keeps silent: who goes on showing it is told of, and nobody is quarantined for it. Nor for one that has
+ * expired as well.
  */
 export async function watchRefusal(
   deps: DetectDeps,
@@ -83,7 +84,9 @@ export async function watchRefusal(
     const evidence = trails.supersededUsed(use, cloneRules.rules);
     // Whoever has a successor with a key in the TPM has proved to be the original when it was issued.
     const isProven = meetsProof(successor.proofLevel ?? 'software', 'tpm');
-    const reaction = isProven || !isReported ? 'alarm' : cloneRules.rules.reaction;
+    // Keys of long ago lie in old backups and scrapped hardware: whoever finds one must not silence the device by it.
+    const hasEnded = use.at >= used.notAfter + 1000;
+    const reaction = isProven || hasEnded || !isReported ? 'alarm' : cloneRules.rules.reaction;
     if (evidence !== undefined) await raise(deps, deviceId, evidence, reaction);
   } catch (error) {
     log.error('a superseded certificate could not be looked at', { deviceId, serial, error });

@@ -8,7 +8,7 @@ export type EnrollmentSessionRecord = {
   /** As the issuer of what it came with numbered it. */
   serial: string;
   address: string;
-  grounds: 'claim' | 'manufacturer';
+  grounds: 'claim' | 'manufacturer' | 'expired';
   since: number;
 };
 
@@ -22,7 +22,7 @@ export function recordEnrollmentSessionOpened(deps: SessionRecordDeps, session: 
     tables.audit.append(
       auditEntry({
         at: since,
-        actor: grounds === 'claim' ? `claim:${serial}` : `manufacturer:${serial}`,
+        actor: `${grounds}:${serial}`,
         action: 'enrollment-session.opened',
         subject: deviceId,
         detail: `${grounds} certificate ${serial} from ${address}`,

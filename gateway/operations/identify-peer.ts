@@ -30,7 +30,7 @@ export type PeerIdentity = {
 
 /**
  * admitsQuarantined: for a session that will be limited to what an identity needs. admitsExpired: for a request to
- * re-enroll, within the grace of the group.
+ * re-enroll, or a session that may do nothing else, within the grace of the group.
  */
 export type IdentifyOptions = { admitsQuarantined?: boolean; admitsExpired?: boolean };
 
@@ -117,7 +117,7 @@ async function requireGrace(
   const held = await store.read.certificates.listByDevice(device.deviceId);
   const refusal = judgeExpired(certificate, held, policy, now);
   if (refusal !== undefined) throw refuseCertificate(refusal, certificate);
-  requireLaneOf(device);
+  requireLaneOf(device, certificate);
 }
 
 export function refuseCertificate(

@@ -14,6 +14,7 @@ import {
 import {
   findOwnCertificate,
   type IdentifyDeps,
+  type IdentifyOptions,
   identifyPeer,
   type PeerIdentity,
   refuseCertificate,
@@ -50,13 +51,15 @@ export async function identifyRequester(deps: IdentifyDeps, shown: ShownCertific
 
 /**
  * The same for a session that asks later: which group a device of a maker wants it says then.
+ * @param options for a device with its own certificate
  * @throws GatewayError as identifyRequester, but not GROUP_AMBIGUOUS because several groups trust the maker
  */
 export async function identifyNewcomer(
   deps: IdentifyDeps,
   shown: Omit<ShownCertificate, 'label'>,
+  options: IdentifyOptions,
 ): Promise<Exclude<Requester, { kind: 'manufacturer' }> | ({ kind: 'manufacturer' } & RecognisedDevice)> {
-  const own = await identifyOwn(deps, shown.der);
+  const own = await identifyOwn(deps, shown.der, options);
   if (own !== undefined) return own;
   return { kind: 'manufacturer', ...(await recogniseDevice(deps.store.read, shown, deps.clock.now())) };
 }
@@ -65,6 +68,7 @@ export async function identifyNewcomer(
 async function identifyOwn(
   deps: IdentifyDeps,
   der: Buffer,
+  options: IdentifyOptions = {},
 ): Promise<Exclude<Requester, { kind: 'manufacturer' }> | undefined> {
   const { certificate, serial, isCopied } = await findOwnCertificate(deps.store, der);
   const now = deps.clock.now();
@@ -83,7 +87,7 @@ async function identifyOwn(
     case 'registrar':
       return identifyRegistrar(deps, certificate, now);
     default:
-      return { kind: 'device', identity: await identifyPeer(deps, der) };
+      return { kind: 'device', identity: await identifyPeer(deps, der, options) };
   }
 }
 

@@ -42,7 +42,7 @@ const MAX_PENDING = 5;
 /**
  * Renewal (RFC 7030 4.2.2) with the current certificate: the same name, usually a new key. Policy is evaluated again.
  * The same key asked again while its certificate is unused gets the same certificate. Within the grace of its group a
- * certificate that has expired will do, over EST alone: by its score at once, by a person's word, or not at all.
+ * certificate that has expired will do: by its score at once, by a person's word, or not at all.
  * @throws GatewayError with the code of the step that refused
  */
 export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest): Promise<Enrolled> {
@@ -84,8 +84,8 @@ export async function reenrollDevice(deps: EnrollDeps, request: ReenrollRequest)
   return recordAttempt(deps, { ...request, kind: 'reenroll' }, renewed, issuedOrAgain);
 }
 
-async function identifyRenewal(deps: EnrollDeps, { peer, label, door }: ReenrollRequest): Promise<PeerIdentity> {
-  const identity = await identifyPeer(deps, peer, { admitsExpired: door === 'est' });
+async function identifyRenewal(deps: EnrollDeps, { peer, label }: ReenrollRequest): Promise<PeerIdentity> {
+  const identity = await identifyPeer(deps, peer, { admitsExpired: true });
   await requireOwnLabel(deps.store.read, identity, label);
   return identity;
 }

@@ -37,7 +37,7 @@ export async function requireLane(
   const held = await tables.certificates.listByDevice(deviceId);
   const current = held.find(({ serial }) => serial === certificate.serial);
   if (device === undefined || current === undefined) throw refuseCertificate('CERTIFICATE_UNKNOWN', certificate);
-  requireLaneOf(device);
+  requireLaneOf(device, certificate);
   const refusal = judgeExpired(current, held, policy, now);
   if (refusal !== undefined) throw refuseCertificate(refusal, certificate);
   return { device, held };

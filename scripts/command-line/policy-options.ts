@@ -113,7 +113,7 @@ export function withPolicy(command: Command): Command {
     )
     .option(
       '--grace <duration>',
-      'how long after its end a certificate may still ask for the next one, over EST, such as 7d; or none',
+      'how long after its end a certificate may still ask for the next one, and do nothing else, such as 7d; or none',
       durationOrNone,
     )
     .option(

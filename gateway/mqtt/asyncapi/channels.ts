@@ -88,7 +88,8 @@ const DEVICE_CHANNELS = {
 const ENROLLMENT_CHANNELS = {
   csr: {
     address: enrolling.csr,
-    description: 'First enrollment, with a claim or the certificate of the maker of the device.',
+    description:
+      'First enrollment, with a claim or the certificate of the maker; or renewal after the end, with the expired certificate.',
     operations: { receiveEnrollment: 'receive' },
     messages: ['csr', 'tpmChallenge'],
     qos: 1,

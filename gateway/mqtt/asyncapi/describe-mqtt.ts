@@ -52,7 +52,8 @@ export function describeMqtt({ version, address }: MqttDescription): JsonObject 
         enrollment: {
           type: 'X509',
           description:
-            'Mutual TLS with a claim (schema ClaimFile), or with a certificate of a maker that a group of this gateway trusts.',
+            'Mutual TLS with a claim (schema ClaimFile), with a certificate of a maker that a group of this gateway trusts, or ' +
+            'with an own certificate that has expired, for as long as the group of the device grants.',
         },
       },
     },

@@ -117,6 +117,34 @@ describe('the clock of the agent', () => {
     expect(time.isClockBelievable()).toBe(true);
   });
 
+  test('supposes that it is later until it is told, and keeps nothing of it', async () => {
+    const { hands, deps } = deviceWith({ aheadMs: -20 * DAY_MS });
+    const time = await TimeKeeper.open(deps);
+    const supposed = Date.now() - DAY_MS;
+    time.suppose(supposed);
+    expect(time.now()).toBeGreaterThanOrEqual(supposed);
+    expect([time.isClockBelievable(), time.trustedNow()]).toEqual([false, undefined]);
+    // Only a bound from below: a gateway whose certificate ends before is not refused for it.
+    expect(time.trust([]).floor).toBe(await floorOf(deps));
+    expect(await floorOf(deps)).toBeLessThan(supposed);
+    hands.aheadMs = 0;
+    expect(time.isClockBelievable()).toBe(true);
+    expect(Math.abs(time.now() - Date.now())).toBeLessThan(1000);
+    hands.aheadMs = -20 * DAY_MS;
+    await time.set(Date.now() - 2 * DAY_MS, Date.now());
+    expect(time.now()).toBeLessThan(supposed);
+  });
+
+  test('forgets what it has supposed when that turns out to be wrong', async () => {
+    const { deps } = deviceWith();
+    const time = await TimeKeeper.open(deps);
+    time.suppose(Date.now() + 300 * DAY_MS);
+    expect(time.isClockBelievable()).toBe(false);
+    time.forgetSupposed();
+    expect(time.isClockBelievable()).toBe(true);
+    expect(Math.abs(time.now() - Date.now())).toBeLessThan(1000);
+  });
+
   test('never goes below the floor, whatever is signed', async () => {
     const { deps } = deviceWith();
     const time = await TimeKeeper.open(deps);

@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseTimeFloor } from '#device-agent/domain/time-floor.ts';
 import { TimeKeeper } from '#device-agent/operations/time-keeper.ts';
+import { FileStateStore } from '#device-agent/state/file-state-store.ts';
 import { enroll, memoryAgent } from '#test/fixtures/device-agent/memory-agent.ts';
 import { RunningDevices } from '#test/fixtures/device-agent/running-devices.ts';
 import { TestGateway } from '#test/fixtures/device-agent/test-gateway.ts';
+import { temporaryFolder } from '#test/fixtures/processes/temporary-folder.ts';
 
 const TEN_YEARS = 10 * 365 * 24 * 3600_000;
 
@@ -28,6 +30,19 @@ const bootedIn1970 = () => {
 };
 
 describe('the time floor', () => {
+  test('is the latest of what is learned at the same moment, on the disk too', async () => {
+    const folder = await temporaryFolder();
+    try {
+      const store = new FileStateStore(folder.path);
+      const time = await TimeKeeper.open({ store, ...bootedIn1970() });
+      const now = Date.now();
+      await Promise.all([1, 2, 3, 4, 5].map((more) => time.learn(now + more, now + 3600_000)));
+      expect(await floorOf({ store })).toBe(now + 5);
+    } finally {
+      await folder.remove();
+    }
+  });
+
   test('rises by what a certificate vouches for, not beyond its end', async () => {
     const deps = memoryAgent(bootedIn1970());
     const time = await TimeKeeper.open(deps);

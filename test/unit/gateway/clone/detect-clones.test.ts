@@ -17,6 +17,7 @@ import {
   ARRIVAL,
   connectDevice,
   csrOf,
+  DAY,
   type DeviceKey,
   enroll,
   newKey,
@@ -274,9 +275,10 @@ const refusal = () => ({ code: 'CERTIFICATE_SUPERSEDED', deviceId: press, serial
 
 describe('a superseded certificate that is shown again', () => {
   let successor: SerialNumber;
+  let renewed: Buffer;
   beforeEach(async () => {
     world.clock.at += 1000;
-    const renewed = await renew();
+    renewed = await renew();
     const grant = await connectDevice(world, renewed);
     successor = grant.serial;
   });
@@ -313,6 +315,17 @@ describe('a superseded certificate that is shown again', () => {
     expect(await alarms()).toEqual([]);
     await watchRefusal(world, refusal());
     expect((await alarms())[0]?.evidence.detail).toContain('never reported');
+    expect(await stateOf()).toBe('enrolled');
+  });
+
+  it('is told and no more when it has expired as well: an old key must not silence the device', async () => {
+    world.clock.at += 5 * DAY;
+    successor = (await connectDevice(world, await renew(renewed))).serial;
+    await reportWithSuccessor();
+    world.clock.at += 3 * DAY;
+    await expect(connectDevice(world, der)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+    for (let i = 0; i < 4; i += 1) await watchRefusal(world, refusal());
+    expect(await alarms()).toMatchObject([{ kind: 'superseded certificate used', evidence: { serial } }]);
     expect(await stateOf()).toBe('enrolled');
   });
 

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseCertificate } from '#ca/pkix/certificate.ts';
 import type { SerialNumber } from '#ca/pkix/serial-number.ts';
 import { parseDeviceId } from '#gateway/contract/device-id.ts';
+import { admitSession } from '#gateway/operations/admit-session.ts';
 import { approveEnrollment, refuseEnrollment } from '#gateway/operations/decide-requests.ts';
 import { receiveDeviceMessage } from '#gateway/operations/receive-device-message.ts';
 import { recordCertificateRevocation } from '#gateway/operations/record-certificate-revocation.ts';
@@ -51,19 +53,26 @@ const auditOf = async (action: string) =>
   (await world.store.read.audit.list({ limit: 100 })).filter((event) => event.action === action);
 
 describe('a certificate that has expired', () => {
-  it('gets its successor over EST, with the score in the audit, and opens nothing else', async () => {
-    await sweep(world);
-    const { certificate } = await reenroll();
-    expect((await auditOf('enrollment.approved'))[0]?.detail).toMatch(/expired lane, score \d+/);
-    await expect(connectDevice(world, current.der)).rejects.toMatchObject({ code: 'CERTIFICATE_EXPIRED' });
-    await connectDevice(world, certificate);
-    // The copy of the old key that somebody made has no lane any more.
-    await expect(reenroll()).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
-  });
-
-  it('gets none over MQTT', async () => {
-    await expect(reenroll(newKey(), { door: 'mqtt' })).rejects.toMatchObject({ code: 'CERTIFICATE_EXPIRED' });
-  });
+  it.each(['est', 'mqtt'] as const)(
+    'gets its successor over %s, with the score in the audit, and opens nothing else',
+    async (door) => {
+      await sweep(world);
+      const { certificate } = await reenroll(newKey(), { door });
+      expect((await auditOf('enrollment.approved'))[0]?.detail).toMatch(/expired lane, score \d+/);
+      // A session that may ask for the next one, until the grace ends: none of the device.
+      const request = { der: current.der, chain: () => [], hasExpired: true, clientId: 'press-07', keepalive: 60 };
+      expect(await admitSession(world, { ...request, address: '127.0.0.1' })).toMatchObject({
+        kind: 'enrollment',
+        grounds: 'expired',
+        serial: current.serial,
+        notAfter: parseCertificate(current.der).notAfter + 30 * DAY,
+      });
+      await connectDevice(world, certificate);
+      // The copy of the old key that somebody made has no lane any more.
+      await expect(reenroll()).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+      await expect(connectDevice(world, current.der)).rejects.toMatchObject({ code: 'CERTIFICATE_SUPERSEDED' });
+    },
+  );
 
   it('gets the same again when the answer was lost', async () => {
     const key = newKey();

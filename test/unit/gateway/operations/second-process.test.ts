@@ -40,7 +40,14 @@ afterEach(async () => {
 });
 
 const connect = (on: World) =>
-  admitSession(on, { der: member.der, chain: () => [], clientId: 'press-07', keepalive: 60, address: '127.0.0.1' });
+  admitSession(on, {
+    der: member.der,
+    chain: () => [],
+    hasExpired: false,
+    clientId: 'press-07',
+    keepalive: 60,
+    address: '127.0.0.1',
+  });
 const revoke = (on: World) =>
   revokeDevice(on, { deviceId: press, reason: 'keyCompromise', actor: 'ann', becomes: 'revoked', requestedAt: 0 });
 
