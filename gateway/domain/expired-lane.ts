@@ -35,9 +35,9 @@ export function judgeExpired(
   if (state === 'revoked') return 'CERTIFICATE_REVOKED';
   // However long the grace: it is about the end of the period, never about its start.
   if (now < notBefore) return 'CERTIFICATE_NOT_YET_VALID';
-  const hasSuccessor = held.some(
-    (other) => other.serial !== serial && other.activatedAt !== null && other.issuedAt >= issuedAt,
-  );
+  // Of two renewals of one certificate the one issued later may have been used first, and replaced by the other.
+  const isInForce = (other: Expired) => other.activatedAt !== null && other.supersedeAt === null;
+  const hasSuccessor = held.some((other) => other.serial !== serial && isInForce(other) && other.issuedAt >= issuedAt);
   if (state === 'superseded' || supersedeAt !== null || hasSuccessor) return 'CERTIFICATE_SUPERSEDED';
   // One that was never used proves nothing of the device; and past the grace it is over.
   const isOver = now >= notAfter + graceSeconds * 1000 || graceSeconds === 0;

@@ -40,6 +40,20 @@ describe('a certificate that has expired', () => {
   });
 });
 
+describe('of two renewals of one certificate', () => {
+  const overtaken = { ...newer, supersedeAt: NOW - 4 * DAY };
+
+  it('the one in force comes by the lane, also when the other was issued later and shown once', () => {
+    expect(judgeExpired(expired, [expired, overtaken], GRACE, NOW)).toBeUndefined();
+    const swept = { ...overtaken, state: 'superseded' as const };
+    expect(judgeExpired(expired, [expired, swept], GRACE, NOW)).toBeUndefined();
+  });
+
+  it('the overtaken one does not', () => {
+    expect(judgeExpired(overtaken, [expired, overtaken], GRACE, NOW)).toBe('CERTIFICATE_SUPERSEDED');
+  });
+});
+
 describe('what happens in the lane', () => {
   const sessions: NonNullable<LaneFacts['sessions']> = {
     deviceId: 'pump-1' as never,
