@@ -3,23 +3,14 @@ import { userInfo } from 'node:os';
 import { statusPathsOf } from '#ca/issuance/issuer.ts';
 import { parseCertificate } from '#ca/pkix/certificate.ts';
 import { DATA_FOLDER, type ReadyFile } from '#gateway/contract/data-folder.ts';
-import type { DeviceId } from '#gateway/contract/device-id.ts';
-import { AttemptBudget } from '#gateway/domain/attempt-budget.ts';
-import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { anchorsOf, certificatesAbove, chainAbove } from '#gateway/domain/ca-trust.ts';
-import { IdentityTrails } from '#gateway/domain/clone/identity-trails.ts';
-import { DenySet } from '#gateway/domain/deny-set.ts';
 import { BackgroundWrites } from '#gateway/operations/background-writes.ts';
 import { CaTrustBook } from '#gateway/operations/ca-trust-book.ts';
 import { checkHealth } from '#gateway/operations/check-health.ts';
-import { CloneRulesBook } from '#gateway/operations/clone-rules-book.ts';
 import { followStatusChanges } from '#gateway/operations/follow-other-processes.ts';
 import { keepRenewalPlan, planUnplanned } from '#gateway/operations/keep-renewal-plan.ts';
-import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { RevocationPublisher } from '#gateway/operations/publish-revocations.ts';
-import { RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
 import { RevocationJobs } from '#gateway/operations/revocation-jobs.ts';
-import { TIME_NOTICE_BUDGET } from '#gateway/operations/send-time.ts';
 import { TrustReports, tellFleetTrust } from '#gateway/operations/tell-trust.ts';
 import { WindowTeller } from '#gateway/operations/tell-window.ts';
 import { WorkLeases } from '#gateway/operations/work-leases.ts';
@@ -35,6 +26,7 @@ import { LateBroker } from './late-broker.ts';
 import { describeMqtt } from './mqtt/asyncapi/describe-mqtt.ts';
 import { startMqttDoor } from './mqtt/mqtt-door.ts';
 import { openOcspService } from './ocsp-service.ts';
+import { openMemory } from './open-memory.ts';
 import { startLocalOperatorDoor, startOperatorDoor } from './operator/operator-doors.ts';
 import { OwnIdentities } from './own-identities.ts';
 import { recover } from './recover.ts';
@@ -150,7 +142,6 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     }),
   );
   const broker = new LateBroker();
-  const denySet = new DenySet();
   const shared = {
     store,
     authority,
@@ -162,17 +153,8 @@ async function start(config: GatewayConfig, log: Log, stops: (() => Promise<void
     webhook,
     broker,
     signer,
-    denySet,
-    acks: new NoticeAcks(),
-    quarantined: new Set<DeviceId>(),
-    trails: new IdentityTrails(),
-    cloneRules: new CloneRulesBook(),
+    ...openMemory({ store, clock }),
     trustBook,
-    renewals: new RenewalPlanner({ store, clock }),
-    refusals: new AuditBudget({ burst: 60, perSecond: 0.2, maxKeys: 10_000 }),
-    attemptRows: new AttemptBudget(new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 })),
-    timeNotices: new AuditBudget(TIME_NOTICE_BUDGET),
-    sessionRows: new AuditBudget({ burst: 60, perSecond: 1 / 60, maxKeys: 200_000 }),
     trustDomain: description.trustDomain,
     /** The first issuer's has no name in it. */
     crlUrlOf: (keyId: string) =>

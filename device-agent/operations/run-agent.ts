@@ -2,7 +2,6 @@ import { type AgentConfig, formatAddress } from '#device-agent/domain/agent-conf
 import { AgentError, asAgentError } from '#device-agent/domain/agent-error.ts';
 import type { MqttSession } from '#device-agent/ports/mqtt-connector.ts';
 import { deviceTopics, FLEET_TOPICS } from '#gateway/contract/topics.ts';
-import { formatAgentState } from './agent-report.ts';
 import { answerAttest } from './answer-attest.ts';
 import { ApplicationDesk, quarantined } from './application-desk.ts';
 import { explainOutcome, KEEPALIVE_SECONDS } from './confirm-session.ts';
@@ -31,6 +30,7 @@ import type { AgentDeps, AgentEvent, AgentOptions, RunningAgent } from './runnin
 import { SessionKeeper } from './session-keeper.ts';
 import type { SessionKeeperHooks } from './session-keeper-hooks.ts';
 import { lookIntoTrouble, type TroubleDeps } from './session-trouble.ts';
+import { StateReporter } from './state-reporter.ts';
 import { TimeKeeper } from './time-keeper.ts';
 import { TrustKeeper } from './trust-keeper.ts';
 
@@ -64,9 +64,16 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   const lane = new ExpiredLane({ ...deps, time });
   const ways = new RenewalWays({ ...deps, lane });
   const counter = await ReportCounter.open(deps);
+  const reporter = new StateReporter(
+    { ...deps, facts, counter },
+    {
+      identity: () => (sessions.session === undefined ? undefined : sessions.identity),
+      nextRenewalAt: () => renewals.nextRenewalAt(),
+      anchors: () => trust.fingerprints,
+      publish: (payload) => publishOnSession(topics.state, payload),
+    },
+  );
   const stopping = new AbortController();
-  /** Reports follow each other: their counts arrive as they were taken. */
-  let reporting: Promise<void> = Promise.resolve();
   const emit = (event: AgentEvent) => options.onEvent?.(event);
 
   const inbox = await NoticeInbox.open(
@@ -286,27 +293,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions = {}): Pro
   }
 
   function reportState(): Promise<void> {
-    reporting = reporting.then(reportNow);
-    return reporting;
-  }
-
-  async function reportNow(): Promise<void> {
-    if (sessions.session === undefined) return;
-    const state = formatAgentState(sessions.identity, {
-      connected: true,
-      clock: clock.now(),
-      nextRenewalAt: renewals.nextRenewalAt(),
-      hook: facts.facts.hook,
-      rolledBack: facts.facts.rolledBack,
-      run: counter.run,
-      count: await counter.next(),
-      anchors: trust.fingerprints,
-    });
-    try {
-      await publishOnSession(topics.state, JSON.stringify(state));
-    } catch (error) {
-      log.debug('state not reported', { reason: String(error) });
-    }
+    return reporter.report();
   }
 
   const crlHooks = {
