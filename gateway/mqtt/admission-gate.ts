@@ -58,6 +58,10 @@ export class AdmissionGate<T extends object> {
     return this.#inHandshake.size;
   }
 
+  isInHandshake(arrival: T): boolean {
+    return this.#inHandshake.has(arrival);
+  }
+
   arrive(arrival: T, address: string, now: number): void {
     const neighbour = this.#neighbourOf(address, now);
     // A quarter is kept free for others, whoever storms.

@@ -3,8 +3,8 @@ export type MqttLimits = {
   /** Milliseconds from the first byte allowed in to the end of the TLS handshake. Half-open handshakes end here. */
   handshakeTimeoutMs: number;
   /**
-   * Milliseconds a socket may hold a place for a handshake without sending a byte while others wait for one: places
-   * must not be held by those who only opened a connection.
+   * Milliseconds a socket may hold a place for a handshake that others wait for: then it is closed if it has not sent a
+   * whole ClientHello, and else goes on without a place.
    */
   silentHandshakeMs: number;
   /** Milliseconds from the end of the TLS handshake to a whole CONNECT. */

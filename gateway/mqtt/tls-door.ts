@@ -147,15 +147,22 @@ export class TlsDoor {
       return;
     }
     demandCertificate(() => this.#tls.emit('connection', socket));
-    this.#endIfSilent(socket);
+    this.#makeWay(socket);
   }
 
-  #endIfSilent(socket: Socket): void {
+  /**
+   * Who takes long keeps no place that others wait for: closed when we have answered nothing, because no ClientHello has
+   * come or not the whole of it; else it goes on without one. Our costly part is done by then, and devices whose TPM
+   * signs slowly are among those.
+   */
+  #makeWay(socket: Socket): void {
     const timer = setInterval(() => {
-      const isSilent = socket.bytesRead === 0 && !socket.destroyed;
-      if (isSilent && this.#gate.waiting === 0) return;
+      const isOver = socket.destroyed || !this.#gate.isInHandshake(socket);
+      if (!isOver && this.#gate.waiting === 0) return;
       clearInterval(timer);
-      if (isSilent) this.#drop(socket, 'silent');
+      if (isOver) return;
+      if (socket.bytesWritten === 0) this.#drop(socket, 'silent');
+      else this.#gate.handshakeEnded(socket, this.#clock.monotonic());
     }, this.#limits.silentHandshakeMs);
     timer.unref();
     socket.once('close', () => clearInterval(timer));

@@ -1,5 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { AttemptDetail, AuditEvent, EnrollmentRequestSummary } from '#gateway/contract/operator-api.ts';
+import type {
+  AttemptDetail,
+  AuditEvent,
+  DeviceDetail,
+  EnrollmentRequestSummary,
+} from '#gateway/contract/operator-api.ts';
 import { blockEst, claimFor } from '#test/fixtures/processes/agent-detours.ts';
 import { AgentProcess } from '#test/fixtures/processes/agent-process.ts';
 import { eventually } from '#test/fixtures/processes/eventually.ts';
@@ -14,6 +19,9 @@ const GRACE = 60 * 86_400;
 
 const auditOf = (gateway: GatewayProcess, deviceId: string) =>
   gateway.gatehouse<AuditEvent[]>('audit', 'list', '--device', deviceId);
+
+const ownStates = ({ certificates }: DeviceDetail) =>
+  certificates.filter(({ profile }) => profile === 'device').map(({ state }) => state);
 
 describe.skipIf(!canFakeClocks)(
   'devices that reach the MQTT door alone and were off past the end of their certificates',
@@ -101,13 +109,11 @@ describe.skipIf(!canFakeClocks)(
       await gateway.kill9();
       await gateway.restart();
       await daemon.logged('connected');
-      const own = (certificates: readonly { profile: string; state: string }[]) =>
-        certificates.filter(({ profile }) => profile === 'device').map(({ state }) => state);
       // The sweep books the end of the old one at its own time.
       const device = await gateway.deviceSoon('killed-1', 'its session, and the end of the old certificate', (now) => {
-        return now.session !== null && own(now.certificates).includes('expired');
+        return now.session !== null && ownStates(now).includes('expired');
       });
-      expect(own(device.certificates).toSorted()).toEqual(['active', 'expired']);
+      expect(ownStates(device).toSorted()).toEqual(['active', 'expired']);
     });
 
     test('come back also with a clock that stopped when they were switched off', async () => {

@@ -146,16 +146,27 @@ describe('the admission gate', () => {
     await expect.poll(() => door.door.counts()).toEqual({ sockets: 1, waiting: 0, handshakes: 0 });
   });
 
-  test('does not wait long for sockets that hold every place and say nothing', async () => {
+  test.each([
+    ['say nothing', () => Buffer.alloc(0), 'closed'],
+    ['say one byte', (hello: Buffer) => hello.subarray(0, 1), 'closed'],
+    ['say half of what they have to', (hello: Buffer) => hello.subarray(0, 60), 'closed'],
+    ['say nothing more when they are answered', (hello: Buffer) => hello, 'kept'],
+  ])('does not wait long for sockets that hold every place and %s', async (_, part, outcome) => {
     // If each held its place for as long as a handshake may take, there would never be one.
     const limits = { handshakeTimeoutMs: 3_600_000, maxWaitMs: 3_600_000, silentHandshakeMs: 100 };
     door = await TestDoor.open({ maxHandshakes: 4, maxHandshakesPerAddress: 4, ...limits }, { authority });
     const { credential } = await door.device('press-1');
-    const silent = await Promise.all(Array.from({ length: 40 }, () => openTcp()));
+    const said = part(await clientHello());
+    const stalled = await Promise.all(Array.from({ length: 40 }, () => openTcp()));
+    for (const socket of stalled) socket.write(said);
     const client = await RawClient.connected(door, credential, { clientId: 'press-1' });
     expect(await client.ping()).toBe('acked');
-    for (const socket of silent) socket.destroy();
-    await expect.poll(() => door.door.counts().sockets).toBe(1);
+    // The last of them hold their places: nobody waits for those.
+    await door.until(() => door.door.counts().waiting === 0);
+    if (outcome === 'kept') expect(door.door.counts().sockets).toBe(41);
+    else await expect.poll(() => door.door.counts().sockets).toBeLessThanOrEqual(5);
+    for (const socket of stalled) socket.destroy();
+    await expect.poll(() => door.door.counts()).toEqual({ sockets: 1, waiting: 0, handshakes: 0 });
     expect(await client.ping()).toBe('acked');
   });
 
