@@ -36,8 +36,8 @@ export type MqttLimits = {
   /** Acknowledgements, state reports and CSRs of one session that are being worked on. */
   maxPendingReports: number;
   /**
-   * Sessions of claims and makers' certificates, and as many of certificates that have expired. Past it the one that has been silent longest makes room, if it was
-   * silent for `enrollmentPatienceMs`; else the newcomer is told to come back.
+   * Sessions of claims and makers' certificates, and as many of certificates that have expired. Past it the one that has
+   * been silent longest makes room, if it was silent for `enrollmentPatienceMs`; else the newcomer is told to come back.
    */
   maxEnrollmentSessions: number;
   enrollmentPatienceMs: number;
