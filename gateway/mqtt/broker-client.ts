@@ -8,6 +8,8 @@ export type BrokerClient = Client & {
   /** True once the client has said DISCONNECT. */
   _disconnected: boolean;
   _parser: PacketParser;
+  /** Reads what has come, unless it still works on what was read before. */
+  _nextBatch: () => void;
   /** Undoes its `stream.finished` on the connection. */
   _eos: () => void;
   _connectTimer: NodeJS.Timeout | null;

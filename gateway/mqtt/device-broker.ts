@@ -58,6 +58,7 @@ function hasKnownFields(client: BrokerClient): boolean {
     parser.packet.length === -1 &&
     parser.listeners('packet').length === 1 &&
     typeof client._eos === 'function' &&
+    typeof client._nextBatch === 'function' &&
     typeof client.deliverQoS === 'function' &&
     typeof client.pause === 'function' &&
     typeof client.resume === 'function' &&

@@ -11,6 +11,7 @@ import { assertKnownAedes, DeviceBroker } from './device-broker.ts';
 import { interceptReports } from './device-reports.ts';
 import type { AcceptedPeer } from './judge-peer.ts';
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.ts';
+import { pacePackets } from './packet-pace.ts';
 import { guardPacketSize } from './packet-size-guard.ts';
 import { peerChainOf } from './peer-chain.ts';
 import { fingerprintOf, RefusalLimiter } from './refusal-limiter.ts';
@@ -101,6 +102,10 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
     sessions.set(client, session);
     takeOverClose(client);
     guardPacketSize(client, limits.maxPacketBytes);
+    pacePackets(client, limits, clock, () => {
+      const deviceId = session.member?.live.deviceId;
+      log.warn('a session sends more than its share, and is read more slowly', { deviceId, address });
+    });
     holdForConnect(client, (packet) => answerConnect(admission, session, client, packet));
   };
   const door = new TlsDoor(options.tls, {

@@ -25,6 +25,9 @@ export type MqttLimits = {
   addressPerSecond: number;
   /** Remaining length of an MQTT packet, in bytes. */
   maxPacketBytes: number;
+  /** Packets a session may send at once, and how many of these come back per second; past it it is read more slowly. */
+  packetBurst: number;
+  packetsPerSecond: number;
   /** Bytes waiting for a slow reader, per session; beyond it the session is closed. */
   maxWriteBufferBytes: number;
   /** Milliseconds a full socket may take to drain. */
@@ -72,6 +75,8 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   addressBurst: 256,
   addressPerSecond: 32,
   maxPacketBytes: 64 * 1024,
+  packetBurst: 5_000,
+  packetsPerSecond: 500,
   maxWriteBufferBytes: 512 * 1024,
   drainTimeoutMs: 5_000,
   sweepMs: 1_000,

@@ -169,3 +169,54 @@ test('a client that stops pinging is closed after one and a half keepalives', as
   await door.until(() => door.closed.length === 1);
   expect(door.closed[0]?.reason).toBe('keepalive-timeout');
 });
+
+describe('a session that sends more than its share', () => {
+  const PINGREQ = Buffer.from('c000', 'hex');
+  const slowed = () => door.lines.filter(({ message }) => message.startsWith('a session sends more than its share'));
+
+  beforeEach(async () => {
+    await door.close();
+    door = await TestDoor.open({ packetBurst: 20, packetsPerSecond: 100 }, { authority });
+    press = await door.device('press-1', { group: 'presses' });
+  });
+
+  test('is read more slowly, loses nothing, and holds up nobody else', async () => {
+    const other = await door.device('press-2', { group: 'presses' });
+    const neighbour = await RawClient.connected(door, other.credential, { clientId: 'press-2' });
+    const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
+    client.socket.write(Buffer.concat(Array.from({ length: 100 }, () => PINGREQ)));
+    for (let i = 0; i < 100; i += 1) expect(await client.ping()).toBe('acked');
+    const order: string[] = [];
+    // 180 beyond the burst, at 100 a second: this one waits for more than a second.
+    const late = client.publish('v1/d/press-1/out/data/x', 'late').then((outcome) => order.push(`flood ${outcome}`));
+    await neighbour.ping().then((outcome) => order.push(`neighbour ${outcome}`));
+    await late;
+    expect(order).toEqual(['neighbour acked', 'flood acked']);
+    expect(slowed()).toHaveLength(1);
+    expect(slowed()[0]?.facts).toMatchObject({ deviceId: 'press-1', address: '127.0.0.1' });
+  });
+
+  test('is told of nowhere when it keeps to it', async () => {
+    const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
+    for (let i = 0; i < 15; i += 1) expect(await client.ping()).toBe('acked');
+    expect(slowed()).toEqual([]);
+  });
+
+  test('goes without a trace when it is gone while it is slowed', async () => {
+    const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
+    client.socket.write(Buffer.concat(Array.from({ length: 2000 }, () => PINGREQ)));
+    await door.until(() => slowed().length === 1);
+    client.socket.destroy();
+    await expect.poll(() => door.door.counts().sockets).toBe(0);
+    expect(door.door.broker.sessions()).toEqual([]);
+  });
+
+  test('works on in order after it was slowed with messages under way', async () => {
+    const reader = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
+    for (let round = 0; round < 7; round += 1) {
+      const sent = Array.from({ length: 9 }, (_, i) => reader.publish(`v1/d/press-1/out/data/${i}`, `${round}`));
+      expect(new Set(await Promise.all(sent))).toEqual(new Set(['acked']));
+    }
+    expect(await reader.ping()).toBe('acked');
+  });
+});
