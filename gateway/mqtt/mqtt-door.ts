@@ -84,10 +84,11 @@ export async function startMqttDoor(deps: MqttDoorDeps, options: MqttDoorOptions
   const onSecure = (socket: TLSSocket, address: string, { certificate, hasExpired }: AcceptedPeer): void => {
     socket.on('error', ignore);
     if (socket.destroyed) return;
-    if (!limiter.isEmpty && limiter.isBlocked(fingerprintOf(certificate.raw), clock.monotonic())) {
+    const fingerprint = limiter.isEmpty ? undefined : fingerprintOf(certificate.raw);
+    if (fingerprint !== undefined && limiter.isBlocked(fingerprint, clock.monotonic())) {
       socket.destroy();
       const serial = certificate.serialNumber.toLowerCase();
-      log.info('connection of a refused certificate cut', { address, serial });
+      if (limiter.isToBeTold(fingerprint)) log.info('connection of a refused certificate cut', { address, serial });
       return;
     }
     const shown = { der: certificate.raw, chain: () => peerChainOf(certificate), hasExpired };

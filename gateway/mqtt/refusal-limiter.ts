@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-type Refusals = { count: number; since: number };
+type Refusals = { count: number; since: number; isTold: boolean };
 
 /** Stops the table from growing with attackers' certificates: past it nobody new is remembered until a sweep. */
 const MAX_REMEMBERED = 10_000;
@@ -32,7 +32,7 @@ export class RefusalLimiter {
     const known = this.#refusals.get(key);
     if (known !== undefined && now - known.since < this.#windowMs) known.count += 1;
     else if (known !== undefined || this.#refusals.size < MAX_REMEMBERED)
-      this.#refusals.set(key, { count: 1, since: now });
+      this.#refusals.set(key, { count: 1, since: now, isTold: false });
   }
 
   admitted(key: string): void {
@@ -42,6 +42,14 @@ export class RefusalLimiter {
   isBlocked(key: string, now: number): boolean {
     const known = this.#refusals.get(key);
     return known !== undefined && known.count >= this.#maxRefusals && now - known.since < this.#windowMs;
+  }
+
+  /** True once in a window: the log must not grow with every connection that is cut. */
+  isToBeTold(key: string): boolean {
+    const known = this.#refusals.get(key);
+    if (known === undefined || known.isTold) return false;
+    known.isTold = true;
+    return true;
   }
 
   sweep(now: number): void {

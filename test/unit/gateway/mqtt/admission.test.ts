@@ -126,6 +126,8 @@ describe('CONNECT is refused with CONNACK 5 and a reason in the records', () => 
     }
     expect(codes).toEqual([5, 5, 5, 'closed', 'closed']);
     expect(door.requests).toHaveLength(3);
+    // Nor a line each.
+    expect(door.lines.filter(({ message }) => message === 'connection of a refused certificate cut')).toHaveLength(1);
     // A neighbour is not hurt by it.
     const other = await door.device('press-2');
     expect(await (await RawClient.open(door, other.credential)).connect({ clientId: 'press-2' })).toBe(0);

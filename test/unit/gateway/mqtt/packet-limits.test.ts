@@ -16,6 +16,9 @@ beforeEach(async () => {
 });
 afterEach(() => door.close());
 
+const PINGREQ = Buffer.from('c000', 'hex');
+const slowed = () => door.lines.filter(({ message }) => message.startsWith('a session sends more than its share'));
+
 /** Type and remaining length of about 200 MB. */
 const HUGE = { connect: Buffer.from('1080e1eb5f', 'hex'), publish: Buffer.from('3080e1eb5f', 'hex') };
 
@@ -171,9 +174,6 @@ test('a client that stops pinging is closed after one and a half keepalives', as
 });
 
 describe('a session that sends more than its share', () => {
-  const PINGREQ = Buffer.from('c000', 'hex');
-  const slowed = () => door.lines.filter(({ message }) => message.startsWith('a session sends more than its share'));
-
   beforeEach(async () => {
     await door.close();
     door = await TestDoor.open({ packetBurst: 20, packetsPerSecond: 100 }, { authority });
