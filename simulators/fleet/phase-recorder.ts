@@ -20,6 +20,8 @@ export type PhaseResult = {
   failed: number;
   /** Attempts that failed and were made again by the device itself, as agents do. */
   repeated: number;
+  /** Why, and how many for each reason; most first. */
+  repeatedBecause: { reason: string; count: number }[];
   seconds: number;
   perSecond: number;
   /** Most devices done within one second of the phase. */
@@ -46,7 +48,7 @@ export class PhaseRecorder {
   #done = 0;
   #timed = 0;
   #failed = 0;
-  #repeated = 0;
+  readonly #repeats = new Map<string, number>();
 
   constructor(name: PhaseName, total: number, startedAt: number, now: () => number = () => performance.now()) {
     this.#now = now;
@@ -82,8 +84,8 @@ export class PhaseRecorder {
     this.#failures.set(code, failure);
   }
 
-  recordRepeat(): void {
-    this.#repeated += 1;
+  recordRepeat(reason: string): void {
+    this.#repeats.set(reason, (this.#repeats.get(reason) ?? 0) + 1);
   }
 
   /** @param processor readings at the start of the phase and now. */
@@ -93,7 +95,10 @@ export class PhaseRecorder {
       name: this.name,
       count: this.#done,
       failed: this.#failed,
-      repeated: this.#repeated,
+      repeated: [...this.#repeats.values()].reduce((sum, count) => sum + count, 0),
+      repeatedBecause: [...this.#repeats]
+        .map(([reason, count]) => ({ reason, count }))
+        .toSorted((a, b) => b.count - a.count),
       seconds: round(seconds),
       perSecond: round(this.#done / seconds),
       peakPerSecond: Math.max(0, ...this.#bySecond.values()),

@@ -63,7 +63,7 @@ async function work(run: FleetRun, name: Exclude<PhaseName, 'hold'>): Promise<Ph
     run.signal.addEventListener('abort', giveUp, { once: true });
     const late = () => step.abort(new SimulatorError('TIMEOUT', `not done after ${run.stepMs / 1000} s`));
     const timer = setTimeout(late, run.stepMs);
-    device.onRepeat = () => recorder.recordRepeat();
+    device.onRepeat = (reason) => recorder.recordRepeat(reason);
     try {
       await perform(device, step.signal);
       recorder.recordDone(performance.now() - startedAt);

@@ -22,7 +22,7 @@ const BUSY_WAIT_MS = 1000;
 export class SimulatedDevice {
   readonly deviceId: DeviceId;
   /** Set by the phase that runs: an attempt failed and the agent makes it again by itself. */
-  onRepeat: () => void = () => {};
+  onRepeat: (reason: string) => void = () => {};
   /** Set by the phase that runs: the session ended although nobody asked for it. */
   onLost: (detail: string) => void = () => {};
   readonly #store = new MemoryStateStore();
@@ -88,7 +88,7 @@ export class SimulatedDevice {
       } catch (error) {
         const busy = error instanceof AgentError && error.code === 'GATEWAY_BUSY' ? error : undefined;
         if (!busy || attempt === BUSY_ATTEMPTS || signal.aborted) throw error;
-        this.onRepeat();
+        this.onRepeat(busy.code);
         await this.#deps.clock.wait((busy.retryAfterMs ?? BUSY_WAIT_MS) * (1 + Math.random() / 2), signal);
       }
     }
@@ -165,7 +165,7 @@ export class SimulatedDevice {
       this.#isConnected = false;
       this.onLost(event.detail);
     }
-    if (event.kind === 'connect-failed') this.onRepeat();
+    if (event.kind === 'connect-failed') this.onRepeat(`session ${event.outcome.kind}`);
     for (const waiting of this.#waiting) {
       if (waiting.kind === event.kind) waiting.resolve();
       else if (event.kind === 'revoked')
@@ -178,7 +178,7 @@ export class SimulatedDevice {
   /** What will not be granted ends the waiting; anything else the agent tries again. */
   #onRenewalFailed(waiting: Waiting, error: AgentError): void {
     if (error.code === 'GATEWAY_REFUSED' || error.code === 'CANDIDATE_REFUSED') waiting.reject(error);
-    else this.onRepeat();
+    else this.onRepeat(error.code);
   }
 }
 

@@ -58,6 +58,9 @@ export function formatEvenness(phases: readonly PhaseResult[]): string {
 export function formatRepeats(phases: readonly PhaseResult[]): string {
   return phases
     .filter(({ repeated }) => repeated > 0)
-    .map(({ name, repeated }) => `${name}: ${repeated} attempts failed and were made again by the devices`)
+    .map(({ name, repeated, repeatedBecause }) => {
+      const reasons = repeatedBecause.map(({ reason, count }) => `${count} x ${reason}`);
+      return `${name}: ${repeated} attempts failed and were made again by the devices (${reasons.join(', ')})`;
+    })
     .join('\n');
 }

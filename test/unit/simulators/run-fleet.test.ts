@@ -42,14 +42,24 @@ describe('a recorded phase', () => {
   for (let ms = 1; ms <= 100; ms += 1) recorder.recordDone(ms);
   for (const id of ['a-1', 'a-2']) recorder.recordFailure('GATEWAY_REFUSED', 'the ticket was used', id);
   recorder.recordFailure('TIMEOUT', 'not done after 60 s', 'sim-x-0103');
-  recorder.recordRepeat();
+  for (const reason of ['GATEWAY_BUSY', 'session unreachable', 'session unreachable']) recorder.recordRepeat(reason);
   const result = recorder.finish(3000, { before: { own: 100, gateway: 50 }, after: { own: 600, gateway: 350 } });
 
   test('tells how many, how fast, and the percentiles of the latency', () => {
-    expect(result).toMatchObject({ name: 'enroll', count: 100, failed: 3, repeated: 1, seconds: 2, perSecond: 50 });
+    expect(result).toMatchObject({ name: 'enroll', count: 100, failed: 3, repeated: 3, seconds: 2, perSecond: 50 });
     expect(result.latencyMs?.p50).toBeCloseTo(50, 0);
     expect(result.latencyMs?.p99).toBeCloseTo(99, 0);
     expect(result.latencyMs?.max).toBeCloseTo(100, 0);
+  });
+
+  test('tells why attempts were made again, the most frequent reason first', () => {
+    expect(result.repeatedBecause).toEqual([
+      { reason: 'session unreachable', count: 2 },
+      { reason: 'GATEWAY_BUSY', count: 1 },
+    ]);
+    expect(formatRepeats([result])).toBe(
+      'enroll: 3 attempts failed and were made again by the devices (2 x session unreachable, 1 x GATEWAY_BUSY)',
+    );
   });
 
   test('tells what each device cost this process and the gateway', () => {
