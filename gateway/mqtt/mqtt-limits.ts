@@ -3,10 +3,11 @@ export type MqttLimits = {
   /** Milliseconds from the first byte allowed in to the end of the TLS handshake. Half-open handshakes end here. */
   handshakeTimeoutMs: number;
   /**
-   * Milliseconds a socket may hold a place for a handshake that others wait for: then it is closed if it has not sent a
-   * whole ClientHello, and else goes on without a place.
+   * Milliseconds a socket may hold a place for a handshake that others wait for: then it goes on without one.
    */
   silentHandshakeMs: number;
+  /** Handshakes that go on so although no whole ClientHello has come; what is beyond is closed. */
+  maxLateHandshakes: number;
   /** Milliseconds from the end of the TLS handshake to a whole CONNECT. */
   connectTimeoutMs: number;
   /** TLS handshakes at the same time: each costs the event loop about a millisecond, which live sessions wait for. */
@@ -66,6 +67,7 @@ export type MqttLimits = {
 export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   handshakeTimeoutMs: 5_000,
   silentHandshakeMs: 1_000,
+  maxLateHandshakes: 256,
   connectTimeoutMs: 5_000,
   maxHandshakes: 128,
   maxHandshakesPerAddress: 96,

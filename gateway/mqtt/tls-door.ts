@@ -44,6 +44,8 @@ export class TlsDoor {
   /** Of the context in use. */
   #issuers: Certificate[];
   readonly #sockets = new Set<Socket>();
+  /** Their handshake goes on without a place, and no whole ClientHello has come. */
+  readonly #late = new Set<Socket>();
   /** Taken on arrival: when a handshake fails the socket does not know its peer any more. */
   readonly #addresses = new WeakMap<Socket, string>();
   readonly #drops = new Map<DropReason | 'too-many-connections' | 'silent', number>();
@@ -151,9 +153,9 @@ export class TlsDoor {
   }
 
   /**
-   * Who takes long keeps no place that others wait for: closed when we have answered nothing, because no ClientHello has
-   * come or not the whole of it; else it goes on without one. Our costly part is done by then, and devices whose TPM
-   * signs slowly are among those.
+   * Who takes long keeps no place that others wait for, and goes on without one: devices that make their first message
+   * slowly, bad links, TPMs that sign slowly. Of those that we have answered our costly part is done. The others, of whom
+   * no whole ClientHello has come, may all send it at the same moment: they are bounded, and what is beyond is closed.
    */
   #makeWay(socket: Socket): void {
     const timer = setInterval(() => {
@@ -161,11 +163,20 @@ export class TlsDoor {
       if (!isOver && this.#gate.waiting === 0) return;
       clearInterval(timer);
       if (isOver) return;
-      if (socket.bytesWritten === 0) this.#drop(socket, 'silent');
-      else this.#gate.handshakeEnded(socket, this.#clock.monotonic());
+      if (socket.bytesWritten > 0 || this.#keepLate(socket)) this.#gate.handshakeEnded(socket, this.#clock.monotonic());
+      else this.#drop(socket, 'silent');
     }, this.#limits.silentHandshakeMs);
     timer.unref();
     socket.once('close', () => clearInterval(timer));
+  }
+
+  #keepLate(socket: Socket): boolean {
+    // Those that have been answered since are none any more.
+    for (const late of this.#late) if (late.bytesWritten > 0) this.#late.delete(late);
+    if (this.#late.size >= this.#limits.maxLateHandshakes) return false;
+    this.#late.add(socket);
+    socket.once('close', () => this.#late.delete(socket));
+    return true;
   }
 
   #secured(socket: TLSSocket): void {
