@@ -4,7 +4,7 @@ import { type ChallengeDeps, createTpmChallenge } from '#gateway/operations/crea
 import { type DetectDeps, watchRefusals } from '#gateway/operations/detect-clones.ts';
 import { type EnrollDeps, enrollDevice } from '#gateway/operations/enroll-device.ts';
 import { enrollWithServerKey } from '#gateway/operations/enroll-with-server-key.ts';
-import { recordDoorRefusal } from '#gateway/operations/record-door-refusal.ts';
+import { type DoorRefusalDeps, recordDoorRefusal } from '#gateway/operations/record-door-refusal.ts';
 import { reenrollDevice } from '#gateway/operations/reenroll-device.ts';
 import { showRenewalInfo } from '#gateway/operations/show-renewal-info.ts';
 import type { Clock } from '#gateway/ports/clock.ts';
@@ -16,6 +16,7 @@ import { estAuthority } from './follow-ca-trust.ts';
 type Deps = EnrollDeps &
   DetectDeps &
   ChallengeDeps &
+  DoorRefusalDeps &
   Parameters<typeof showRenewalInfo>[0] & {
     store: Store;
     clock: Clock;

@@ -3,6 +3,7 @@ import { AttemptBudget } from '#gateway/domain/attempt-budget.ts';
 import { AuditBudget } from '#gateway/domain/audit-budget.ts';
 import { IdentityTrails } from '#gateway/domain/clone/identity-trails.ts';
 import { DenySet } from '#gateway/domain/deny-set.ts';
+import { Saturation } from '#gateway/domain/saturation.ts';
 import { CloneRulesBook } from '#gateway/operations/clone-rules-book.ts';
 import { NoticeAcks } from '#gateway/operations/notice-acks.ts';
 import { type PlannerDeps, RenewalPlanner } from '#gateway/operations/renewal-planner.ts';
@@ -20,6 +21,7 @@ export function openMemory(deps: PlannerDeps) {
     trails: new IdentityTrails(),
     cloneRules: new CloneRulesBook(),
     renewals: new RenewalPlanner(deps),
+    saturation: new Saturation(),
     refusals: new AuditBudget({ burst: 60, perSecond: 0.2, maxKeys: 10_000 }),
     attemptRows: new AttemptBudget(new AuditBudget({ burst: 20, perSecond: 0.1, maxKeys: 10_000 })),
     timeNotices: new AuditBudget(TIME_NOTICE_BUDGET),

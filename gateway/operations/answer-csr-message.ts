@@ -11,11 +11,12 @@ import {
 } from './create-tpm-challenge.ts';
 import { tellRefusal } from './csr-refusals.ts';
 import { type EnrollDeps, type Enrolled, enrollDevice } from './enroll-device.ts';
-import { recordDoorRefusal } from './record-door-refusal.ts';
+import { type DoorRefusalDeps, recordDoorRefusal } from './record-door-refusal.ts';
 import { reenrollDevice } from './reenroll-device.ts';
 
 export type AnswerDeps = EnrollDeps &
-  ChallengeDeps & {
+  ChallengeDeps &
+  DoorRefusalDeps & {
     /** DER: what leads from this certificate to every root we ask devices to trust. */
     caCertificatesFor: (certificate: Buffer) => Buffer[];
   };

@@ -2,6 +2,7 @@ import type { Attempt } from '#gateway/domain/attempt.ts';
 import type { GatewayError } from '#gateway/domain/gateway-error.ts';
 import { networkOf } from '#gateway/domain/network-of.ts';
 import { nextActionFor } from '#gateway/domain/next-action.ts';
+import type { Saturation } from '#gateway/domain/saturation.ts';
 import type { Store, Tables } from '#gateway/ports/store.ts';
 import type { EnrollmentCredentials } from './authorize-enrollment.ts';
 import { findTicket } from './authorize-ticket.ts';
@@ -9,7 +10,9 @@ import { findOwnCertificate } from './identify-peer.ts';
 import { putAttempt } from './put-attempt.ts';
 import { type Arrival, type AttemptDeps, OUR_SIDE } from './record-attempt.ts';
 
-export type DoorRefusalDeps = Pick<AttemptDeps, 'clock' | 'random' | 'background' | 'attemptRows'>;
+export type DoorRefusalDeps = Pick<AttemptDeps, 'clock' | 'random' | 'background' | 'attemptRows'> & {
+  saturation: Pick<Saturation, 'turnedAway'>;
+};
 
 /** What a door has refused before an operation was asked, and said and counted itself. */
 export type DoorRefusal = Arrival & {
@@ -32,6 +35,7 @@ export function recordDoorRefusal(deps: DoorRefusalDeps, refusal: DoorRefusal): 
   const { attemptId, address, door, kind, error, milliseconds } = refusal;
   const { code, message: detail } = error;
   const now = deps.clock.now();
+  if (code === 'OVERLOADED') deps.saturation.turnedAway(deps.clock.monotonic());
   const deviceId = 'deviceId' in refusal ? refusal.deviceId : undefined;
   if (!deps.attemptRows.take({ network: networkOf(address), deviceId, code }, now)) return false;
   const attempt: Attempt = {

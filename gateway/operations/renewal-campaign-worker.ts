@@ -1,6 +1,7 @@
 import { auditEntry } from '#gateway/domain/audit-entry.ts';
 import { hasFailedTooOften } from '#gateway/domain/renewal/campaign-slot.ts';
 import { type CampaignItem, givesUpAt, type RenewalCampaign } from '#gateway/domain/renewal-campaign.ts';
+import type { Saturation } from '#gateway/domain/saturation.ts';
 import type { Log } from '#gateway/ports/log.ts';
 import type { Tables } from '#gateway/ports/store.ts';
 import { giveUpAbsent } from './campaign-absence.ts';
@@ -10,12 +11,17 @@ import { endCutOff } from './end-cut-off.ts';
 import { type OrderRenewalDeps, queueRenewal } from './order-renewal.ts';
 import { lastAbleAt, OUTAGE_MS } from './renewal-outage.ts';
 
-export type CampaignWorkerDeps = OrderRenewalDeps & { log: Log };
+export type CampaignWorkerDeps = OrderRenewalDeps & { log: Log; saturation: Pick<Saturation, 'isAt'> };
 
 /** In one transaction. */
 const BATCH = 50;
 /** Devices that may be told at once after a quiet moment, as seconds of the rate. */
 const BURST_SECONDS = 2;
+/**
+ * Of the rate, while the gateway turns requests away: more would be told than can renew, and who comes in vain makes it
+ * later for all. Not nothing, so that a stranger who keeps the doors busy does not stop a campaign.
+ */
+const SATURATED_SHARE = 0.1;
 /** Counting is a look at every device of a campaign: less often the longer it only waits for those that are away. */
 const COUNT_EVERY_MS = { least: 2_000, most: 60_000 };
 const PAGE = 100;
@@ -107,7 +113,8 @@ export class RenewalCampaignWorker {
   }
 
   #allow({ id, perMinute }: RenewalCampaign, now: number): Allowance {
-    const perMs = perMinute / 60_000;
+    const isSaturated = this.#deps.saturation.isAt(this.#deps.clock.monotonic());
+    const perMs = (perMinute / 60_000) * (isSaturated ? SATURATED_SHARE : 1);
     const before = this.#allowances.get(id) ?? { devices: 0, at: now - 1000 };
     const most = Math.max(1, perMs * 1000 * BURST_SECONDS);
     // A clock that went back allows nothing more, and starts counting from where it is.

@@ -180,6 +180,8 @@ describe('what is kept of strangers', () => {
     const refuse = (attemptId: string, code: 'OVERLOADED' | 'BODY_NOT_BASE64') =>
       recordDoorRefusal(world, { ...asked, attemptId, error: new GatewayError(code, 'no') });
     for (let i = 0; i < 50; i += 1) refuse(`a-${String(i).padStart(16, 'c')}`, 'OVERLOADED');
+    const now = world.clock.monotonic();
+    expect([world.saturation.isAt(now), world.saturation.isAt(now + 2000)]).toEqual([true, false]);
     expect(refuse(A1, 'BODY_NOT_BASE64')).toBe(true);
     expect(await showAttempt(world, A1)).toMatchObject({ outcome: 'refused', code: 'BODY_NOT_BASE64', deviceId: null });
     expect((await listAttempts(world, { limit: 50 })).items).toHaveLength(3);

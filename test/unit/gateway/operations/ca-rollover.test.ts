@@ -359,7 +359,7 @@ describe('the replacement of a CA', () => {
     const there = await addDevice('press-1');
     const away = await addDevice('press-2');
     await toActivated('intermediate');
-    const worker = new RenewalCampaignWorker(deps);
+    const worker = new RenewalCampaignWorker({ ...deps, saturation: world.saturation });
     const pace = { abortPercent: 5, perMinute: 6000, giveUpSeconds: 3600 };
     const first = await taintCa(deps, { actor: ACTOR, ...pace });
     const turn = async () => {

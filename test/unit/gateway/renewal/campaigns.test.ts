@@ -65,6 +65,25 @@ it('tells every device within the time given, each at its own moment, and ends w
   expect(campaign).toMatchObject({ state: 'finished', detail: '12 renewed, 0 failed', devices: { renewed: 12 } });
 });
 
+it('tells a tenth of its rate while the gateway turns requests away, and the whole of it again afterwards', async () => {
+  await fleet.add(60);
+  await fleet.goOnline(...devices);
+  let isSaturated = true;
+  world.saturation.isAt = () => isSaturated;
+  const { id } = await startCampaign(world, { ...ORDER, perMinute: 600 });
+  // All are due at once: the rate alone, ten a second, is what spreads them.
+  await world.store.write(async ({ renewalCampaigns }) => {
+    for (const device of devices) await renewalCampaigns.updateItem(id, device.id, { slotAt: world.clock.at });
+  });
+  await fleet.turns(10);
+  const during = fleet.notified().length;
+  expect(during).toBeGreaterThanOrEqual(9);
+  expect(during).toBeLessThanOrEqual(12);
+  isSaturated = false;
+  await fleet.turns(5);
+  expect(fleet.notified().length - during).toBeGreaterThanOrEqual(45);
+});
+
 it('takes longer than was asked for when the rate needs it', async () => {
   await fleet.add(4);
   const { startsAt, endsAt } = await startCampaign(world, { ...ORDER, withinSeconds: 60, perMinute: 1 });
