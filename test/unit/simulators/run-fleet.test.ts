@@ -103,7 +103,7 @@ describe('a recorded phase', () => {
 
   test('is told with its failures and repeats, and with neither when there were none', () => {
     expect(formatFailures([result])).toContain('enroll: 2 x GATEWAY_REFUSED: the ticket was used\n  first: a-1 a-2');
-    expect(formatRepeats([result])).toContain('1 attempts');
+    expect(formatRepeats([result])).toContain('3 attempts');
     const clean = new PhaseRecorder('end', 0, 0).finish(1);
     expect(formatFailures([clean])).toBe('');
     expect(formatRepeats([clean])).toBe('');
