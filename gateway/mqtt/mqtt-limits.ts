@@ -26,7 +26,10 @@ export type MqttLimits = {
   addressPerSecond: number;
   /** Remaining length of an MQTT packet, in bytes. */
   maxPacketBytes: number;
-  /** Packets a session may send at once, and how many of these come back per second; past it it is read more slowly. */
+  /**
+   * Packets a session may send at once, and how many of these come back per second; past it it is read more slowly. Of
+   * what it only answers to messages, twenty count as one.
+   */
   packetBurst: number;
   packetsPerSecond: number;
   /** Bytes waiting for a slow reader, per session; beyond it the session is closed. */

@@ -2,6 +2,10 @@ import type { Clock } from '#gateway/ports/clock.ts';
 import type { BrokerClient } from './broker-client.ts';
 import type { MqttLimits } from './mqtt-limits.ts';
 
+/** Cheap to take, and as many as others publish for it: a reader of a whole fleet must not fall behind by its own answers. */
+const ANSWERS: ReadonlySet<string> = new Set(['puback', 'pubrec', 'pubcomp']);
+const ANSWER_SHARE = 0.05;
+
 /**
  * How fast packets of one session are taken. A flood costs everybody's event loop; whoever sends more than its share
  * finds its socket full, and loses nothing. The first `packetBurst` count for nothing, so that a device that was offline
@@ -34,8 +38,8 @@ export function pacePackets(
     Reflect.deleteProperty(client.conn, 'read');
     if (!client.closed) client._nextBatch();
   };
-  client._parser.on('packet', () => {
-    left -= 1;
+  client._parser.on('packet', ({ cmd }) => {
+    left -= ANSWERS.has(cmd) ? ANSWER_SHARE : 1;
     if (left >= 0 || isSlowed || debtMs() === 0) return;
     isSlowed = true;
     // Not `client.pause()`: aedes forgets there what it still works on, and would never read on.

@@ -196,6 +196,16 @@ describe('a session that sends more than its share', () => {
     expect(slowed()[0]?.facts).toMatchObject({ deviceId: 'press-1', address: '127.0.0.1' });
   });
 
+  test('may acknowledge more messages than it may send', async () => {
+    const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
+    const puback = Buffer.from('40020001', 'hex');
+    client.socket.write(Buffer.concat(Array.from({ length: 300 }, () => puback)));
+    expect(await client.ping()).toBe('acked');
+    expect(slowed()).toEqual([]);
+    client.socket.write(Buffer.concat(Array.from({ length: 300 }, () => puback)));
+    await door.until(() => slowed().length === 1);
+  });
+
   test('is told of nowhere when it keeps to it', async () => {
     const client = await RawClient.connected(door, press.credential, { clientId: 'press-1' });
     for (let i = 0; i < 15; i += 1) expect(await client.ping()).toBe('acked');
